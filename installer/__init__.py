@@ -1,0 +1,1 @@
+"""Builds and installs the executable; imports none of the other rooms."""

@@ -1,0 +1,21 @@
+"""Waiting on a condition with a limit, so that no test sleeps for a fixed time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], *, timeout_s: float = 10.0, every_s: float = 0.02, what: str = "") -> T:
+    """Ask until the condition gives something true, and return it. Raises: AssertionError after timeout_s."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"not so within {timeout_s} s: {what or condition}; last answer {answer!r}")
+        time.sleep(every_s)

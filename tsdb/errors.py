@@ -1,0 +1,83 @@
+"""The error tree of the time-series room, by what the caller can do.
+
+TsdbError ─┬─ RefusedSample (change it and send again; 400) ── TooManySeries
+           ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported
+           │                                                     └─ QueryTooLarge, QueryTimeout
+           ├─ CorruptData   (quarantine, repair)
+           └─ NotReady      (try again later; 503) ─┬─ StaleEpoch (register the series again)
+                                                    └─ DiskFull (507-like: writes are refused, reads go on)
+"""
+
+from __future__ import annotations
+
+
+class TsdbError(Exception):
+    """The root of the tree. `code` is a short word for counters and JSON errors."""
+
+    code = "tsdb"
+
+
+class RefusedSample(TsdbError):
+    """A sample or a label set that cannot be stored as it is.
+
+    reason: the short word under which it is counted in henge_ingest_refused_total.
+    """
+
+    code = "refused_sample"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TooManySeries(RefusedSample):
+    code = "too_many_series"
+
+    def __init__(self, series_count: int, series_count_max: int) -> None:
+        super().__init__(
+            "too_many_series",
+            f"a new series was refused: it would be series {series_count:,} of at most {series_count_max:,}; "
+            f"send fewer distinct label sets, or raise store.series_count_max",
+        )
+
+
+class RefusedQuery(TsdbError):
+    """An expression or a range that is wrong or not allowed; the text says where and why."""
+
+    code = "bad_data"
+
+
+class NotSupported(RefusedQuery):
+    """Grammar or a function that is right in PromQL and not built here yet: refused by name, never answered wrongly."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not supported yet")
+        self.what = what
+
+
+class QueryTooLarge(RefusedQuery):
+    code = "execution"
+
+
+class QueryTimeout(RefusedQuery):
+    code = "timeout"
+
+
+class CorruptData(TsdbError):
+    """Stored bytes that are not what was written: the text names the file, the offset and what was found."""
+
+    code = "corrupt_data"
+
+
+class NotReady(TsdbError):
+    code = "not_ready"
+
+
+class StaleEpoch(NotReady):
+    """The batch names ids of an earlier start of the store; register its series again and send it again."""
+
+    code = "stale_epoch"
+
+
+class DiskFull(NotReady):
+    code = "disk_full"

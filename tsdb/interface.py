@@ -1,0 +1,42 @@
+"""The two doors between the rooms of tsdb: what takes samples, and what gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A batch is in the write-ahead log.
+
+    Invariant: new_ids.size is the number of new series that came with the batch, in their order; a series that the
+    store already knew gets the id that it has, one that is over a limit gets -1 and its samples are not stored.
+    """
+
+    epoch: int
+    new_ids: Int32s
+    accepted_count: int
+    refused: dict[str, int]  # reason → samples; for example {"too_far_in_future": 3}
+
+
+class SampleSink(Protocol):
+    def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, epoch: int, now_ms: int) -> Ack:
+        """Log and store a batch; new_series are canonical label bytes, meant by the batch's negative ids.
+
+        Raises: StaleEpoch, DiskFull.
+        """
+
+
+class SeriesSource(Protocol):
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """The samples of all series that match every matcher, start_ms <= time <= end_ms, both inclusive.
+
+        Series without a sample in the range are left out; order: by labels.
+        """
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
+        """The label sets that match and may have samples in the range, without reading any sample."""

@@ -1,0 +1,1 @@
+"""Selections → answers: the step-aligned kernel and, above it, the query languages."""

@@ -1,0 +1,1 @@
+"""Columns → write-ahead log → head → blocks. `engine` is the one door."""

@@ -28,7 +28,13 @@ class Webhook(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Email(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A mail through your SMTP server."""
 
-    to: Annotated[str, msgspec.Meta(pattern=r"^[^@\s]+@[^@\s]+$", description="Who receives it; several with commas")]
+    to: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^@\s,]+@[^@\s,]+(\s*,\s*[^@\s,]+@[^@\s,]+)*$",
+            description="Who receives it; several with commas",
+        ),
+    ]
     sender: Annotated[str, msgspec.Meta(description="From address")] = "henge@localhost"
     smtp_host: Annotated[str, msgspec.Meta(min_length=1, description="Name of the mail server")] = "localhost"
     smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65_535, description="25, 587 with STARTTLS, 465 with TLS")] = 587

@@ -32,7 +32,10 @@ SEVERITY = {State.PENDING: -1, State.OK: 0, State.UNKNOWN: 1, State.WARNING: 2, 
 
 
 class Perfdata(msgspec.Struct, frozen=True, kw_only=True):
-    """One `'label'=value[UOM];[warn];[crit];[min];[max]`. Source: Nagios plugin guidelines, section "Performance data"."""
+    """One `'label'=value[UOM];[warn];[crit];[min];[max]`.
+
+    Source: Nagios plugin development guidelines, section "Performance data".
+    """
 
     label: str
     value: float | None  # None: the plugin wrote U, "could not be determined".

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from tsdb.errors import RefusedSample
 
-
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -43,7 +42,8 @@ STALE_NAN = np.array([STALE_NAN_BITS], dtype=np.uint64).view(np.float64)[0]
 
 def is_stale(value: Float64s) -> npt.NDArray[np.bool_]:
     """Tell stale markers from real values, NaN included. Shape as value."""
-    return value.view(np.uint64) == np.uint64(STALE_NAN_BITS)
+    stale: npt.NDArray[np.bool_] = value.view(np.uint64) == np.uint64(STALE_NAN_BITS)
+    return stale
 
 
 def labels_from(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:
@@ -98,7 +98,10 @@ def labels_of(canonical: bytes) -> Labels:
 
 
 def series_key(canonical: bytes) -> bytes:
-    """BLAKE2b-128 of the canonical bytes: a series' name in every file and on every node (docs/format/series-key.md)."""
+    """BLAKE2b-128 of the canonical bytes: a series' name in every file and on every node.
+
+    Layout: docs/format/series-key.md.
+    """
     return hashlib.blake2b(canonical, digest_size=KEY_BYTES).digest()
 
 

@@ -1,0 +1,40 @@
+# `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.locked
+
+.PHONY: help setup run test lint format bench test-install sim fuzz soak package browser
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## Make .venv with henge and the test tools, from the lock file
+
+$(STAMP): requirements.lock pyproject.toml installer/setup.sh
+	@PYTHON=$(PYTHON) bash installer/setup.sh $(VENV)
+	@touch $@
+
+run: setup ## Start the appliance
+	$(BIN)/henge up
+
+test: setup browser lint ## Style, types, walls between the rooms, and every test
+	$(BIN)/python -m pytest
+
+lint: setup ## Style, types, and the walls between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Bring the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+browser: ## Install Debian's chromium when it is missing
+	@bash installer/browser.sh
+
+bench: setup ## Measure ingest and query speed (python -m tests.bench)
+	$(BIN)/python -m tests.bench ingest --protocol graphite

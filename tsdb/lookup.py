@@ -1,0 +1,142 @@
+"""From 64-bit hashes to int32 ids, a whole column at a time: an open-addressing hash table made of numpy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.sample import Int32s
+
+UInt64s = npt.NDArray[np.uint64]
+
+ABSENT = -1
+# 2^64 divided by the golden ratio: multiplying by it spreads any pattern of the hash over the top bits.
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+# One piece of a batch: 16 Ki × (8 + 8 + 4 + 8 + …) B of temporaries stay in a 1 MiB second-level cache.
+_PIECE_COUNT = 16_384
+_SLOT_COUNT_MIN = 1_024
+
+
+class HashLookup:
+    """A table from (hash, check) to a non-negative int32 id. Not safe for threads that write.
+
+    A hit needs both 64-bit values to agree; they must come from independent hash functions (or be the two halves of a
+    BLAKE2b key), so that a crafted collision of one of them does not merge two series.
+
+    Layout: a slot holds the number of an entry or -1; entries lie in the order of their insertion, so that a sender
+    who keeps his order reads them nearly in sequence. At most half of the slots are taken. 28 B an entry when full.
+    """
+
+    def __init__(self) -> None:
+        self._slots: Int32s = np.full(_SLOT_COUNT_MIN, ABSENT, np.int32)
+        self._count = 0
+        self._hashes: UInt64s = np.zeros(_SLOT_COUNT_MIN // 2, np.uint64)
+        self._checks: UInt64s = np.zeros(_SLOT_COUNT_MIN // 2, np.uint64)
+        self._ids: Int32s = np.full(_SLOT_COUNT_MIN // 2, ABSENT, np.int32)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory of the arrays."""
+        return self._slots.nbytes + self._hashes.nbytes + self._checks.nbytes + self._ids.nbytes
+
+    def find(self, hashes: UInt64s, checks: UInt64s) -> Int32s:
+        """The ids of a batch of keys, -1 for each that is absent. Shapes (n,), (n,) → int32 (n,)."""
+        assert hashes.shape == checks.shape, (hashes.shape, checks.shape)
+        found = np.empty(hashes.size, np.int32)
+        for start in range(0, hashes.size, _PIECE_COUNT):
+            piece = slice(start, start + _PIECE_COUNT)
+            found[piece] = self._find_piece(hashes[piece], checks[piece])
+        return found
+
+    def insert(self, hashes: UInt64s, checks: UInt64s, ids: Int32s) -> None:
+        """Add a batch of keys, which must be absent and distinct; ids must not be negative.
+
+        Raises: ValueError, if a key is there already or comes twice in the batch; nothing is added then.
+        """
+        assert hashes.shape == checks.shape == ids.shape, (hashes.shape, checks.shape, ids.shape)
+        if not hashes.size:
+            return
+        if int(ids.min()) < 0:
+            raise ValueError(f"id {int(ids.min())} is negative; negative ids mean absent")
+        if (known := self.find(hashes, checks)).max() >= 0:
+            raise ValueError(f"a key is there already, with id {int(known.max())}")
+        if _has_repeats(hashes, checks):
+            raise ValueError("a key comes twice in one batch")
+        self._reserve(self._count + hashes.size)
+        entries = np.arange(self._count, self._count + hashes.size, dtype=np.int32)
+        self._hashes[entries] = hashes
+        self._checks[entries] = checks
+        self._ids[entries] = ids
+        self._place(entries)
+        self._count += hashes.size
+
+    def replace_ids(self, ids: Int32s) -> None:
+        """Give every key a new id, in the order of insertion. Shape (len(self),)."""
+        assert ids.size == self._count, (ids.size, self._count)
+        self._ids[: self._count] = ids
+
+    def clear(self) -> None:
+        """Forget every key and give the memory back."""
+        self.__init__()  # type: ignore[misc]
+
+    def _first_slots(self, hashes: UInt64s) -> npt.NDArray[np.int64]:
+        shift = np.uint64(64 - (self._slots.size.bit_length() - 1))
+        return ((hashes * _SPREAD) >> shift).view(np.int64)
+
+    def _find_piece(self, hashes: UInt64s, checks: UInt64s) -> Int32s:
+        slots = self._first_slots(hashes)
+        entries = self._slots.take(slots, mode="clip")
+        hit = self._agree(entries, hashes, checks)
+        found = np.where(hit, self._ids.take(entries, mode="clip"), np.int32(ABSENT))
+        pending = np.flatnonzero(~hit & (entries >= 0))
+        slots = slots[pending]
+        while pending.size:  # A slot taken by another key: look one further, for these few only.
+            slots = (slots + 1) & (self._slots.size - 1)
+            entries = self._slots.take(slots, mode="clip")
+            hit = self._agree(entries, hashes[pending], checks[pending])
+            found[pending[hit]] = self._ids[entries[hit]]
+            on = ~hit & (entries >= 0)
+            pending, slots = pending[on], slots[on]
+        return found
+
+    def _agree(self, entries: Int32s, hashes: UInt64s, checks: UInt64s) -> npt.NDArray[np.bool_]:
+        # An empty slot's -1 is clipped to entry 0, hence the last condition.
+        agree: npt.NDArray[np.bool_] = self._hashes.take(entries, mode="clip") == hashes
+        agree &= self._checks.take(entries, mode="clip") == checks
+        agree &= entries >= 0
+        return agree
+
+    def _place(self, entries: Int32s) -> None:
+        slots = self._first_slots(self._hashes[entries])
+        while entries.size:
+            empty = self._slots[slots] < 0
+            # Several entries may claim one empty slot: the last one written has it, the others move on.
+            self._slots[slots[empty]] = entries[empty]
+            left = self._slots[slots] != entries
+            entries, slots = entries[left], (slots[left] + 1) & (self._slots.size - 1)
+
+    def _reserve(self, count: int) -> None:
+        slot_count = self._slots.size
+        while slot_count < 2 * count:
+            slot_count *= 2
+        if slot_count == self._slots.size:
+            return
+        for name in ("_hashes", "_checks", "_ids"):
+            old = getattr(self, name)
+            new = np.zeros(slot_count // 2, old.dtype)
+            new[: self._count] = old[: self._count]
+            setattr(self, name, new)
+        self._slots = np.full(slot_count, ABSENT, np.int32)
+        self._place(np.arange(self._count, dtype=np.int32))
+
+
+def _has_repeats(hashes: UInt64s, checks: UInt64s) -> bool:
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return False
+    by_both = np.lexsort((checks, hashes))
+    same_hash = hashes[by_both][1:] == hashes[by_both][:-1]
+    return bool((same_hash & (checks[by_both][1:] == checks[by_both][:-1])).any())

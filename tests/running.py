@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.waiting import wait_until
 
@@ -36,7 +36,7 @@ class Appliance:
         self.process: subprocess.Popen[bytes] | None = None
         self._token: str | None = None
 
-    def __enter__(self) -> Appliance:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

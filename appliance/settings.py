@@ -1,0 +1,324 @@
+"""The table of settings, and the typed sections that the rooms are given.
+
+The table is the one place that knows names, defaults and limits: the loader reads it, the documentation is checked
+against it, and an unknown key is compared with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal
+
+from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_bytes, size_text
+
+SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
+RETENTION_TIER_COUNT_MAX = 8
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 asks the system for a free one."""
+
+    host: str  # A name or a literal; IPv6 without brackets.
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fsync:
+    """When the write-ahead log is forced to the disk.
+
+    Invariant: interval_ms >= 1 with mode "interval", else 0.
+    """
+
+    mode: Literal["always", "interval", "never"]
+    interval_ms: int = 0
+
+    def __post_init__(self) -> None:
+        assert (self.interval_ms >= 1) == (self.mode == "interval"), self
+
+    def __str__(self) -> str:
+        return duration_text(self.interval_ms) if self.mode == "interval" else self.mode
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionTier:
+    """One step of a retention: samples of this resolution are kept this long."""
+
+    resolution_ms: int  # 0: raw, as it came.
+    keep_ms: int | None  # None: forever.
+
+    def __str__(self) -> str:
+        return f"{duration_text(self.resolution_ms) if self.resolution_ms else 'raw'}:{duration_text(self.keep_ms)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long raw samples and rollups are kept.
+
+    Invariant: the first tier is raw; resolutions rise, each a multiple of the one before; so do the times kept.
+    """
+
+    tiers: tuple[RetentionTier, ...]
+
+    @property
+    def raw_ms(self) -> int | None:
+        """None: forever, and any time since 1970 is accepted."""
+        return self.tiers[0].keep_ms
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.tiers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    listen: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphiteConfig:
+    listen: Address | None  # TCP and UDP; None: off.
+    pickle_listen: Address | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsdConfig:
+    listen: Address | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    fsync: Fsync
+    head_bytes_max: int
+    retention: Retention
+    disk_bytes_max: int | None  # None: 80 % of the space that is free at the first start, which the store records.
+    out_of_order_window_ms: int
+    future_max_ms: int
+    series_count_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    level: str  # One of LOG_LEVELS.
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port`, `[::1]:port`. Raises: ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is not an address; write host:port such as 127.0.0.1:8420 or [::1]:8420")
+    port = int(match[3])
+    if port > 65535:
+        raise ValueError(f"{text!r} names port {port}; ports go from 0 (pick a free one) to 65535")
+    return Address(match[1] or match[2], port)
+
+
+def parse_optional_address(text: str) -> Address | None:
+    """The empty string switches the listener off. Raises: ValueError."""
+    return parse_address(text) if text.strip() else None
+
+
+def parse_duration_ms(text: str, *, min_ms: int) -> int:
+    """A duration in bounds; forever is the longest one that arithmetic bears. Raises: ValueError."""
+    found_ms = duration_ms(text)
+    if found_ms is None:
+        return DURATION_MS_MAX
+    if found_ms < min_ms:
+        raise ValueError(f"{text!r} is less than {duration_text(min_ms)}")
+    return found_ms
+
+
+def parse_size_bytes(text: str, *, min_bytes: int) -> int:
+    found_bytes = size_bytes(text)
+    if found_bytes < min_bytes:
+        raise ValueError(f"{text!r} is less than the {size_text(min_bytes)} it needs at least")
+    return found_bytes
+
+
+def parse_optional_size_bytes(text: str, *, min_bytes: int) -> int | None:
+    return None if text.strip() == "auto" else parse_size_bytes(text, min_bytes=min_bytes)
+
+
+def parse_count(text: str, *, count_min: int, count_max: int) -> int:
+    digits = text.strip().replace("_", "")
+    if not re.fullmatch(r"[0-9]{1,18}", digits, re.ASCII):
+        raise ValueError(f"{text!r} is not a count; write a whole number such as {count_max:_}")
+    if not count_min <= int(digits) <= count_max:
+        raise ValueError(f"{text!r} is not in {count_min:,} … {count_max:,}")
+    return int(digits)
+
+
+def parse_level(text: str) -> str:
+    level = text.strip().lower()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"{text!r} is not a log level; write one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def parse_fsync(text: str) -> Fsync:
+    """Read `always`, `never` or an interval. Raises: ValueError."""
+    text = text.strip()
+    if text == "always":
+        return Fsync("always")
+    if text == "never":
+        return Fsync("never")
+    try:
+        interval_ms = duration_ms(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is neither always, never nor an interval such as 200ms") from error
+    if interval_ms is None or not 1 <= interval_ms <= 60_000:
+        raise ValueError(
+            f"{text!r} is not in 1ms … 1m; write always for no loss at all, never to leave it to the kernel"
+        )
+    return Fsync("interval", interval_ms)
+
+
+def parse_retention(text: str) -> Retention:
+    """Read `raw:90d,1m:1y`, or `forever` for raw samples without end. Raises: ValueError."""
+    parts = [part.strip() for part in text.split(",")]
+    if parts == ["forever"]:
+        parts = ["raw:forever"]
+    if len(parts) > RETENTION_TIER_COUNT_MAX:
+        raise ValueError(f"{text!r} has {len(parts)} steps; at most {RETENTION_TIER_COUNT_MAX} are kept")
+    tiers = [_retention_tier(part) for part in parts]
+    if tiers[0].resolution_ms != 0:
+        raise ValueError(f"{text!r} starts with {parts[0]!r}; the first step is the raw samples, such as raw:90d")
+    for finer, coarser in pairwise(tiers):
+        if coarser.resolution_ms <= finer.resolution_ms or coarser.resolution_ms % (finer.resolution_ms or 1):
+            raise ValueError(f"step {coarser} after {finer}: a resolution is a multiple of the one before it")
+        if finer.keep_ms is None or (coarser.keep_ms is not None and coarser.keep_ms <= finer.keep_ms):
+            raise ValueError(f"step {coarser} after {finer}: finer samples cannot outlive their rollups")
+    return Retention(tuple(tiers))
+
+
+def _retention_tier(part: str) -> RetentionTier:
+    resolution, colon, keep = part.partition(":")
+    if not colon:
+        raise ValueError(f"{part!r} is not resolution:duration, such as raw:90d or 1m:1y")
+    resolution_ms = 0 if resolution == "raw" else duration_ms(resolution)
+    if resolution_ms is None or (resolution_ms < 1_000 and resolution != "raw"):
+        raise ValueError(f"{part!r} has a resolution under 1s; write raw for samples as they came")
+    keep_ms = duration_ms(keep)
+    if keep_ms is not None and keep_ms < 60_000:
+        raise ValueError(f"{part!r} keeps less than 1m")
+    return RetentionTier(resolution_ms, keep_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    key: str  # section.name, as in the file, the environment (HENGE_SECTION__NAME) and --set.
+    default: str
+    kind: str  # What to write, for people.
+    sentence: str
+    parse: Callable[[str], Any]
+    field: str = ""  # The attribute of the section, where it is not the name: it carries the unit.
+
+    @property
+    def section(self) -> str:
+        return self.key.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.key.partition(".")[2]
+
+    @property
+    def environment_name(self) -> str:
+        return f"HENGE_{self.section.upper()}__{self.name.upper()}"
+
+
+_ADDRESS = "host:port"
+_ADDRESS_OR_OFF = "host:port, or empty for off"
+SETTINGS: tuple[Setting, ...] = (
+    Setting("web.listen", "127.0.0.1:8420", _ADDRESS, "Where pages and HTTP interfaces are served.", parse_address),
+    Setting(
+        "graphite.listen",
+        "127.0.0.1:2003",
+        _ADDRESS_OR_OFF,
+        "Where Graphite's text protocol is taken, over TCP and UDP.",
+        parse_optional_address,
+    ),
+    Setting(
+        "graphite.pickle_listen",
+        "127.0.0.1:2004",
+        _ADDRESS_OR_OFF,
+        "Where Graphite's pickle protocol is taken, over TCP.",
+        parse_optional_address,
+    ),
+    Setting(
+        "statsd.listen",
+        "127.0.0.1:8125",
+        _ADDRESS_OR_OFF,
+        "Where StatsD metrics are taken, over UDP and TCP.",
+        parse_optional_address,
+    ),
+    Setting(
+        "store.fsync",
+        "200ms",
+        "always, an interval of 1ms … 1m, or never",
+        "When samples reach the disk for good; a power cut costs at most this interval, a crash of a process nothing.",
+        parse_fsync,
+    ),
+    Setting(
+        "store.head_bytes_max",
+        "512MiB",
+        "size, at least 1MiB",
+        "How much memory the newest samples may take before they are written as a block.",
+        partial(parse_size_bytes, min_bytes=2**20),
+    ),
+    Setting(
+        "store.retention",
+        "raw:90d,1m:1y,10m:3y,1h:10y",
+        "resolution:duration, …; or forever",
+        "How long raw samples and their rollups are kept; forever also accepts any time since 1970.",
+        parse_retention,
+    ),
+    Setting(
+        "store.disk_bytes_max",
+        "auto",
+        "size, at least 1MiB; or auto",
+        "How much disk the samples may take; auto is 80 % of the space that is free at the first start.",
+        partial(parse_optional_size_bytes, min_bytes=2**20),
+    ),
+    Setting(
+        "store.out_of_order_window",
+        "1h",
+        "duration",
+        "How far behind the newest sample of its series a sample may come.",
+        partial(parse_duration_ms, min_ms=0),
+        "out_of_order_window_ms",
+    ),
+    Setting(
+        "store.future_max",
+        "1h",
+        "duration",
+        "How far ahead of this machine's clock a sample may be.",
+        partial(parse_duration_ms, min_ms=0),
+        "future_max_ms",
+    ),
+    Setting(
+        "store.series_count_max",
+        "2000000",
+        f"count of 1 … {SERIES_COUNT_MAX:,}",
+        "How many series may exist; samples of further ones are refused and counted.",
+        partial(parse_count, count_min=1, count_max=SERIES_COUNT_MAX),
+    ),
+    Setting(
+        "log.level", "info", ", ".join(LOG_LEVELS), "What is written to the log: this and what is graver.", parse_level
+    ),
+)
+SECTION_TYPES: dict[str, type[Any]] = {
+    "web": WebConfig,
+    "graphite": GraphiteConfig,
+    "statsd": StatsdConfig,
+    "store": StoreConfig,
+    "log": LogConfig,
+}

@@ -50,8 +50,11 @@ class RefusedQuery(TsdbError):
 class NotSupported(RefusedQuery):
     """Grammar or a function that is right in PromQL and not built here yet: refused by name, never answered wrongly."""
 
+    code = "not_supported"
+    WORDS = " is not supported yet"
+
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not supported yet")
+        super().__init__(what + self.WORDS)
         self.what = what
 
 

@@ -1,0 +1,230 @@
+"""The handle by which the other rooms use the time-series room: write, select, query.
+
+TsdbClient is for threads and has everything; AsyncTsdbClient is for asyncio and has what a scheduler needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
+
+from tsdb.answer import QueryAnswer
+from tsdb.errors import (
+    CorruptData,
+    DiskFull,
+    NotReady,
+    NotSupported,
+    QueryTimeout,
+    QueryTooLarge,
+    RefusedQuery,
+    RefusedSample,
+    StaleEpoch,
+    TsdbError,
+)
+from tsdb.sample import Labels, Matcher, MatchOp, Selection
+
+WRITE_TIMEOUT_S = 15.0
+QUERY_TIMEOUT_S = 30.0
+QUERY_MARGIN_S = 2.0  # The worker ends a query itself at its time-out; the caller waits a little longer for its words.
+SERIES_COUNT_MAX = 100_000  # Names that one look-up answers; more help nobody and cost a gigabyte of JSON.
+
+Row = tuple[Labels, int, float]
+"""One sample with its labels: (labels, timestamp_ms, value)."""
+Selectors = Sequence[Sequence[Matcher]]
+"""Any of several selectors, each of which wants all of its matchers."""
+
+
+class WriteAnswer(msgspec.Struct, frozen=True):
+    """What became of a write: everything accepted is in the write-ahead log."""
+
+    accepted_count: int
+    refused: dict[str, int] = {}  # reason → samples
+    first_error: str | None = None
+
+
+class TsdbClient:
+    """Thread-safe.
+
+    Every method raises: RefusedQuery or RefusedSample (change and ask again), NotReady (try again later).
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._intake = Client(run_dir, "intake")
+        self._query = Client(run_dir, "query")
+        self._store = Client(run_dir, "store")
+
+    def write(self, door: str, body: bytes, *, sender: str) -> WriteAnswer:
+        """Pass a request body to a door of intake: json. Answers after the write-ahead log."""
+        return _write_answer(_call(self._intake, "write", *_write(door, body, sender), timeout_s=WRITE_TIMEOUT_S))
+
+    def append(self, rows: Sequence[Row]) -> WriteAnswer:
+        """Store rows of our own. Answers after the write-ahead log."""
+        return self.write("rows", _rows(rows), sender="henge")
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """The samples of all series that match every matcher, both ends included; order: by labels."""
+        body = {"matchers": _plain([matchers])[0], "start_ms": start_ms, "end_ms": end_ms}
+        reply = _call(self._query, "select", body, timeout_s=QUERY_TIMEOUT_S)
+        labels = [tuple((name, text) for name, text in pairs) for pairs in reply.body["labels"]]
+        offsets, timestamp_ms, value = reply.columns
+        return Selection(labels=labels, offsets=offsets, timestamp_ms=timestamp_ms, value=value)
+
+    def query_instant(self, expression: str, time_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S) -> QueryAnswer:
+        return _answer(_call(self._query, "instant", *_instant(expression, time_ms, timeout_s)))
+
+    def query_range(
+        self, expression: str, start_ms: int, end_ms: int, step_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S
+    ) -> QueryAnswer:
+        body = {
+            "expression": expression,
+            "start_ms": start_ms,
+            "end_ms": end_ms,
+            "step_ms": step_ms,
+            "timeout_s": timeout_s,
+        }
+        return _answer(_call(self._query, "range", body, timeout_s=timeout_s + QUERY_MARGIN_S))
+
+    def series(
+        self, selectors: Selectors, start_ms: int, end_ms: int, *, limit: int = SERIES_COUNT_MAX
+    ) -> list[dict[str, str]]:
+        """The label sets that match any selector and may have samples in the range."""
+        return list(self._look_up("series", selectors, start_ms, end_ms, limit))
+
+    def label_names(
+        self, selectors: Selectors, start_ms: int, end_ms: int, *, limit: int = SERIES_COUNT_MAX
+    ) -> list[str]:
+        return list(self._look_up("labels", selectors, start_ms, end_ms, limit))
+
+    def label_values(
+        self,
+        name: str,
+        selectors: Selectors,
+        start_ms: int,
+        end_ms: int,
+        *,
+        limit: int = SERIES_COUNT_MAX,
+        contains: str = "",
+    ) -> list[str]:
+        """The values of one label, sorted; `contains` keeps those with that text in them, for completion."""
+        return list(
+            self._look_up("label_values", selectors, start_ms, end_ms, limit, {"name": name, "contains": contains})
+        )
+
+    def _look_up(
+        self,
+        op: str,
+        selectors: Selectors,
+        start_ms: int,
+        end_ms: int,
+        limit: int,
+        more: dict[str, Any] | None = None,
+    ) -> Sequence[Any]:
+        body = {"selectors": _plain(selectors), "start_ms": start_ms, "end_ms": end_ms, "limit": limit} | (more or {})
+        answer: Sequence[Any] = _call(self._query, op, body, timeout_s=QUERY_TIMEOUT_S).body
+        return answer
+
+    def selectors(self, texts: Sequence[str]) -> list[list[Matcher]]:
+        """Read selectors such as `up{job="x"}`, as the `match[]` parameters of the Prometheus API hold them."""
+        reply = _call(self._query, "selectors", {"texts": list(texts)}, timeout_s=QUERY_TIMEOUT_S)
+        return [[Matcher(name, MatchOp(op), value) for name, op, value in selector] for selector in reply.body]
+
+    def store_stats(self) -> dict[str, Any]:
+        """Counts and sizes of the store: series, head, log, blocks."""
+        return dict(_call(self._store, "stats", timeout_s=QUERY_TIMEOUT_S).body)
+
+    def intake_stats(self) -> dict[str, Any]:
+        """Connections, rates, and the latest refusals with a line of each."""
+        return dict(_call(self._intake, "stats", timeout_s=QUERY_TIMEOUT_S).body)
+
+    def compact(self, *, timeout_s: float = 600) -> dict[str, Any]:
+        """Flush the head and merge the blocks of each window; returns when that is done."""
+        return dict(_call(self._store, "compact", timeout_s=timeout_s).body)
+
+
+class AsyncTsdbClient:
+    """The same for asyncio: what a scheduler needs."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._intake = AsyncClient(run_dir, "intake")
+        self._query = AsyncClient(run_dir, "query")
+
+    async def append(self, rows: Sequence[Row]) -> WriteAnswer:
+        """Store rows of our own. Answers after the write-ahead log."""
+        body, columns = _write("rows", _rows(rows), "henge")
+        return _write_answer(await _acall(self._intake, "write", body, columns, timeout_s=WRITE_TIMEOUT_S))
+
+    async def query_instant(self, expression: str, time_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S) -> QueryAnswer:
+        return _answer(await _acall(self._query, "instant", *_instant(expression, time_ms, timeout_s)))
+
+
+def _call(
+    client: Client, op: str, body: Any = None, columns: Sequence[Any] = (), *, timeout_s: float = QUERY_TIMEOUT_S
+) -> Reply:
+    try:
+        return client.call(op, body, columns, timeout_s=timeout_s)
+    except BusError as error:
+        raise _error(error) from error
+
+
+async def _acall(
+    client: AsyncClient, op: str, body: Any = None, columns: Sequence[Any] = (), *, timeout_s: float = QUERY_TIMEOUT_S
+) -> Reply:
+    try:
+        return await client.call(op, body, columns, timeout_s=timeout_s)
+    except BusError as error:
+        raise _error(error) from error
+
+
+def _error(error: BusError) -> TsdbError:
+    """The same class on this side of the bus as was raised on the other; a silent service is not ready."""
+    if not isinstance(error, BusRefused):
+        return NotReady(str(error))
+    for kind in (StaleEpoch, DiskFull, NotReady, CorruptData, QueryTooLarge, QueryTimeout, RefusedQuery):
+        if kind.code == error.code:
+            return kind(error.message)
+    if error.code == NotSupported.code:
+        return NotSupported(error.message.removesuffix(NotSupported.WORDS))
+    if error.code in ("busy", "gone"):
+        return NotReady(error.message)
+    if error.code == RefusedSample.code:
+        return RefusedSample(error.code, error.message)
+    return TsdbError(error.message)
+
+
+def _plain(selectors: Selectors) -> list[list[list[str]]]:
+    return [[[m.name, m.op.value, m.value] for m in selector] for selector in selectors]
+
+
+def _write(door: str, body: bytes, sender: str) -> tuple[dict[str, str], tuple[Any, ...]]:
+    return {"door": door, "sender": sender}, (np.frombuffer(body, np.uint8),)
+
+
+def _write_answer(reply: Reply) -> WriteAnswer:
+    return msgspec.convert(reply.body, WriteAnswer)
+
+
+def _rows(rows: Sequence[Row]) -> bytes:
+    return msgspec.json.encode(
+        [{"labels": dict(labels), "samples": [[at_ms, _number(value)]]} for labels, at_ms, value in rows]
+    )
+
+
+def _number(value: float) -> float | str:
+    """JSON has no NaN and no infinity; the door reads these three words."""
+    if value - value == 0:
+        return value
+    return "NaN" if value != value else ("+Inf" if value > 0 else "-Inf")
+
+
+def _instant(expression: str, time_ms: int, timeout_s: float) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    return {"expression": expression, "time_ms": time_ms, "timeout_s": timeout_s}, ()
+
+
+def _answer(reply: Reply) -> QueryAnswer:
+    offsets, timestamp_ms, value = reply.columns
+    return QueryAnswer(offsets=offsets, timestamp_ms=timestamp_ms, value=value, **reply.body)

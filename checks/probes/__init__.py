@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from checks.model import Result
     from checks.nagios.client import PluginClient
     from checks.probes.resolver import Resolver
-    from checks.probes.toolbox import HttpSession
+    from checks.probes.http.door import HttpDoor
     from tsdb.client import AsyncTsdbClient
 
 KINDS: dict[str, str] = {
@@ -45,7 +45,7 @@ class ProbeContext:
     timeout_s: float = 10.0
     check_id: str = ""
     resolver: Resolver | None = None
-    http: HttpSession | None = None
+    http: HttpDoor | None = None
     plugins: PluginClient | None = None
     tsdb: AsyncTsdbClient | None = None
     state: StateReader | None = None

@@ -58,7 +58,7 @@ class HttpOptions(Options, frozen=True):
         True
     )
     redirect_count_max: Annotated[
-        int, Meta(ge=0, le=20, description="Redirects in a row before it is a failure", extra={"group": "request"})
+        int, Meta(ge=1, le=20, description="Redirects in a row before it is a failure", extra={"group": "request"})
     ] = 10
     verify_tls: Annotated[
         bool, Meta(description="The certificate must be valid for the name", extra={"group": "request"})

@@ -1,0 +1,187 @@
+"""The asking and the listening side, for asyncio: many calls at once over one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from appliance.bus import wire
+from appliance.bus.client import (
+    STOPPING_WAIT_S,
+    event_of,
+    monitor_address,
+    open_dealer,
+    reply_from,
+    request_frames,
+)
+from appliance.bus.errors import BusGone, BusRefused, BusTimeout, WireError
+from appliance.bus.place import Place
+from appliance.bus.publish import HINT_COUNT_MAX, Following, Hint, Resync, open_subscriber
+
+_Waiting = asyncio.Future[tuple[wire.ReplyHead, list[wire.Frame]]]
+
+
+class _Link:
+    """One socket to one life of the service, and the calls that wait on it.
+
+    When the service ends, so do this link and its calls: what lies unsent in the socket must not be done later.
+    """
+
+    def __init__(self, address: str) -> None:
+        context: zmq.Context[Any] = zmq.Context.instance()
+        self.is_closed = False
+        self._waiting: dict[int, _Waiting] = {}
+        self._dealer: zmq.Socket[bytes] = open_dealer(context)
+        self._monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._monitor.connect(monitor_address(self._dealer))
+        self._dealer.connect(address)
+        self._is_up = False
+        self._loop = asyncio.get_running_loop()
+        self._fds = (self._dealer.get(zmq.FD), self._monitor.get(zmq.FD))
+        for fd in self._fds:
+            self._loop.add_reader(fd, self._look)
+        self._look_again: asyncio.Handle | None = None
+
+    async def call(
+        self, request_id: int, prefix: list[bytes], buffers: list[Any], timeout_s: float
+    ) -> tuple[wire.ReplyHead, list[wire.Frame]]:
+        """Raises: TimeoutError; ConnectionResetError, if the service ended meanwhile."""
+        waiting: _Waiting = self._loop.create_future()
+        self._waiting[request_id] = waiting
+        try:
+            async with asyncio.timeout(timeout_s):
+                # Not writable: 10,000 requests are unsent, for the service is down or far behind.
+                while not wire.is_writable(self._dealer):  # noqa: ASYNC110 - ZeroMQ has no asyncio.Event for it.
+                    await asyncio.sleep(0.005)
+                wire.send(self._dealer, prefix, buffers)
+                # Sending may have read the descriptor's edge: what came meanwhile would not be reported again.
+                self._look_soon()
+                return await waiting
+        finally:
+            self._waiting.pop(request_id, None)
+
+    def _look_soon(self) -> None:
+        if self._look_again is None and not self.is_closed:
+            self._look_again = self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Read what is there. ZeroMQ's descriptors report edges only, so each look reads until nothing is left."""
+        self._look_again = None
+        if self.is_closed:
+            return
+        is_lost = self._read_events()
+        self._read_replies()
+        if is_lost:
+            self.close()
+
+    def _read_replies(self) -> None:
+        while True:
+            try:
+                frames = wire.receive(self._dealer, 2)
+            except zmq.Again:
+                return
+            with contextlib.suppress(WireError):  # Its call ends by its time-out.
+                head = wire.decode_reply(frames)
+                waiting = self._waiting.pop(head.id, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result((head, frames))
+
+    def _read_events(self) -> bool:
+        """Whether an established link has ended since the last look."""
+        is_lost = False
+        while wire.is_readable(self._monitor):
+            event = event_of(self._monitor.recv_multipart(zmq.NOBLOCK))
+            is_lost |= self._is_up and event == zmq.EVENT_DISCONNECTED
+            self._is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        return is_lost
+
+    def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
+        for fd in self._fds:
+            self._loop.remove_reader(fd)
+        self._dealer.disable_monitor()
+        self._dealer.close()
+        self._monitor.close(linger=0)
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionResetError())
+
+
+class AsyncClient:
+    """A handle on a service, for one event loop. A call made while the service is down waits for it."""
+
+    def __init__(self, run_dir: Path, service: str) -> None:
+        self.service = service
+        self._place = Place(run_dir)
+        self._address = self._place.address(service)
+        self._ids = itertools.count(1)
+        self._link: _Link | None = None
+
+    async def call(
+        self,
+        op: str,
+        body: Any = None,
+        columns: wire.Columns = (),
+        *,
+        timeout_s: float = 5.0,
+        type: Any = Any,  # noqa: A002 - The type that the body of the reply is decoded to, as msgspec calls it.
+    ) -> wire.Reply:
+        """Ask, and wait for the answer. Raises: as Client.call."""
+        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            request_id = next(self._ids)
+            prefix, buffers = request_frames(request_id, op, body, columns, deadline_ns)
+            if self._link is None or self._link.is_closed:
+                self._link = _Link(self._address)
+            try:
+                rest_s = (deadline_ns - time.monotonic_ns()) / 1e9
+                head, frames = await self._link.call(request_id, prefix, buffers, rest_s)
+                return reply_from(head, frames, type)
+            except TimeoutError as error:
+                raise BusTimeout(self.service, op, timeout_s) from error
+            except ConnectionResetError as error:
+                raise BusGone(self.service, op) from error
+            except BusRefused as error:
+                if error.code != "stopping" or time.monotonic_ns() > deadline_ns:
+                    raise
+            await asyncio.sleep(STOPPING_WAIT_S)
+
+    def close(self) -> None:
+        """Calls that still wait end with BusGone."""
+        if self._link is not None:
+            self._link.close()
+        self._place.close()
+
+
+class AsyncSubscriber:
+    """As Subscriber, for one task of an event loop."""
+
+    def __init__(self, run_dir: Path, name: str) -> None:
+        self._place = Place(run_dir)
+        self._sequence = Following()
+        self._socket: zmq.asyncio.Socket = open_subscriber(
+            zmq.asyncio.Context.instance(), self._place.address(f"{name}.hints")
+        )
+
+    async def poll(self, timeout_s: float) -> list[Hint] | Resync:
+        """What has come, after waiting at most timeout_s for the first; an empty list, if nothing has."""
+        if not await self._socket.poll(int(timeout_s * 1000)):
+            return []
+        messages: list[list[bytes]] = []
+        while len(messages) < HINT_COUNT_MAX and wire.is_readable(self._socket):
+            messages.append(await self._socket.recv_multipart())
+        return self._sequence.take(messages)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._place.close()

@@ -1,0 +1,354 @@
+"""The answering side: one thread owns the socket, workers run the handlers, a bounded queue lies between them."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import zmq
+
+from appliance.bus import wire
+from appliance.bus.errors import BusRefused, WireError
+from appliance.bus.place import Place
+from appliance.metrics import Metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 100  # How soon a stop is seen; half of the 200 ms that a stop may take.
+RECEIVE_COUNT_MAX = 100  # Requests taken at once, so that answers do not wait behind a flood.
+PEER_QUEUE_COUNT_MAX = 10_000  # ZeroMQ's own bound for one peer; beyond it ZeroMQ drops what goes to that peer.
+QUEUE_BYTES_MAX = 512 * 2**20
+EXIT_STATUS_OF_A_CRASH = 70  # EX_SOFTWARE of sysexits.h.
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a handler is given. A uint8 column is raw bytes. Columns are read-only."""
+
+    op: str
+    body: Any  # Decoded to the body_type of the handler.
+    columns: tuple[np.ndarray[Any, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler returns when it has columns; they must not change afterwards, for they are sent uncopied."""
+
+    body: Any
+    columns: wire.Columns = ()
+
+
+Handler = Callable[[Request], Any]
+"""Returns a body or an Answer. What it raises becomes a refusal with the exception's `code`, or "internal"."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    function: Handler
+    decoder: msgspec.msgpack.Decoder[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request that waits for a worker."""
+
+    peer: bytes
+    head: wire.RequestHead
+    body: bytes
+    columns: tuple[np.ndarray[Any, Any], ...]
+    size_bytes: int
+
+
+_Outgoing = tuple[list[bytes], list[Any]]
+
+
+class Server:
+    """A service of the bus. Handlers are added before serve().
+
+    threads: how many handlers run at once; with 1, requests are handled one after the other.
+    """
+
+    def __init__(
+        self, run_dir: Path, name: str, *, metrics: Metrics, threads: int = 1, queue_count_max: int = 1_000
+    ) -> None:
+        assert threads >= 1, threads
+        assert queue_count_max >= 1, queue_count_max
+        self.name = name
+        self._place = Place(run_dir)
+        self._metrics = metrics
+        self._threads_count = threads
+        self._queue_count_max = queue_count_max
+        self._operations: dict[str, _Operation] = {}
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs_bytes = 0
+        self._jobs_lock = threading.Lock()
+        self._outgoing: collections.deque[_Outgoing] = collections.deque()
+        self._wake_fd = -1
+        self._op_counts: collections.Counter[str] = collections.Counter()
+        self._in_hand_count = 0
+        self._crash: BaseException | None = None
+        self._requests_total = metrics.counter("henge_bus_requests_total", "Requests that a service has handled.")
+        self._refused_total = metrics.counter("henge_bus_refused_total", "Requests that a service has refused.")
+        self._seconds_total = metrics.counter("henge_bus_handler_seconds_total", "Time that handlers have taken.")
+        self._queue_length = metrics.gauge("henge_bus_queue_length", "Requests that wait for a worker.")
+
+    def handle(self, op: str, function: Handler, body_type: Any = Any) -> None:
+        """Let function answer op. A body that is not a body_type is refused with "bad_request"."""
+        assert op not in self._operations, f"{op} has a handler already"
+        assert op not in _BUILT_IN, f"{op} is answered by every service"
+        self._operations[op] = _Operation(function, wire.decoder_for(body_type))
+
+    def start_thread(
+        self, stopping: threading.Event, *, on_crash: Callable[[BaseException], None] | None = None
+    ) -> threading.Thread:
+        """Serve in a thread of its own. A failed assertion in a handler ends the process, unless on_crash is given."""
+
+        def run() -> None:
+            try:
+                self.serve(stopping)
+            except BaseException as error:  # A thread cannot hand it on; a service that is half dead helps nobody.
+                log.exception("service %s ended", self.name)
+                (on_crash or _end_process)(error)
+
+        thread = threading.Thread(target=run, name=f"bus-{self.name}", daemon=True)
+        thread.start()
+        return thread
+
+    def serve(self, stopping: threading.Event) -> None:
+        """Answer requests until stopping is set; returns within 200 ms of it, and refuses what still waits.
+
+        Raises: AssertionError of a handler, and whatever else ends a process: it has been answered and logged.
+        """
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        try:
+            router.setsockopt(zmq.MAXMSGSIZE, wire.FRAME_BYTES_MAX)
+            router.setsockopt(zmq.SNDHWM, PEER_QUEUE_COUNT_MAX)
+            router.setsockopt(zmq.RCVHWM, PEER_QUEUE_COUNT_MAX)
+            address = self._place.address(self.name)
+            router.bind(address)
+            workers = [
+                threading.Thread(target=self._work, name=f"bus-{self.name}-{index}", daemon=True)
+                for index in range(self._threads_count)
+            ]
+            for worker in workers:
+                worker.start()
+            self._serve_until(router, stopping)
+            router.unbind(address)
+            self._end_workers(router, workers)
+        finally:
+            router.close(linger=100)  # Milliseconds; for the last answers.
+            wake_fd, self._wake_fd = self._wake_fd, -1
+            os.close(wake_fd)
+            self._place.close()
+        if self._crash is not None:
+            raise self._crash
+
+    def _serve_until(self, router: zmq.Socket[bytes], stopping: threading.Event) -> None:
+        poller = zmq.Poller()
+        poller.register(router, zmq.POLLIN)
+        poller.register(self._wake_fd, zmq.POLLIN)
+        while not stopping.is_set() and self._crash is None:
+            for ready, _ in poller.poll(POLL_MS):
+                if ready is router:
+                    self._receive(router, RECEIVE_COUNT_MAX)
+                else:
+                    os.eventfd_read(self._wake_fd)
+            self._send_outgoing(router)
+
+    def _end_workers(self, router: zmq.Socket[bytes], workers: list[threading.Thread]) -> None:
+        """Refuse what waits; give what is in hand a moment. A handler that takes longer is left behind."""
+        waiting = []
+        while not self._jobs.empty():
+            waiting.append(self._jobs.get())
+        for _ in workers:
+            self._jobs.put(None)
+        for job in waiting:
+            if job is not None:
+                self._refuse(job.peer, job.head, "stopping", f"{self.name} is stopping")
+        deadline_s = time.monotonic() + 0.05
+        for worker in workers:
+            worker.join(max(0.0, deadline_s - time.monotonic()))
+        self._send_outgoing(router)
+
+    def _receive(self, router: zmq.Socket[bytes], count_max: int) -> None:
+        for _ in range(count_max):
+            try:
+                frames = wire.receive(router, 3)
+            except zmq.Again:
+                return
+            peer = frames[0]
+            assert isinstance(peer, bytes)
+            if len(frames) < 2:
+                self._count_refused("damaged")
+                continue
+            try:
+                head = wire.decode_request(frames[1:])
+            except WireError as error:
+                self._count_refused("damaged")
+                log.warning("service %s dropped a message: %s", self.name, error)
+                continue
+            self._admit(peer, head, frames[1:])
+
+    def _admit(self, peer: bytes, head: wire.RequestHead, frames: list[wire.Frame]) -> None:
+        """Answer a built-in op at once, put another one into the queue, or refuse it."""
+        if (built_in := _BUILT_IN.get(head.op)) is not None:
+            self._outgoing.append(self._answer_frames(peer, head, built_in(self)))
+            return
+        if head.op not in self._operations:
+            near = difflib.get_close_matches(head.op, [*self._operations, *_BUILT_IN], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self._refuse(peer, head, "unknown_op", f"{self.name} has no operation {head.op!r:.100}{hint}")
+            return
+        try:
+            body, columns = wire.body_and_columns(frames, head.columns)
+        except WireError as error:
+            self._refuse(peer, head, "bad_request", f"{self.name}/{head.op}: {error}")
+            return
+        size_bytes = len(body) + sum(column.nbytes for column in columns)
+        with self._jobs_lock:
+            jobs_bytes = self._jobs_bytes + size_bytes
+        if self._jobs.qsize() >= self._queue_count_max or (jobs_bytes > QUEUE_BYTES_MAX and self._jobs.qsize()):
+            self._refuse(
+                peer,
+                head,
+                "busy",
+                f"{self.name} is busy: {self._jobs.qsize():,} requests wait, of at most {self._queue_count_max:,}; "
+                f"try again in a moment",
+            )
+            return
+        with self._jobs_lock:
+            self._jobs_bytes += size_bytes
+        self._jobs.put(_Job(peer, head, body, columns, size_bytes))
+
+    def _work(self) -> None:
+        """A worker's life: handle jobs until a None."""
+        while (job := self._jobs.get()) is not None:
+            with self._jobs_lock:
+                self._jobs_bytes -= job.size_bytes
+                self._in_hand_count += 1
+            try:
+                self._run(job)
+            except BaseException as error:  # Ours: the serving thread raises it, so that the process ends.
+                log.exception("service %s: a handler of %s failed its own checks", self.name, job.head.op)
+                self._refuse(
+                    job.peer, job.head, "crashed", f"{self.name} stopped on a fault of its own: {error!r:.300}"
+                )
+                self._crash = error
+                self._wake()
+                return
+            finally:
+                with self._jobs_lock:
+                    self._in_hand_count -= 1
+
+    def _run(self, job: _Job) -> None:
+        """Run the handler and leave its answer for the serving thread.
+
+        Raises: AssertionError, and whatever is no Exception: faults of ours.
+        """
+        op = job.head.op
+        started_ns = time.monotonic_ns()
+        if started_ns > job.head.deadline_ns:
+            self._count_refused("expired")  # The caller has given up: what it asked is not wanted any more.
+            return
+        operation = self._operations[op]
+        try:
+            body = operation.decoder.decode(job.body)
+            outgoing = self._answer_frames(job.peer, job.head, operation.function(Request(op, body, job.columns)))
+        except AssertionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - The caller is told, and what has no code is logged with its trace.
+            self._refuse(job.peer, job.head, *self._refusal(op, error))
+        else:
+            self._outgoing.append(outgoing)
+            self._wake()
+        self._op_counts[op] += 1
+        self._requests_total.inc(service=self.name, op=op)
+        self._seconds_total.inc((time.monotonic_ns() - started_ns) / 1e9, service=self.name, op=op)
+
+    def _refusal(self, op: str, error: Exception) -> tuple[str, str]:
+        """The code and the message of what a handler, or the decoding for it, raised."""
+        if isinstance(error, msgspec.MsgspecError):
+            return "bad_request", f"{self.name}/{op}: {error}"
+        if isinstance(code := getattr(error, "code", None), str):
+            return code, error.message if isinstance(error, BusRefused) else str(error)
+        log.error("service %s: the handler of %s failed", self.name, op, exc_info=error)
+        return "internal", f"{self.name}/{op} failed: {type(error).__name__}: {error}; the log has the details"
+
+    def _answer_frames(self, peer: bytes, head: wire.RequestHead, answer: Any) -> _Outgoing:
+        """Raises: what encoding raises, on a body or columns that cannot travel."""
+        columns = answer.columns if isinstance(answer, Answer) else ()
+        body = wire.encode(answer.body if isinstance(answer, Answer) else answer)
+        if len(body) > wire.BODY_BYTES_MAX:
+            raise BusRefused(
+                "too_large",
+                f"{self.name}/{head.op}: the answer has {len(body):,} bytes, of at most {wire.BODY_BYTES_MAX:,}; "
+                f"ask for less at once",
+            )
+        heads, buffers = wire.column_heads(columns)
+        return [peer, wire.encode(wire.ReplyHead(wire.VERSION, head.id, "", "", heads)), body], buffers
+
+    def _refuse(self, peer: bytes, head: wire.RequestHead, code: str, message: str) -> None:
+        self._count_refused(code)
+        reply = wire.encode(wire.ReplyHead(wire.VERSION, head.id, code, message))
+        self._outgoing.append(([peer, reply, wire.NIL], []))
+        self._wake()
+
+    def _count_refused(self, code: str) -> None:
+        self._refused_total.inc(service=self.name, code=code)
+
+    def _send_outgoing(self, router: zmq.Socket[bytes]) -> None:
+        while self._outgoing:
+            prefix, buffers = self._outgoing.popleft()
+            wire.send(router, prefix, buffers)
+
+    def _wake(self) -> None:
+        """Let the serving thread look at what is to be sent."""
+        if self._wake_fd >= 0:
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _ping(self) -> str:
+        return "pong"
+
+    def _snapshot(self) -> Any:
+        self._queue_length.set(self._jobs.qsize(), service=self.name)
+        return self._metrics.snapshot()
+
+    def _process(self) -> dict[str, Any]:
+        return {
+            "service": self.name,
+            "pid": os.getpid(),
+            "threads": self._threads_count,
+            "queue_count": self._jobs.qsize(),
+            "queue_count_max": self._queue_count_max,
+            "queue_bytes": self._jobs_bytes,
+            "in_hand_count": self._in_hand_count,
+            "ops": dict(self._op_counts),
+        }
+
+
+_BUILT_IN: dict[str, Callable[[Server], Any]] = {
+    "ping": Server._ping,  # noqa: SLF001
+    "metrics": Server._snapshot,  # noqa: SLF001
+    "process": Server._process,  # noqa: SLF001
+}
+"""Answered by the serving thread itself, so also while every worker is busy."""
+
+
+def _end_process(error: BaseException) -> None:
+    """The supervisor starts it again; nothing that was acknowledged is in memory alone."""
+    logging.shutdown()
+    os._exit(EXIT_STATUS_OF_A_CRASH)

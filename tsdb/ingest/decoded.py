@@ -1,0 +1,99 @@
+"""What every decoder gives: samples in columns, and a count of what it refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tsdb.sample import Float64s, Int32s, Int64s
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIMESTAMP_MS_MAX = 253_402_300_799_999  # The end of the year 9999, UTC; beyond it a time is surely in another unit.
+EXAMPLES_COUNT_MAX = 3  # Of each reason in one body: enough to see the pattern, and noise cannot fill memory.
+EXAMPLE_BYTES_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One refused line or element, cut to EXAMPLE_BYTES_MAX, and where in the body it began."""
+
+    reason: str
+    text: bytes
+    offset: int
+    message: str
+
+
+@dataclass(slots=True)
+class Refusals:
+    """The samples of one body that were refused: how many by reason, and a few examples of each."""
+
+    count_by_reason: dict[str, int] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    _examples_count_by_reason: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reason: str, text: bytes = b"", offset: int = 0, *, message: str = "", count: int = 1) -> None:
+        self.count_by_reason[reason] = self.count_by_reason.get(reason, 0) + count
+        if self.wants_example(reason):
+            self._examples_count_by_reason[reason] = self._examples_count_by_reason.get(reason, 0) + 1
+            self.examples.append(Example(reason, bytes(text[:EXAMPLE_BYTES_MAX]), offset, message))
+
+    def wants_example(self, reason: str) -> bool:
+        return self._examples_count_by_reason.get(reason, 0) < EXAMPLES_COUNT_MAX
+
+    def merge(self, other: Refusals) -> None:
+        for reason, count in other.count_by_reason.items():
+            self.count_by_reason[reason] = self.count_by_reason.get(reason, 0) + count
+        for example in other.examples:
+            if self.wants_example(example.reason):
+                found = self._examples_count_by_reason.get(example.reason, 0)
+                self._examples_count_by_reason[example.reason] = found + 1
+                self.examples.append(example)
+
+    @property
+    def total(self) -> int:
+        return sum(self.count_by_reason.values())
+
+    @property
+    def first_error(self) -> str | None:
+        return (self.examples[0].message or self.examples[0].reason) if self.examples else None
+
+
+CanonicalOf = Callable[[str | bytes], bytes]
+"""From a sender's name of a series to its canonical label bytes. Raises: RefusedSample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The samples of one body. A sample's series is names[name_index[i]], or names[i] where name_index is None.
+
+    names: a polars column of the names as the sender wrote them (String), or of canonical label bytes (Binary).
+    """
+
+    names: pl.Series
+    name_index: Int32s | None
+    timestamp_ms: Int64s
+    value: Float64s
+    canonical_of: CanonicalOf
+    refusals: Refusals
+
+    def __post_init__(self) -> None:
+        index_count = len(self.names) if self.name_index is None else self.name_index.size
+        assert index_count == self.timestamp_ms.size == self.value.size, (index_count, self.value.size)
+
+    def __len__(self) -> int:
+        return int(self.value.size)
+
+    def slice(self, start: int, count: int) -> Decoded:
+        """The samples from start on, at most count of them; no refusals, which were counted with the whole."""
+        part = slice(start, start + count)
+        return Decoded(
+            names=self.names.slice(start, count) if self.name_index is None else self.names,
+            name_index=None if self.name_index is None else self.name_index[part],
+            timestamp_ms=self.timestamp_ms[part],
+            value=self.value[part],
+            canonical_of=self.canonical_of,
+            refusals=Refusals(),
+        )

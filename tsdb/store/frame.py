@@ -1,0 +1,261 @@
+"""One frame of the write-ahead log: the definitions of some series and the columns of one batch, checksummed.
+
+Layout: docs/format/wal.md. Reading never trusts a length before the checksum that covers it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import google_crc32c
+import numpy as np
+
+from tsdb.errors import NotReady
+from tsdb.sample import Int32s, Int64s
+from tsdb.store.columns import Columns
+from tsdb.store.disk import Bytes, Part
+
+SEGMENT_MAGIC = b"HENGEWAL"
+SEGMENT_VERSION = 1
+_SEGMENT_FIXED = struct.Struct("<8sI")  # magic · crc32c of the 20 bytes that follow
+_SEGMENT_BODY = struct.Struct("<IQQ")  # version · segment number · epoch
+SEGMENT_HEADER_BYTES = _SEGMENT_FIXED.size + _SEGMENT_BODY.size
+assert SEGMENT_HEADER_BYTES == 32
+
+FRAME_MAGIC = b"HWF\x01"  # The last byte is the version of the frame.
+_FRAME_FIXED = struct.Struct("<4sI")  # magic · crc32c of the 48 bytes that follow
+# sequence u64 · definitions: bytes u32, crc32c u32 · columns: bytes u32, crc32c u32 · series u32 · samples u32 ·
+# time base i64 · time codec u8 · 7 reserved
+_FRAME_BODY = struct.Struct("<QIIIIIIqB7x")
+FRAME_HEADER_BYTES = _FRAME_FIXED.size + _FRAME_BODY.size
+assert FRAME_HEADER_BYTES == 56
+
+FRAME_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB of columns.
+# A frame's definitions end after the series that passes 16 MiB; one series is at most 295,040 B.
+DEFINITION_BYTES_MAX = 16 << 20
+# The most that a length in a frame can be; a larger one is damage, whatever its checksum says.
+PAYLOAD_BYTES_MAX = 32 << 20
+
+TIME_INT64 = 0
+TIME_CONSTANT = 1
+TIME_UINT32 = 2
+
+_ALIGN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Series that a frame makes known to its segment: local ids and canonical label bytes."""
+
+    ids: Int32s
+    canonical: Sequence[bytes]
+
+
+NO_DEFINITIONS = Definitions(np.empty(0, np.int32), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    sequence: int
+    definitions: Definitions
+    samples: Columns  # series: ids of the segment's epoch
+    end: int  # The offset behind the frame in its segment.
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes of a segment that are no frame. `is_tail`: nothing readable follows, as after a torn write.
+
+    frame: what could still be read of it, if one of its two parts is whole.
+    """
+
+    start: int
+    end: int
+    what: str
+    is_tail: bool
+    frame: Frame | None = None
+
+
+def segment_header(number: int, epoch: int) -> bytes:
+    body = _SEGMENT_BODY.pack(SEGMENT_VERSION, number, epoch)
+    return _SEGMENT_FIXED.pack(SEGMENT_MAGIC, google_crc32c.value(body)) + body
+
+
+def check_segment_header(data: Bytes) -> str:
+    """What is wrong with the header of a segment; empty if nothing is.
+
+    Raises: NotReady, if the segment is whole, but of a later version than this program reads.
+    """
+    raw = data[:SEGMENT_HEADER_BYTES].tobytes()
+    if len(raw) < SEGMENT_HEADER_BYTES:
+        return f"{len(raw)} bytes; the header of a segment has {SEGMENT_HEADER_BYTES}"
+    magic, crc = _SEGMENT_FIXED.unpack_from(raw)
+    if magic != SEGMENT_MAGIC:
+        return f"magic {magic!r}, not {SEGMENT_MAGIC!r}"
+    if crc != google_crc32c.value(raw[_SEGMENT_FIXED.size :]):
+        return "checksum of the segment's header"
+    version, number, _ = _SEGMENT_BODY.unpack_from(raw, _SEGMENT_FIXED.size)
+    if version != SEGMENT_VERSION:
+        raise NotReady(
+            f"segment {number} of the write-ahead log has version {version}, this program reads {SEGMENT_VERSION}; "
+            f"start the program that wrote it"
+        )
+    return ""
+
+
+def frame_parts(
+    sequence: int, definitions: Definitions, samples: Columns, time_min_ms: int, time_max_ms: int
+) -> list[Part]:
+    """The bytes of a frame as parts for one write, the columns uncopied where their coding allows."""
+    assert samples.series.size <= FRAME_SAMPLE_COUNT_MAX, samples.series.size
+    defined: list[Part] = []
+    if definitions.ids.size:
+        blob = b"".join(definitions.canonical)
+        lengths = np.fromiter(map(len, definitions.canonical), np.uint32, len(definitions.canonical))
+        defined = [definitions.ids, lengths, blob, _padding(len(blob))]
+    codec, times = _time_column(samples.timestamp_ms, time_min_ms, time_max_ms)
+    columns: list[Part] = [samples.series, _padding(samples.series.nbytes)]
+    if times is not None:
+        columns += [times, _padding(times.nbytes)]
+    columns.append(samples.value)
+    body = _FRAME_BODY.pack(
+        sequence,
+        *_length_and_crc(defined),
+        *_length_and_crc(columns),
+        definitions.ids.size,
+        samples.series.size,
+        time_min_ms,
+        codec,
+    )
+    return [_FRAME_FIXED.pack(FRAME_MAGIC, google_crc32c.value(body)) + body, *defined, *columns]
+
+
+def _time_column(timestamp_ms: Int64s, min_ms: int, max_ms: int) -> tuple[int, Part | None]:
+    if min_ms == max_ms:
+        return TIME_CONSTANT, None
+    if max_ms - min_ms < 1 << 32:
+        return TIME_UINT32, (timestamp_ms - min_ms).astype("<u4")
+    return TIME_INT64, timestamp_ms
+
+
+def _padding(size_bytes: int) -> bytes:
+    return bytes(-size_bytes % _ALIGN)
+
+
+def _length_and_crc(parts: Sequence[Part]) -> tuple[int, int]:
+    length, crc = 0, 0
+    for part in parts:
+        length += memoryview(part).nbytes
+        if len(part):
+            crc = google_crc32c.extend(crc, part)
+    return length, crc
+
+
+def read_frames(data: Bytes) -> Iterator[Frame | Damage]:
+    """Every frame of a segment in order, and every stretch that is none; the header of the segment is skipped."""
+    at = SEGMENT_HEADER_BYTES
+    while at < data.size:
+        header = _read_header(data, at)
+        if isinstance(header, str):
+            after = _next_header(data, at + 1)
+            yield Damage(at, after, header, is_tail=after == data.size)
+            at = after
+            continue
+        end = at + FRAME_HEADER_BYTES + header.definition_bytes + header.column_bytes
+        if end > data.size:
+            what = f"the frame ends at {end:,}, the file at {data.size:,}"
+            after = _next_header(data, at + FRAME_HEADER_BYTES)
+            yield Damage(at, after, what, is_tail=after == data.size)
+            at = after
+            continue
+        yield _read_frame(data, at, end, header)
+        at = end
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    sequence: int
+    definition_bytes: int
+    definition_crc: int
+    column_bytes: int
+    column_crc: int
+    series_count: int
+    sample_count: int
+    time_base_ms: int
+    time_codec: int
+
+
+def _read_header(data: Bytes, at: int) -> _Header | str:
+    raw = data[at : at + FRAME_HEADER_BYTES].tobytes()
+    if len(raw) < FRAME_HEADER_BYTES:
+        return f"{len(raw)} bytes, the header of a frame has {FRAME_HEADER_BYTES}"
+    magic, crc = _FRAME_FIXED.unpack_from(raw)
+    if magic != FRAME_MAGIC:
+        return f"magic {magic!r}, not {FRAME_MAGIC!r}"
+    if crc != google_crc32c.value(raw[_FRAME_FIXED.size :]):
+        return "checksum of the frame's header"
+    header = _Header(*_FRAME_BODY.unpack_from(raw, _FRAME_FIXED.size))
+    if header.definition_bytes > PAYLOAD_BYTES_MAX or header.column_bytes > PAYLOAD_BYTES_MAX:
+        return f"{header.definition_bytes:,} + {header.column_bytes:,} bytes of payload"
+    return header
+
+
+def _next_header(data: Bytes, at: int) -> int:
+    """The offset of the next readable frame header from `at` on; the size of the data if there is none."""
+    piece_bytes = 1 << 20
+    while at < data.size:
+        piece = data[at : at + piece_bytes + len(FRAME_MAGIC) - 1].tobytes()
+        found = piece.find(FRAME_MAGIC)
+        while found >= 0:
+            if not isinstance(_read_header(data, at + found), str):
+                return at + found
+            found = piece.find(FRAME_MAGIC, found + 1)
+        at += piece_bytes
+    return int(data.size)
+
+
+def _read_frame(data: Bytes, at: int, end: int, header: _Header) -> Frame | Damage:
+    columns_at = at + FRAME_HEADER_BYTES + header.definition_bytes
+    defined, columns = data[at + FRAME_HEADER_BYTES : columns_at], data[columns_at:end]
+    wrong = []
+    definitions, samples = NO_DEFINITIONS, Columns.empty()
+    if _crc_of(defined) == header.definition_crc:
+        definitions = _read_definitions(defined, header.series_count)
+    else:
+        wrong.append("checksum of the series")
+    if _crc_of(columns) == header.column_crc:
+        samples = _read_columns(columns, header)
+    else:
+        wrong.append("checksum of the samples")
+    frame = Frame(header.sequence, definitions, samples, end)
+    if not wrong:
+        return frame
+    return Damage(at, end, " and ".join(wrong), is_tail=end == data.size, frame=frame)
+
+
+def _crc_of(data: Bytes) -> int:
+    crc: int = google_crc32c.value(data) if data.size else 0
+    return crc
+
+
+def _read_definitions(data: Bytes, series_count: int) -> Definitions:
+    ids = data[: 4 * series_count].view("<i4")
+    lengths = data[4 * series_count : 8 * series_count].view("<u4")
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    blob = data[8 * series_count :].tobytes()
+    return Definitions(ids, [blob[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)])
+
+
+def _read_columns(data: Bytes, header: _Header) -> Columns:
+    count = header.sample_count
+    time_at = 4 * count + -(4 * count) % _ALIGN
+    value = data[data.size - 8 * count :].view("<f8")
+    if header.time_codec == TIME_CONSTANT:
+        timestamp_ms = np.full(count, header.time_base_ms, np.int64)
+    elif header.time_codec == TIME_UINT32:
+        timestamp_ms = data[time_at : time_at + 4 * count].view("<u4") + np.int64(header.time_base_ms)
+    else:
+        timestamp_ms = data[time_at : time_at + 8 * count].view("<i8")
+    return Columns(data[: 4 * count].view("<i4"), timestamp_ms, value)

@@ -1,0 +1,195 @@
+"""The series of one epoch: key → id, id → canonical bytes, and, built when a selection first needs them, postings.
+
+Used twice: by the engine for the series of the head, by the reader for the series of all blocks that it has open.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.lookup import HashLookup, UInt64s
+from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
+from tsdb.store.disk import Bytes
+from tsdb.store.postings import Postings
+
+# Decoded label sets kept: about 1 KiB each with their strings, so 64 MiB at most.
+_LABELS_CACHED_COUNT_MAX = 65_536
+# Series indexed in one step, so that no other thread waits for the interpreter much longer than its switch interval.
+_INDEX_STEP_COUNT = 20_000
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+_SEPARATOR_BYTE = SEPARATOR[0]
+_CHANGING_SEGMENT = re.compile(rb"[^.\xff]*[0-9][^.\xff]*")
+
+
+class Keys(NamedTuple):
+    """Series keys as two columns: their first and last eight bytes, read big-endian, so that they sort as bytes do."""
+
+    high: UInt64s
+    low: UInt64s
+
+    @staticmethod
+    def of(canonical: Sequence[bytes]) -> Keys:
+        return Keys.from_bytes(b"".join(map(series_key, canonical)))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Keys:
+        pairs = np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, KEY_BYTES // 8)
+        return Keys(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+
+    def to_bytes(self) -> bytes:
+        return np.stack(self, axis=1).astype(">u8").tobytes()
+
+    def taken(self, where: npt.NDArray[np.integer]) -> Keys:
+        return Keys(self.high[where], self.low[where])
+
+
+class SeriesIndex:
+    """Dense ids 0 … count - 1 for series. add() is for one thread at a time; reading may run beside it."""
+
+    def __init__(self) -> None:
+        self._lookup = HashLookup()
+        self._high: UInt64s = np.empty(1_024, np.uint64)
+        self._low: UInt64s = np.empty(1_024, np.uint64)
+        self._text: Bytes = np.empty(1 << 16, np.uint8)  # The canonical bytes of all series, one after another.
+        self._ends: Int64s = np.zeros(1_025, np.int64)  # Series i lies at [ends[i], ends[i + 1]).
+        self._count = 0
+        self._postings = Postings()
+        self._shape_of: Int32s = np.empty(0, np.int32)  # by id, as far as the postings go: the number of its shape
+        self._shapes: dict[bytes, int] = {}
+        self._postings_lock = threading.Lock()
+        self._labels: dict[int, Labels] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory of the arrays; the postings are not counted."""
+        arrays = (self._high, self._low, self._text, self._ends, self._shape_of)
+        return self._lookup.size_bytes + sum(array.nbytes for array in arrays)
+
+    def find(self, keys: Keys) -> Int32s:
+        return self._lookup.find(keys.high, keys.low)
+
+    def add(self, canonical: Sequence[bytes], *, series_count_max: int | None = None) -> Int32s:
+        """The ids of series, made for those that are new; -1 for those beyond series_count_max. Repeats are allowed.
+
+        Raises: ValueError, if bytes are not canonical labels; nothing is added then.
+        """
+        if not canonical:
+            return np.empty(0, np.int32)
+        keys = Keys.of(canonical)
+        ids = self.find(keys)
+        missing = np.flatnonzero(ids < 0)
+        if not missing.size:
+            return ids
+        first: dict[bytes, int] = {}
+        for index in missing.tolist():
+            first.setdefault(canonical[index], index)
+        new = np.fromiter(first.values(), np.int64, len(first))
+        if series_count_max is not None:
+            new = new[: max(0, series_count_max - self._count)]
+        if new.size:
+            self.add_known_new(keys.taken(new), [canonical[index] for index in new.tolist()])
+        ids[missing] = self.find(keys.taken(missing))
+        return ids
+
+    def add_known_new(self, keys: Keys, canonical: Sequence[bytes]) -> None:
+        """Add series that are distinct and not there yet."""
+        for one in canonical:
+            if not one or one[-1] != _SEPARATOR_BYTE or one.count(SEPARATOR) % 2:
+                raise ValueError(f"not canonical label bytes: {one[:80]!r}")
+        count, new_count = self._count, len(canonical)
+        lengths = np.fromiter(map(len, canonical), np.int64, new_count)
+        text = np.frombuffer(b"".join(canonical), np.uint8)
+        end = int(self._ends[count])
+        self._text = _grown(self._text, end + text.size, end)
+        self._ends = _grown(self._ends, count + new_count + 1, count + 1)
+        self._high = _grown(self._high, count + new_count, count)
+        self._low = _grown(self._low, count + new_count, count)
+        self._text[end : end + text.size] = text
+        self._ends[count + 1 : count + new_count + 1] = end + np.cumsum(lengths)
+        self._high[count : count + new_count] = keys.high
+        self._low[count : count + new_count] = keys.low
+        self._lookup.insert(keys.high, keys.low, np.arange(count, count + new_count, dtype=np.int32))
+        self._count = count + new_count
+
+    def keys_of(self, ids: npt.NDArray[np.integer]) -> Keys:
+        return Keys(self._high[ids], self._low[ids])
+
+    def canonical_of(self, ids: npt.NDArray[np.integer]) -> list[bytes]:
+        text, starts, ends = self._text, self._ends[ids].tolist(), self._ends[ids + 1].tolist()
+        if len(starts) > 1_000 and ends[-1] - starts[0] < 4 * sum(ends) - 4 * sum(starts):
+            # Most of one stretch is wanted: slices of one bytes object cost a third of slices of an array.
+            low, high = min(starts), max(ends)
+            data = text[low:high].tobytes()
+            return [data[start - low : end - low] for start, end in zip(starts, ends, strict=True)]
+        return [text[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+
+    def labels_of(self, ids: npt.NDArray[np.integer]) -> list[Labels]:
+        """The label sets of ids, in their order; decoded ones are kept for the next time."""
+        held = self._labels
+        wanted = ids.tolist()
+        missing = [series for series in wanted if series not in held]
+        if missing:
+            if len(held) + len(missing) > _LABELS_CACHED_COUNT_MAX:
+                held = self._labels = {}
+                missing = wanted
+            canonical = self.canonical_of(np.array(missing, np.int64))
+            decoded = dict(zip(missing, map(labels_of, canonical), strict=True))
+            if len(decoded) > _LABELS_CACHED_COUNT_MAX:
+                return [decoded[series] for series in wanted]
+            held.update(decoded)
+        return [held[series] for series in wanted]
+
+    def match(self, matchers: Sequence[Matcher]) -> Int32s:
+        """The ids of the series that satisfy every matcher, rising. Raises: RefusedQuery."""
+        with self._postings_lock:
+            self._build_postings(self._count)
+            return self._postings.match(matchers)
+
+    def index_some(self) -> bool:
+        """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
+        with self._postings_lock:
+            behind = self._postings.series_count < self._count
+            self._build_postings(min(self._count, self._postings.series_count + _INDEX_STEP_COUNT))
+        return behind
+
+    def shape_rank(self, ids: npt.NDArray[np.integer]) -> Int32s:
+        """By id: the place of its shape among all shapes in byte order.
+
+        A shape is the canonical bytes without the dotted parts that hold digits: what is left of
+        `servers.host0001.cpu.user` is the same for all hosts, and their samples compress well side by side.
+        """
+        with self._postings_lock:
+            self._build_postings(self._count)
+            by_text = sorted(self._shapes.items())
+            rank = np.empty(len(by_text), np.int32)
+            rank[[number for _, number in by_text]] = np.arange(len(by_text), dtype=np.int32)
+            shape_rank: Int32s = rank[self._shape_of[ids]]
+            return shape_rank
+
+    def _build_postings(self, up_to: int) -> None:
+        while (start := self._postings.series_count) < up_to:
+            end = min(up_to, start + _INDEX_STEP_COUNT)
+            canonical = self.canonical_of(np.arange(start, end))
+            shapes = self._shapes
+            numbers = [shapes.setdefault(_CHANGING_SEGMENT.sub(b"", one), len(shapes)) for one in canonical]
+            self._shape_of = _grown(self._shape_of, end, start)
+            self._shape_of[start:end] = numbers
+            self._postings.extend(canonical)
+
+
+def _grown(array: npt.NDArray[_Scalar], count: int, used_count: int) -> npt.NDArray[_Scalar]:
+    """The array, or a copy of its used part with room for count and to spare. Old views stay good."""
+    if array.size >= count:
+        return array
+    grown = np.empty(max(count, 2 * array.size), array.dtype)
+    grown[:used_count] = array[:used_count]
+    return grown

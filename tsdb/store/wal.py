@@ -1,0 +1,186 @@
+"""The write-ahead log: segments of frames, written with one call per batch, synced as the setting says.
+
+Every segment stands alone: a frame brings the definition of each series that its segment has not seen yet, so an old
+segment can be removed without a thought for the ids in a later one. Layout: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tsdb.errors import NotReady
+from tsdb.sample import Int32s
+from tsdb.store import frame
+from tsdb.store.columns import Columns
+from tsdb.store.disk import AppendFile, Disk, Part, full_disk_named
+from tsdb.store.frame import NO_DEFINITIONS, Definitions
+
+SUFFIX = ".wal"
+
+
+def segment_name(number: int) -> str:
+    return f"{number:010d}{SUFFIX}"
+
+
+def segment_numbers(disk: Disk, folder: Path) -> list[int]:
+    """The numbers of the segments of a folder, rising."""
+    names = (name.removesuffix(SUFFIX) for name in disk.names(folder) if name.endswith(SUFFIX))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+class Wal:
+    """The writer of the log. Callers hold the engine's lock for append() and roll(); sync() may run beside them.
+
+    canonical_of: gives the canonical bytes of ids, for the definitions that a segment needs.
+    """
+
+    def __init__(
+        self, disk: Disk, folder: Path, *, epoch: int, number: int, canonical_of: Callable[[Int32s], Sequence[bytes]]
+    ) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._epoch = epoch
+        self._canonical_of = canonical_of
+        self.number = number
+        self.written_count = 0  # Frames written since the start; sync() makes them durable.
+        self.synced_count = 0
+        self._sync_lock = threading.Lock()
+        self._is_defined = np.zeros(1_024, np.bool_)  # by local id: this segment has its definition
+        self._size_bytes = 0
+        self._sequence = 0
+        self._is_broken = False
+        self._file = self._create()
+
+    def append(self, samples: Columns, time_min_ms: int, time_max_ms: int, series_count: int) -> None:
+        """Write one batch, in as many frames as its size needs. Returns after write(2).
+
+        Raises: DiskFull, NotReady; nothing of the batch is in the log then, unless the machine stops meanwhile.
+        """
+        if self._is_broken:
+            self.roll()
+        if self._is_defined.size < series_count:
+            grown = np.zeros(max(series_count, 2 * self._is_defined.size), np.bool_)
+            grown[: self._is_defined.size] = self._is_defined
+            self._is_defined = grown
+        unknown = self._unknown(samples.series)
+        parts: list[Part] = []
+        sequence = self._sequence
+        definitions = list(self._definitions(unknown)) or [NO_DEFINITIONS]
+        for alone in definitions[:-1]:
+            parts += frame.frame_parts(sequence, alone, Columns.empty(), 0, 0)
+            sequence += 1
+        for start in range(0, samples.series.size, frame.FRAME_SAMPLE_COUNT_MAX):
+            piece = samples.taken(slice(start, start + frame.FRAME_SAMPLE_COUNT_MAX))
+            defined = NO_DEFINITIONS if start else definitions[-1]
+            parts += frame.frame_parts(sequence, defined, piece, time_min_ms, time_max_ms)
+            sequence += 1
+        self._write(parts)
+        self._is_defined[unknown] = True
+        self._sequence = sequence
+        self.written_count += 1
+
+    def sync(self, up_to_count: int | None = None) -> None:
+        """Make durable what was written before the call, or at least the first up_to_count batches.
+
+        Threads that wait for their own batch share a sync: who comes while one runs finds his batch durable after it,
+        or makes the next one for all that have come meanwhile. Raises: NotReady.
+        """
+        up_to_count = self.written_count if up_to_count is None else up_to_count
+        with self._sync_lock:
+            written_count = self.written_count
+            if self.synced_count >= up_to_count:
+                return
+            try:
+                self._file.sync()
+            except OSError as error:
+                # After a failed sync the kernel may have dropped the pages: nothing more goes into this segment.
+                self._is_broken = True
+                raise NotReady(
+                    f"the write-ahead log could not be synced: {error.strerror}; send the batch again"
+                ) from error
+            self.synced_count = max(self.synced_count, written_count)
+
+    def roll(self) -> int:
+        """Begin a new segment and return its number; all that was written before lies in segments below it.
+
+        The old segment is durable before the new one takes its first frame, so that what a crash leaves is a prefix.
+        """
+        with self._sync_lock:
+            if not self._is_broken and self.synced_count < self.written_count:
+                self._file.sync()
+            self.synced_count = self.written_count
+            old = self._file
+            self.number += 1
+            self._file = self._create()
+            old.close()
+        return self.number
+
+    def drop_before(self, number: int) -> None:
+        """Remove the segments below a number, whose samples are in durable blocks."""
+        for old in segment_numbers(self._disk, self._folder):
+            if old < number:
+                self._disk.remove(self._folder / segment_name(old))
+        self._disk.sync_folder(self._folder)
+
+    def size_bytes(self) -> int:
+        numbers = segment_numbers(self._disk, self._folder)
+        return sum(self._disk.size_bytes(self._folder / segment_name(number)) for number in numbers)
+
+    def close(self) -> None:
+        try:
+            self.sync()
+        finally:
+            self._file.close()
+
+    def _create(self) -> AppendFile:
+        with full_disk_named("a new segment of the write-ahead log"):
+            file = self._disk.create(self._folder / segment_name(self.number))
+            self._size_bytes = file.append([frame.segment_header(self.number, self._epoch)])
+            file.sync()
+            self._disk.sync_folder(self._folder)
+        self._is_defined[:] = False
+        self._sequence = 0
+        self._is_broken = False
+        return file
+
+    def _unknown(self, series: Int32s) -> Int32s:
+        known = self._is_defined[series]
+        return np.empty(0, np.int32) if known.all() else np.unique(series[~known])
+
+    def _definitions(self, ids: Int32s) -> Iterator[Definitions]:
+        if not ids.size:
+            return
+        canonical = self._canonical_of(ids)
+        start, size_bytes = 0, 0
+        for index, one in enumerate(canonical):
+            size_bytes += len(one)
+            if size_bytes >= frame.DEFINITION_BYTES_MAX or index - start + 1 >= frame.FRAME_SAMPLE_COUNT_MAX:
+                yield Definitions(ids[start : index + 1], canonical[start : index + 1])
+                start, size_bytes = index + 1, 0
+        if start < ids.size:
+            yield Definitions(ids[start:], canonical[start:])
+
+    def _write(self, parts: list[Part]) -> None:
+        try:
+            with full_disk_named("the write-ahead log"):
+                self._size_bytes += self._file.append(parts)
+        except OSError as error:
+            self._cut_back()
+            raise NotReady(f"the write-ahead log could not be written: {error.strerror}") from error
+        except BaseException:
+            self._cut_back()
+            raise
+
+    def _cut_back(self) -> None:
+        """Remove the part of a batch that was written before the error, so that the segment ends with a whole frame."""
+        try:
+            self._file.truncate(self._size_bytes)
+        except OSError as error:
+            self._is_broken = True
+            if error.errno not in (errno.EIO, errno.ENOSPC, errno.EROFS):
+                raise

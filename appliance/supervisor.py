@@ -124,6 +124,10 @@ class Supervisor:
         return all(leaf.phase is Phase.UP for leaf in self._leaves.values())
 
     @property
+    def ending(self) -> bool:
+        return self._ending is not None
+
+    @property
     def reloading(self) -> bool:
         return bool(self._reload_queue)
 

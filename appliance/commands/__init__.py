@@ -1,0 +1,1 @@
+"""The commands of the ground floor, one module each."""

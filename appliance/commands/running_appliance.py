@@ -1,0 +1,59 @@
+"""The way from a command to the supervisor of a running appliance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.config import load
+from appliance.errors import CannotStart
+from appliance.lock import running_pid
+
+
+class Row(msgspec.Struct):
+    """One process in the supervisor's answer."""
+
+    name: str
+    pid: int | None
+    state: str
+    restarts: int
+    last_exit: str | None
+    last_words: str | None
+    rss_bytes: int
+    started_ms: int | None
+
+
+class Status(msgspec.Struct):
+    """The supervisor's answer to "status"."""
+
+    pid: int
+    version: str
+    started_ms: int
+    reloading: bool
+    addresses: dict[str, Any]
+    processes: list[Row]
+
+
+class Supervisor:
+    """A handle on the supervisor of the appliance that runs on a folder."""
+
+    def __init__(self, data: Path | None) -> None:
+        """Raises: CannotStart, when no appliance runs there."""
+        from appliance.bus import Client
+
+        config = load(data_dir=data)
+        self.data_dir = config.data_dir
+        if running_pid(config.data_dir) is None:
+            raise CannotStart(f"no appliance runs on {config.data_dir}; start it with `henge up`, or give --data DIR")
+        self._client = Client(config.run_dir, "supervisor")
+
+    def status(self) -> Status:
+        """Raises: BusError."""
+        status: Status = self._client.call("status", type=Status).body
+        return status
+
+    def reload(self) -> None:
+        """Raises: BusError; BusRefused with code "config" when the settings cannot be used."""
+        self._client.call("reload")

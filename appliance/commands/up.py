@@ -1,0 +1,45 @@
+"""`henge up`: start the appliance."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from appliance.commands.options import Settings, settings_options, tree_option
+
+
+@click.command()
+@settings_options
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write addresses and process ids here, as JSON, when everything answers.",
+)
+@click.option("--no-browser", is_flag=True, help="Do not open the page in a browser.")
+@tree_option
+def up(
+    data: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    ready_file: Path | None,
+    no_browser: bool,
+    tree: str,
+) -> None:
+    """Start the appliance and keep it running until Ctrl-C or SIGTERM.
+
+    Exit status 1 when it cannot start, or when a process fails again and again; the last line says why."""
+    from appliance.running import UpOptions, run_appliance
+
+    settings = Settings(data, config, overrides)
+    loaded = settings.load()
+    options = UpOptions(
+        tree=tree,
+        child_options=(*settings.as_options(loaded), "--tree", tree),
+        ready_file=ready_file.expanduser().absolute() if ready_file is not None else None,
+        open_browser=not no_browser,
+        check_settings=settings.load,
+    )
+    sys.exit(run_appliance(loaded, options))

@@ -1,0 +1,273 @@
+"""The keeper of the process tree: it carries out what the supervisor decides, watches, and keeps the record.
+
+It runs on one event loop. Time-outs are its own (a start that hangs, a stop that does not end, memory over its
+limit): each ends in a killed process, and the supervisor hears of one kind of trouble only, a child that is gone
+and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance import log as logs
+from appliance.clock import Clock
+from appliance.launch import Inheritance, RunningChild
+from appliance.metrics import Metrics
+from appliance.processes import GIB, MIB, Process, processes_of
+from appliance.supervisor import Action, Ended, GaveUp, Phase, Start, Stop, Subtree, Supervisor
+
+log = logging.getLogger(__name__)
+
+MEMORY_EVERY_S = 1.0
+ABORT_GRACE_S = 1.0  # For faulthandler to write where a start hung.
+LINES_PER_SECOND_MAX = 1_000  # Of one child. More is counted, not written: a flood must not cost the disk and a core.
+LAST_WORDS_CHARS_MAX = 300
+
+
+@dataclass(slots=True)
+class Record:
+    """One row of the process table as people see it."""
+
+    name: str
+    pid: int | None = None
+    restarts: int = 0  # After an end that nobody asked for.
+    last_exit: str | None = None  # "SIGKILL", "exit 1", "memory 2.1 GiB over 2.0 GiB", …
+    last_words: str | None = None  # The last grave line of a process that ended by itself.
+    started_ms: int | None = None
+    resident_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Life:
+    """One process from start to end."""
+
+    process: Process
+    child: RunningChild
+    timers: list[asyncio.TimerHandle]
+    ended_because: str | None = None  # Why we killed it, if we did.
+    words: str | None = None
+    lines_second: int = 0
+    lines_count: int = 0
+    lines_left_out_count: int = 0
+
+
+class Keeper:
+    """Starts a tree and keeps it. on_change is called, on the loop, whenever a child got ready or has ended."""
+
+    def __init__(
+        self,
+        tree: Subtree,
+        inheritance: Inheritance,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._supervisor = Supervisor(tree)
+        self._processes = {process.name: process for process in processes_of(tree)}
+        self._inheritance = inheritance
+        self._clock = clock
+        self._on_change = on_change
+        self._lives: dict[str, _Life] = {}
+        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._restarts_total = metrics.counter(
+            "henge_process_restarts_total", "Restarts of a process after an end that nobody asked for."
+        )
+        self._start_time = metrics.gauge("henge_process_start_time_seconds", "When the process started, Unix time.")
+        self._resident = metrics.gauge("henge_process_resident_memory_bytes", "Resident memory of the process.")
+        self.records = {name: Record(name) for name in self._processes}
+        for name in self._processes:
+            self._restarts_total.inc(0, process=name)
+
+    @property
+    def all_up(self) -> bool:
+        return self._supervisor.all_up
+
+    @property
+    def ending(self) -> bool:
+        return self._supervisor.ending
+
+    @property
+    def reloading(self) -> bool:
+        return self._supervisor.reloading
+
+    @property
+    def phases(self) -> dict[str, Phase]:
+        return self._supervisor.phases
+
+    async def run(self) -> Ended:
+        """Start the tree and keep it until it has ended."""
+        watching = asyncio.create_task(self._watch_memory())
+        try:
+            self._do(self._supervisor.start())
+            return await self._ended
+        finally:
+            watching.cancel()
+
+    def stop(self, reason: str, *, failed: bool = False) -> None:
+        """Stop everything in reverse order; run() returns when all are gone."""
+        self._do(self._supervisor.stop(reason, failed=failed))
+
+    def kill_all(self) -> None:
+        """End everything now. For somebody who will not wait for a stop."""
+        self.stop("killed", failed=True)
+        for life in list(self._lives.values()):
+            life.child.send(signal.SIGKILL)
+
+    def restart(self, name: str) -> None:
+        log.info("restarting %s, as asked", name)
+        self._do(self._supervisor.restart(name))
+
+    def reload(self) -> None:
+        log.info("restarting all processes one at a time, as asked")
+        self._do(self._supervisor.reload())
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(name):
+                    self._start(self._processes[name])
+                case Stop(name):
+                    self._stop(name)
+                case GaveUp(subtree, reason):
+                    log.error("%s gives up and is restarted as a whole: %s", subtree, reason)
+                case Ended():
+                    if not self._ended.done():
+                        self._ended.set_result(action)
+
+    def _start(self, process: Process) -> None:
+        name = process.name
+        try:
+            child = RunningChild(
+                process,
+                self._inheritance,
+                on_ready=lambda: self._ready(name),
+                on_line=lambda line: self._line(life, line),
+                on_exit=lambda status: self._exited(life, status),
+            )
+        except OSError as error:  # No memory or no process numbers left: as if it had started and ended.
+            cause = f"cannot be started: {error.strerror}"
+            asyncio.get_running_loop().call_later(1.0, self._gone, process, cause)
+            return
+        life = _Life(process, child, [])
+        self._lives[name] = life
+        self._after(life, process.start_timeout_s, self._start_too_long)
+        record = self.records[name]
+        record.pid = child.pid
+        record.started_ms = self._clock.now_ms()
+        self._start_time.set(record.started_ms / 1000, process=name)
+        log.info("%s is process %d", name, child.pid)
+
+    def _stop(self, name: str) -> None:
+        life = self._lives.get(name)
+        if life is None:
+            return  # It could not even be started; that is about to be told.
+        life.child.send(signal.SIGTERM)
+        self._after(life, life.process.stop_timeout_s, self._stop_too_long)
+
+    def _ready(self, name: str) -> None:
+        life = self._lives[name]
+        if life.ended_because is not None or self.phases[name] is not Phase.STARTING:
+            return  # Ready too late: it is being ended, and the timer that sees to it must run on.
+        _cancel(life)
+        log.info("%s is ready", name)
+        self._do(self._supervisor.ready(name))
+        self._on_change()
+
+    def _exited(self, life: _Life, status: int) -> None:
+        _cancel(life)
+        name = life.process.name
+        del self._lives[name]
+        if life.lines_left_out_count:
+            log.warning("%s wrote %d more lines than are kept", name, life.lines_left_out_count)
+        exit_text = life.ended_because or exit_text_of(status)
+        record = self.records[name]
+        record.pid = None
+        record.resident_bytes = 0
+        record.last_exit = exit_text
+        record.last_words = life.words
+        has_words = life.ended_because is None and status != 0 and life.words
+        self._gone(life.process, f"{exit_text} ({life.words})" if has_words else exit_text)
+
+    def _gone(self, process: Process, cause: str) -> None:
+        name = process.name
+        was_meant = self.phases[name] is Phase.STOPPING
+        actions = self._supervisor.exited(name, cause, self._clock.monotonic_s())
+        if was_meant:
+            log.info("%s has stopped: %s", name, cause)
+        elif self._supervisor.ending:
+            log.warning("%s ended: %s", name, cause)
+        else:
+            self.records[name].restarts += 1
+            self._restarts_total.inc(process=name)
+            log.warning("%s ended: %s; starting it again (restart %d)", name, cause, self.records[name].restarts)
+        self._do(actions)
+        self._on_change()
+
+    def _start_too_long(self, life: _Life) -> None:
+        life.ended_because = f"not ready within {life.process.start_timeout_s:g} s"
+        life.child.send(signal.SIGABRT)
+        self._after(life, ABORT_GRACE_S, lambda life: life.child.send(signal.SIGKILL))
+
+    def _stop_too_long(self, life: _Life) -> None:
+        life.ended_because = f"SIGKILL, it did not stop within {life.process.stop_timeout_s:g} s"
+        log.warning("%s did not stop within %g s and is killed", life.process.name, life.process.stop_timeout_s)
+        life.child.send(signal.SIGKILL)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            for life in list(self._lives.values()):
+                self._weigh(life)
+            await asyncio.sleep(MEMORY_EVERY_S)
+
+    def _weigh(self, life: _Life) -> None:
+        resident_bytes, private_bytes = life.child.memory_bytes()
+        self.records[life.process.name].resident_bytes = resident_bytes
+        self._resident.set(resident_bytes, process=life.process.name)
+        if private_bytes > life.process.memory_bytes_max and life.ended_because is None:
+            life.ended_because = f"memory {_size(private_bytes)} over {_size(life.process.memory_bytes_max)}"
+            life.child.send(signal.SIGKILL)
+
+    def _line(self, life: _Life, line: str) -> None:
+        """One line of output into the log, as long as it is not a flood."""
+        second = int(self._clock.monotonic_s())
+        if second != life.lines_second:
+            if life.lines_left_out_count:
+                log.warning("%s wrote %d more lines than are kept", life.process.name, life.lines_left_out_count)
+            life.lines_second, life.lines_count, life.lines_left_out_count = second, 0, 0
+        life.lines_count += 1
+        if life.lines_count > LINES_PER_SECOND_MAX:
+            life.lines_left_out_count += 1
+            return
+        record = logs.parse_line(life.process.name, line)
+        # A bare line at the margin may be the last one of a traceback; what is indented is inside it.
+        if record.levelno >= logging.ERROR or (record.name == logs.BARE_OUTPUT and not line.startswith(" ")):
+            life.words = record.getMessage()[:LAST_WORDS_CHARS_MAX]
+        logs.write(record)
+
+    def _after(self, life: _Life, seconds: float, act: Callable[[_Life], None]) -> None:
+        life.timers.append(asyncio.get_running_loop().call_later(seconds, act, life))
+
+
+def exit_text_of(status: int) -> str:
+    """The status of Popen.wait() as people know it: "exit 1", "SIGKILL"."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _cancel(life: _Life) -> None:
+    for timer in life.timers:
+        timer.cancel()
+    life.timers.clear()
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / MIB:.0f} MiB"

@@ -1,0 +1,187 @@
+"""One child process from the outside: started with what it inherits, listened to, ended.
+
+It tells what happens through three callbacks on the event loop: it is ready, it wrote a line, it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from appliance.child import HANDOVER_VARIABLE, READY_MARK, Handover
+from appliance.processes import Process
+
+OUTPUT_READ_BYTES = 64 * 1024
+LINE_BYTES_MAX = 16 * 1024  # A longer line of output is cut into several.
+DRAIN_READS_MAX = 64  # After the end; a stranger that holds the pipe open and writes on is not listened to for long.
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inheritance:
+    """What every child gets from this supervisor."""
+
+    options: Sequence[str]  # Of `henge run`: the same data folder, file and settings.
+    sockets: Mapping[str, socket.socket]
+    lock_fd: int
+    lifeline_fd: int  # The reading end; only the supervisor holds the other one.
+
+
+def command(name: str, options: Sequence[str]) -> list[str]:
+    """How this executable starts one of its processes. The only place that knows how we were packaged."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, "run", name, *options]
+    # -P: a folder called `web` or a file numpy.py where the user happens to stand is not ours.
+    return [sys.executable, "-P", "-m", "appliance.cli", "run", name, *options]
+
+
+class RunningChild:
+    """A started process, until it is gone. To be made and used on the main thread's event loop.
+
+    The main thread, because the kernel's parent-death signal is tied to the thread that forked.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        inheritance: Inheritance,
+        *,
+        on_ready: Callable[[], None],
+        on_line: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_ready, self._on_line, self._on_exit = on_ready, on_line, on_exit
+        self._rest = b""
+        ready_read_fd, ready_write_fd = os.pipe()
+        output_read_fd, output_write_fd = os.pipe()
+        try:
+            self._popen = _popen(process, inheritance, ready_write_fd, output_write_fd)
+        except BaseException:
+            os.close(ready_read_fd)
+            os.close(output_read_fd)
+            raise
+        finally:
+            os.close(ready_write_fd)
+            os.close(output_write_fd)
+        self.pid = self._popen.pid
+        self._ready_fd: int | None = ready_read_fd
+        self._output_fd: int | None = output_read_fd
+        os.set_blocking(ready_read_fd, False)
+        os.set_blocking(output_read_fd, False)
+        self._loop.add_reader(ready_read_fd, self._read_ready)
+        self._loop.add_reader(output_read_fd, self._read_output)
+        threading.Thread(target=self._wait, name=f"wait {process.name}", daemon=True).start()
+
+    def send(self, number: signal.Signals) -> None:
+        """To the process alone; its descendants are its own until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)  # Popen's own way would reap the process behind the waiting thread's back.
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """(resident, private): the second without pages of files, which the kernel can take back at any time.
+
+        From Linux's proc(5); (0, 0), and so no limit, where there is none.
+        """
+        try:
+            resident, shared = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1:3]
+        except (OSError, ValueError):
+            return 0, 0
+        return int(resident) * PAGE_BYTES, (int(resident) - int(shared)) * PAGE_BYTES
+
+    def _read_ready(self) -> None:
+        assert self._ready_fd is not None
+        try:
+            is_ready = os.read(self._ready_fd, 1) == READY_MARK
+        except BlockingIOError:
+            is_ready = False
+        self._close_ready()
+        if is_ready:
+            self._on_ready()
+
+    def _read_output(self) -> bool:
+        """Cut what came into lines; at the end of the pipe the rest is one too. Returns: whether there may be more."""
+        assert self._output_fd is not None
+        try:
+            chunk = os.read(self._output_fd, OUTPUT_READ_BYTES)
+        except BlockingIOError:
+            return False
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > LINE_BYTES_MAX or (not chunk and self._rest):
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            if line:
+                self._on_line(line.decode(errors="backslashreplace"))
+        if not chunk:
+            self._close_output()
+        return bool(chunk)
+
+    def _wait(self) -> None:
+        """Its own thread: the one portable way to learn of one child's end without touching the others."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
+            self._loop.call_soon_threadsafe(self._ended)
+
+    def _ended(self) -> None:
+        # Not yet reaped, so the number of its group cannot belong to anybody else: what the child left behind ends.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        status = self._popen.wait()
+        if self._ready_fd is not None:  # Ready and gone in one breath is still not a failed start.
+            self._read_ready()
+        for _ in range(DRAIN_READS_MAX):
+            if self._output_fd is None or not self._read_output():
+                break
+        if self._output_fd is not None:
+            if self._rest:
+                self._on_line(self._rest.decode(errors="backslashreplace"))
+            self._close_output()
+        self._on_exit(status)
+
+    def _close_ready(self) -> None:
+        assert self._ready_fd is not None
+        self._loop.remove_reader(self._ready_fd)
+        os.close(self._ready_fd)
+        self._ready_fd = None
+
+    def _close_output(self) -> None:
+        assert self._output_fd is not None
+        self._loop.remove_reader(self._output_fd)
+        os.close(self._output_fd)
+        self._output_fd = None
+
+
+def _popen(process: Process, inheritance: Inheritance, ready_fd: int, output_fd: int) -> subprocess.Popen[bytes]:
+    sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
+    handover = Handover(
+        supervisor_pid=os.getpid(),
+        ready_fd=ready_fd,
+        lifeline_fd=inheritance.lifeline_fd,
+        lock_fd=inheritance.lock_fd,
+        socket_fds=sockets,
+    )
+    environment = os.environ | {
+        HANDOVER_VARIABLE: msgspec.json.encode(handover).decode(),
+        "PYTHONUNBUFFERED": "1",  # What a library prints is in the log at once, also when the process is killed.
+    }
+    return subprocess.Popen(
+        command(process.name, inheritance.options),
+        stdin=subprocess.DEVNULL,
+        stdout=output_fd,
+        stderr=output_fd,
+        env=environment,
+        pass_fds=(ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, *sockets.values()),
+        start_new_session=True,  # Ctrl-C at the terminal is for the supervisor, which stops the children in order.
+    )

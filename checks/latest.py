@@ -14,6 +14,10 @@ from checks.members import WHOLE, Member, Members, Reading, member_key
 from checks.model import Perfdata, Result, State
 from checks.state import Machine
 
+INSTANCE_OUTPUT_CHARACTERS_MAX = 500  # 200 machines × 0.8 KB: a document stays far below the 1 MiB of the state file.
+TRANSCRIPT_LINES_MAX = 100
+TRANSCRIPT_LINE_CHARACTERS_MAX = 500
+
 
 class LatestInstance(msgspec.Struct, frozen=True, kw_only=True):
     """One instance, for people and for the next start."""
@@ -66,7 +70,7 @@ def latest_body(result: Result, reading: Reading, *, next_run_ms: int | None, la
         last_ok_ms=shown.ok_at_ms,
         perfdata=result.perfdata,
         instances=tuple(_instance(member) for key, member in reading.members.items() if key != WHOLE),
-        transcript=result.transcript,
+        transcript=tuple(line[:TRANSCRIPT_LINE_CHARACTERS_MAX] for line in result.transcript[:TRANSCRIPT_LINES_MAX]),
         machine=reading.members[WHOLE].machine,
     )
     body: dict[str, Any] = msgspec.to_builtins(latest)
@@ -81,7 +85,7 @@ def _instance(member: Member) -> LatestInstance:
         state_type=machine.state_type.value,
         attempt=machine.attempt,
         since_ms=machine.since_ms,
-        output=member.output,
+        output=member.output[:INSTANCE_OUTPUT_CHARACTERS_MAX],
         value=member.value,
         seen_ms=member.seen_ms,
         machine=machine,

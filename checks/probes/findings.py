@@ -35,6 +35,10 @@ class Findings:
         return max((state for state, _ in self._faults), key=SEVERITY.__getitem__, default=State.OK)
 
     @property
+    def at_ms(self) -> int:
+        return self._at_ms
+
+    @property
     def elapsed_s(self) -> float:
         return max(0.0, self._clock.monotonic_s() - self._started_s)
 
@@ -59,19 +63,19 @@ class Findings:
         value: float,
         unit: str = "",
         *,
-        warning: float | None = None,
-        critical: float | None = None,
+        warning: float | str | None = None,
+        critical: float | str | None = None,
         minimum: float | None = 0,
         maximum: float | None = None,
     ) -> None:
-        """Keep a number as performance data; the limits are those it was held against."""
+        """Keep a number as performance data; the limits are those it was held against, as numbers or ranges."""
         self._perfdata.append(
             Perfdata(
                 label=label,
                 value=value,
                 unit=unit,
-                warning="" if warning is None else f"{warning:g}",
-                critical="" if critical is None else f"{critical:g}",
+                warning=_range_text(warning),
+                critical=_range_text(critical),
                 minimum=minimum,
                 maximum=maximum,
             )
@@ -110,6 +114,13 @@ class Findings:
             instances=instances,
             transcript=tuple(self._transcript),
         )
+
+
+def _range_text(limit: float | str | None) -> str:
+    """A limit as a range of the plugin guidelines; a number alone means "not above"."""
+    if limit is None or isinstance(limit, str):
+        return limit or ""
+    return f"{limit:.12g}"
 
 
 def cut(text: str, bytes_max: int = OUTPUT_BYTES_MAX) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +19,7 @@ from checks.probes.http.door import HttpDoor, Journey, JourneyResponse
 from checks.probes.http.expectation import json_at, json_holds, parse_json_path, parse_statuses
 from checks.probes.http.options import HttpOptions
 from checks.probes.options import one_line
+from checks.probes.trust import client_context
 
 DAY_S = 86_400
 
@@ -70,7 +70,7 @@ async def _ask(options: HttpOptions, door: HttpDoor, journey: Journey) -> str:
             auth=auth,
             allow_redirects=options.follow_redirects,
             max_redirects=options.redirect_count_max + 1,  # aiohttp refuses when it reaches the number.
-            ssl=options.verify_tls,
+            ssl=client_context(verify_chain=options.verify_tls, alpn="http/1.1"),
             proxy=options.proxy or None,
             trace_request_ctx=journey,
         ) as response,
@@ -85,7 +85,7 @@ async def _ask(options: HttpOptions, door: HttpDoor, journey: Journey) -> str:
     findings.took(seconds, warning_s=options.warning_s, critical_s=options.critical_s)
     findings.measure("size", len(body), "B")
     if response.certificate:
-        days = (ssl.cert_time_to_seconds(response.certificate["notAfter"]) - time.time()) / DAY_S
+        days = (ssl.cert_time_to_seconds(response.certificate["notAfter"]) - findings.at_ms / 1000) / DAY_S
         findings.measure("certificate_days", round(days, 2), "d", minimum=None)
     if options.keyword:
         _judge_keyword(findings, options, _text(body, response), is_whole=is_whole)

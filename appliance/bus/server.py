@@ -127,8 +127,10 @@ class Server:
         thread.start()
         return thread
 
-    def serve(self, stopping: threading.Event) -> None:
+    def serve(self, stopping: threading.Event, *, ready: Callable[[], object] | None = None) -> None:
         """Answer requests until stopping is set; returns within 200 ms of it, and refuses what still waits.
+
+        ready: called once, when requests are taken.
 
         Raises: AssertionError of a handler, and whatever else ends a process: it has been answered and logged.
         """
@@ -146,6 +148,8 @@ class Server:
             ]
             for worker in workers:
                 worker.start()
+            if ready is not None:
+                ready()
             self._serve_until(router, stopping)
             router.unbind(address)
             self._end_workers(router, workers)

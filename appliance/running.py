@@ -27,7 +27,7 @@ from appliance.keeper import Keeper
 from appliance.launch import Inheritance
 from appliance.listeners import OpenListeners, open_listeners
 from appliance.lock import lock_folder, prepare_folder
-from appliance.log import TERMINAL_LOGGER, supervisor_log
+from appliance.log import LOG_FOLDER, LOG_NAME, TERMINAL_LOGGER, supervisor_log
 from appliance.metrics import Metrics
 from appliance.processes import load_tree, processes_of
 from appliance.readyfile import ReadyFile, web_url
@@ -80,7 +80,7 @@ def run_appliance(config: Config, options: UpOptions) -> int:
         )
         ended = asyncio.run(_Appliance(config, options, listeners, SystemClock()).run(tree, inheritance))
     if ended.failed:
-        log.error("stopped: %s", ended.reason)
+        log.error("stopped: %s; the log has more: %s", ended.reason, config.data_dir / LOG_FOLDER / LOG_NAME)
         return 1
     log.info("stopped (%s)", ended.reason)
     return 0

@@ -270,8 +270,8 @@ def _over_limit(branch: _Branch, leaf: _Leaf, cause: str, now_s: float) -> str |
         return f"{name} could not start, {leaf.failed_starts_count} times in a row; the last time: {cause}"
     if len(times) > subtree.restarts_max:
         return (
-            f"{len(times)} ends within {subtree.window_s:g} s in {subtree.name} "
-            f"({subtree.restarts_max} restarts are the limit); the last was {name}: {cause}"
+            f"{len(times)} ends within {subtree.window_s:g} s in {subtree.name}, of at most {subtree.restarts_max}; "
+            f"the last was {name}: {cause}"
         )
     return None
 

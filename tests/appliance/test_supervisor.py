@@ -126,7 +126,7 @@ SCRIPTS = {
            exit b @5   | +b
            ready b     |
            exit a @10  | -b
-           exit b      | fail 3 ends within 10 s in top (2 restarts are the limit); the last was a: SIGKILL""",
+           exit b      | fail 3 ends within 10 s in top, of at most 2; the last was a: SIGKILL""",
     ),
     "intensity: what lies outside the window is forgotten": (
         tree("a", restarts_max=2, window_s=10),
@@ -143,7 +143,7 @@ SCRIPTS = {
     "intensity zero: the first end is one too many": (
         tree("a", restarts_max=0),
         """start   | +a
-           exit a  | fail 1 ends within 60 s in top (0 restarts are the limit); the last was a: SIGKILL""",
+           exit a  | fail 1 ends within 60 s in top, of at most 0; the last was a: SIGKILL""",
     ),
     "failed starts in a row end the tree, however slowly": (
         tree("a", failed_starts_max=2),
@@ -236,7 +236,7 @@ SCRIPTS = {
            exit c @1  | ^pair -d
            exit d     | -b
            exit b     | -a
-           exit a     | fail 1 ends within 60 s in top (0 restarts are the limit); the last was c: SIGKILL""",
+           exit a     | fail 1 ends within 60 s in top, of at most 0; the last was c: SIGKILL""",
     ),
 }
 

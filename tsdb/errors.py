@@ -1,8 +1,8 @@
 """The error tree of the time-series room, by what the caller can do.
 
 TsdbError ─┬─ RefusedSample (change it and send again; 400) ── TooManySeries
-           ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported
-           │                                                     └─ QueryTooLarge, QueryTimeout
+           ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported, QueryTimeout
+           │                                                     └─ QueryFailed (not with these data) ── QueryTooLarge
            ├─ CorruptData   (quarantine, repair)
            └─ NotReady      (try again later; 503) ─┬─ StaleEpoch (register the series again)
                                                     └─ DiskFull (507-like: writes are refused, reads go on)
@@ -58,8 +58,14 @@ class NotSupported(RefusedQuery):
         self.what = what
 
 
-class QueryTooLarge(RefusedQuery):
+class QueryFailed(RefusedQuery):
+    """A right expression that these data do not allow, such as a match of many series to many."""
+
     code = "execution"
+
+
+class QueryTooLarge(QueryFailed):
+    """It would read or hold more than a limit allows; the text names count and limit."""
 
 
 class QueryTimeout(RefusedQuery):

@@ -1,0 +1,51 @@
+"""What a query gives back, in columns; ground of the room, so that clients need not import the query engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from tsdb.sample import Float64s, Int64s
+
+
+class AnswerKind(StrEnum):
+    """The four result types of Prometheus' HTTP API."""
+
+    VECTOR = "vector"
+    MATRIX = "matrix"
+    SCALAR = "scalar"
+    STRING = "string"
+
+
+def _no_offsets() -> Int64s:
+    return np.zeros(1, np.int64)
+
+
+def _no_times() -> Int64s:
+    return np.empty(0, np.int64)
+
+
+def _no_values() -> Float64s:
+    return np.empty(0, np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryAnswer:
+    """The result of one expression, CSR-shaped: series i owns the slice offsets[i]:offsets[i + 1] of both columns.
+
+    A vector has one sample a series; a scalar has no series and one value (of a range: one value a step, as a matrix of
+    the one series without labels); a string has only `text` and one timestamp.
+    """
+
+    kind: AnswerKind
+    labels: list[dict[str, str]] = field(default_factory=list)
+    offsets: Int64s = field(default_factory=_no_offsets)  # int64[len(labels) + 1], from 0.
+    timestamp_ms: Int64s = field(default_factory=_no_times)
+    value: Float64s = field(default_factory=_no_values)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))
+        assert self.timestamp_ms.size == self.value.size or self.kind is AnswerKind.STRING, self.kind

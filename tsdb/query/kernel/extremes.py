@@ -1,0 +1,37 @@
+"""The smallest and largest value of every window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsdb.query.kernel.sums import VISITS_MAX
+from tsdb.query.kernel.windows import Windows
+from tsdb.sample import Float64s, Int64s
+
+
+def window_extremes(function: np.ufunc, windows: Windows) -> Float64s:
+    """np.fmin or np.fmax of every window: NaN only where all values are; any value for an empty window."""
+    value, first, end = windows.value, windows.first, windows.end
+    if not value.size:
+        return np.full(first.shape, np.nan)
+    if int((end - first).sum()) > VISITS_MAX * value.size:
+        return _table_extremes(function, value, first, end)
+    bounds = np.stack((first, end), axis=-1).reshape(-1)
+    reduced: Float64s = function.reduceat(np.append(value, np.nan), bounds)[::2].reshape(first.shape)
+    return reduced
+
+
+def _table_extremes(function: np.ufunc, value: Float64s, first: Int64s, end: Int64s) -> Float64s:
+    """Two blocks of the greatest power of two within a window cover it; they may overlap, which does no harm here."""
+    count = (end - first).reshape(-1)
+    start, stop = first.reshape(-1), end.reshape(-1)
+    extreme = np.full(count.shape, np.nan)
+    block, table = 1, value
+    while True:
+        here = np.flatnonzero((count >= block) & (count < 2 * block))
+        extreme[here] = function(table[start[here]], table[stop[here] - block])
+        block *= 2
+        if not (count >= block).any():
+            return extreme.reshape(first.shape)
+        half = block // 2
+        table = function(table[:-half], table[half:])

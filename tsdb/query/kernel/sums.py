@@ -1,0 +1,104 @@
+"""Sums that do not lose small values beside large ones.
+
+Where all values have one sign a plain sum is exact to a few units in the last place. Otherwise large values may cancel,
+and Prometheus uses the Kahan–Neumaier sum; here the same is had by pairs of floats (value and rounding error), added in
+a tree, which numpy can do for all windows at once.
+
+Source: T. J. Dekker, "A floating-point technique for extending the available precision", 1971 (two_sum by Knuth).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsdb.sample import Float64s, Int64s
+
+# Beyond this many visits of each sample on average, adding overlapping windows one by one costs more than the table.
+VISITS_MAX = 16
+
+Pairs = tuple[Float64s, Float64s]
+"""A sum and its rounding error; the exact value is closest to their sum."""
+
+
+def may_cancel(value: Float64s) -> bool:
+    """Whether adding these values can lose digits: both signs occur. NaN and empty columns cannot."""
+    if not value.size:
+        return False
+    return bool(np.fmin.reduce(value, axis=None) < 0 < np.fmax.reduce(value, axis=None))
+
+
+def add_pairs(left: Pairs, right: Pairs) -> Pairs:
+    total = left[0] + right[0]
+    right_part = total - left[0]
+    error = (left[0] - (total - right_part)) + (right[0] - right_part) + left[1] + right[1]
+    # An infinite or undefined total has no rounding error; without this an infinity would turn into NaN.
+    error = np.where(np.isfinite(error), error, 0.0)
+    rounded = total + error
+    carried = error - (rounded - total)
+    return rounded, np.where(np.isfinite(carried), carried, 0.0)
+
+
+def window_sums(value: Float64s, first: Int64s, end: Int64s) -> Float64s:
+    """The sum of value[first:end] for every window; 0 for an empty one. Shape as first."""
+    if not value.size:
+        return np.zeros(first.shape)
+    if may_cancel(value):
+        return _table_sums((value, np.zeros_like(value)), first, end)
+    if int((end - first).sum()) > VISITS_MAX * value.size:
+        return _table_sums((value, None), first, end)
+    return _reduced(np.add, value, first, end)
+
+
+def _reduced(function: np.ufunc, value: Float64s, first: Int64s, end: Int64s) -> Float64s:
+    """function.reduceat over every window, each on its own; 0 where a window is empty."""
+    bounds = np.stack((first, end), axis=-1).reshape(-1)
+    # The extra value makes an end at the very end of the column a legal index; it belongs to no window.
+    padded = np.append(value, 0.0)
+    reduced = function.reduceat(padded, bounds)[::2].reshape(first.shape)
+    return np.where(end > first, reduced, 0.0)
+
+
+def _table_sums(level: tuple[Float64s, Float64s | None], first: Int64s, end: Int64s) -> Float64s:
+    """Every window is a run of blocks of 1, 2, 4 … samples, one for each bit of its length.
+
+    The table of one block length comes from the table of half of it, so long and overlapping windows cost only the
+    logarithm of their length.
+    """
+    total, error = level
+    place, left = first.reshape(-1).copy(), (end - first).reshape(-1)
+    sums, errors = np.zeros(place.size), np.zeros(place.size)
+    block = 1
+    while True:
+        taking = np.flatnonzero(left & block)
+        at = place[taking]
+        if error is None:
+            sums[taking] += total[at]
+        else:
+            sums[taking], errors[taking] = add_pairs((sums[taking], errors[taking]), (total[at], error[at]))
+        place[taking] += block
+        left[taking] -= block
+        block *= 2
+        if not left.any():
+            break
+        half = block // 2
+        if error is None:
+            total = total[:-half] + total[half:]
+        else:
+            total, error = add_pairs((total[:-half], error[:-half]), (total[half:], error[half:]))
+    return (sums + errors).reshape(first.shape)
+
+
+def window_means(value: Float64s, first: Int64s, end: Int64s) -> Float64s:
+    """The mean of every window; any value for an empty one. A sum beyond the range of a float does not spoil it."""
+    count = np.maximum(end - first, 1)
+    scale = scale_for(value)
+    means: Float64s = window_sums(value * scale if scale != 1.0 else value, first, end) / count / scale
+    return means
+
+
+def scale_for(value: Float64s) -> float:
+    """A power of two by which values are multiplied, exactly, so that the sum of 2^64 of them stays finite."""
+    if not value.size:
+        return 1.0
+    finite = np.where(np.isfinite(value), value, 0.0) if not np.isfinite(value.max() - value.min()) else value
+    return 2.0**-64 if float(np.abs(finite).max()) > 2.0**958 else 1.0

@@ -1,0 +1,105 @@
+"""The two doors: an expression at one time, or at every step of a range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsdb.answer import AnswerKind, QueryAnswer
+from tsdb.errors import RefusedQuery
+from tsdb.interface import SeriesSource
+from tsdb.query.kernel.steps import Steps
+from tsdb.query.promql import nodes
+from tsdb.query.promql.evaluator import Evaluator, as_samples, finished_vector
+from tsdb.query.promql.limits import Deadline, Limits, Options
+from tsdb.query.promql.parse import parse
+from tsdb.query.promql.values import Scalar
+from tsdb.sample import Selection
+
+DEFAULT_LIMITS = Limits()
+DEFAULT_OPTIONS = Options()
+FOREVER = Deadline(None)
+
+
+def instant(
+    expression: str,
+    time_ms: int,
+    source: SeriesSource,
+    limits: Limits = DEFAULT_LIMITS,
+    deadline: Deadline = FOREVER,
+    options: Options = DEFAULT_OPTIONS,
+) -> QueryAnswer:
+    """The value of an expression at one time.
+
+    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout.
+    """
+    node = parse(expression)
+    steps = Steps(time_ms, 1, 1)
+    evaluator = Evaluator(source, steps, steps, limits, deadline, options, is_instant=True)
+    with np.errstate(all="ignore"):
+        if nodes.type_of(node) is nodes.ValueType.MATRIX:
+            return _matrix_answer(evaluator.samples(node))
+        value = evaluator.evaluate(node)
+        if isinstance(value, str):
+            return QueryAnswer(kind=AnswerKind.STRING, text=value, timestamp_ms=steps.times_ms())
+        if isinstance(value, Scalar):
+            return QueryAnswer(kind=AnswerKind.SCALAR, timestamp_ms=steps.times_ms(), value=value.value)
+        samples = as_samples(finished_vector(value, steps), steps)
+    return QueryAnswer(
+        kind=AnswerKind.VECTOR,
+        labels=[dict(labels) for labels in samples.labels],
+        offsets=samples.offsets,
+        timestamp_ms=samples.timestamp_ms,
+        value=samples.value,
+    )
+
+
+def range_(
+    expression: str,
+    start_ms: int,
+    end_ms: int,
+    step_ms: int,
+    source: SeriesSource,
+    limits: Limits = DEFAULT_LIMITS,
+    deadline: Deadline = FOREVER,
+    options: Options = DEFAULT_OPTIONS,
+) -> QueryAnswer:
+    """The value of an expression at start_ms, start_ms + step_ms, … up to end_ms, as a matrix sorted by labels.
+
+    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout.
+    """
+    if step_ms <= 0:
+        raise RefusedQuery(
+            f"zero or negative query resolution step widths are not accepted: the step is {step_ms} ms. "
+            f"Try a positive integer"
+        )
+    if end_ms < start_ms:
+        raise RefusedQuery(f"end timestamp must not be before start time: {end_ms} ms is before {start_ms} ms")
+    steps = Steps.over(start_ms, end_ms, step_ms)
+    limits.check_steps(steps.count)
+    node = parse(expression)
+    if (kind := nodes.type_of(node)) not in (nodes.ValueType.SCALAR, nodes.ValueType.VECTOR):
+        raise RefusedQuery(f'invalid expression type "{kind.value}" for range query, must be Scalar or instant Vector')
+    evaluator = Evaluator(source, steps, steps, limits, deadline, options)
+    with np.errstate(all="ignore"):
+        samples = as_samples(finished_vector(evaluator.evaluate(node), steps), steps)
+    return _matrix_answer(samples)
+
+
+def _matrix_answer(samples: Selection) -> QueryAnswer:
+    """Series in the order of their labels."""
+    order = sorted(range(samples.series_count), key=samples.labels.__getitem__)
+    if order == list(range(samples.series_count)):
+        offsets, timestamp_ms, value = samples.offsets, samples.timestamp_ms, samples.value
+    else:
+        rows = np.array(order, np.int64)
+        count = np.diff(samples.offsets)[rows]
+        offsets = np.concatenate(([0], np.cumsum(count)))
+        index = np.repeat(samples.offsets[:-1][rows] - offsets[:-1], count) + np.arange(int(offsets[-1]))
+        timestamp_ms, value = samples.timestamp_ms[index], samples.value[index]
+    return QueryAnswer(
+        kind=AnswerKind.MATRIX,
+        labels=[dict(samples.labels[i]) for i in order],
+        offsets=offsets,
+        timestamp_ms=timestamp_ms,
+        value=value,
+    )

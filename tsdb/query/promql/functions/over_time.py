@@ -1,0 +1,96 @@
+"""Functions of a range vector that do not extrapolate: one value from the samples of each window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsdb.query.kernel.changes import window_changes, window_resets
+from tsdb.query.kernel.extremes import window_extremes
+from tsdb.query.kernel.spread import (
+    window_median_distances,
+    window_quantiles,
+    window_regressions,
+    window_variances,
+)
+from tsdb.query.kernel.steps import Cells
+from tsdb.query.kernel.sums import window_means, window_sums
+from tsdb.query.kernel.windows import Windows, filled
+from tsdb.query.promql.functions.family import Function
+from tsdb.query.promql.nodes import Call
+from tsdb.query.promql.values import Value, Vector
+from tsdb.sample import Float64s
+
+if TYPE_CHECKING:
+    from tsdb.query.promql.evaluator import Evaluator
+
+Reduction = Callable[[Windows], Float64s]
+
+
+def _count(windows: Windows) -> Float64s:
+    return windows.count.astype(np.float64)
+
+
+def _first(windows: Windows) -> Float64s:
+    return windows.at(windows.value, windows.first)
+
+
+def _last(windows: Windows) -> Float64s:
+    return windows.at(windows.value, windows.end - 1)
+
+
+def _ones(windows: Windows) -> Float64s:
+    return np.ones(windows.first.shape)
+
+
+def _reduced(reduction: Reduction, *, samples_min: int = 1, keeps_name: bool = False) -> Function:
+    def call(evaluator: Evaluator, node: Call) -> Value:
+        window = evaluator.window(node.arguments[0])
+        present = filled(window.windows) if samples_min == 1 else window.windows.count >= samples_min
+        vector = Vector(window.labels, Cells(reduction(window.windows), present), window.unnamed).filled_rows()
+        return vector if keeps_name else evaluator.unnamed(vector)
+
+    return call
+
+
+def _quantile(evaluator: Evaluator, node: Call) -> Value:
+    phi = evaluator.scalar(node.arguments[0])
+    window = evaluator.window(node.arguments[1])
+    cells = Cells(window_quantiles(window.windows, phi), filled(window.windows))
+    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+
+
+def _predict_linear(evaluator: Evaluator, node: Call) -> Value:
+    """The line through the window, read some seconds after the evaluation time."""
+    window = evaluator.window(node.arguments[0])
+    ahead_s = evaluator.scalar(node.arguments[1])
+    slope, intercept = window_regressions(window.windows, evaluator.steps.times_ms())
+    cells = Cells(slope * ahead_s + intercept, window.windows.count >= 2)
+    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "sum_over_time": lambda windows: window_sums(windows.value, windows.first, windows.end),
+    "avg_over_time": lambda windows: window_means(windows.value, windows.first, windows.end),
+    "min_over_time": partial(window_extremes, np.fmin),
+    "max_over_time": partial(window_extremes, np.fmax),
+    "count_over_time": _count,
+    "present_over_time": _ones,
+    "stdvar_over_time": window_variances,
+    "stddev_over_time": lambda windows: np.sqrt(window_variances(windows)),
+    "mad_over_time": window_median_distances,
+    "changes": window_changes,
+    "resets": window_resets,
+}
+
+FUNCTIONS: dict[str, Function] = {
+    **{name: _reduced(reduction) for name, reduction in REDUCTIONS.items()},
+    "last_over_time": _reduced(_last, keeps_name=True),
+    "first_over_time": _reduced(_first, keeps_name=True),
+    "deriv": _reduced(lambda windows: window_regressions(windows, None)[0], samples_min=2),
+    "quantile_over_time": _quantile,
+    "predict_linear": _predict_linear,
+}

@@ -1,0 +1,34 @@
+"""rate and its kin: the change of a series over a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tsdb.query.kernel.rates import extrapolated, instantaneous
+from tsdb.query.kernel.steps import Cells
+from tsdb.query.kernel.windows import Windows
+from tsdb.query.promql.functions.family import Function
+from tsdb.query.promql.nodes import Call
+from tsdb.query.promql.values import Value, Vector
+
+if TYPE_CHECKING:
+    from tsdb.query.promql.evaluator import Evaluator
+
+
+def _of_windows(change: Callable[[Windows], Cells]) -> Function:
+    def call(evaluator: Evaluator, node: Call) -> Value:
+        window = evaluator.window(node.arguments[0])
+        return evaluator.unnamed(Vector(window.labels, change(window.windows), window.unnamed).filled_rows())
+
+    return call
+
+
+FUNCTIONS: dict[str, Function] = {
+    "rate": _of_windows(partial(extrapolated, is_counter=True, is_rate=True)),
+    "increase": _of_windows(partial(extrapolated, is_counter=True, is_rate=False)),
+    "delta": _of_windows(partial(extrapolated, is_counter=False, is_rate=False)),
+    "irate": _of_windows(partial(instantaneous, is_rate=True)),
+    "idelta": _of_windows(partial(instantaneous, is_rate=False)),
+}

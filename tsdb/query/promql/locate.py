@@ -1,0 +1,95 @@
+"""Where an expression goes wrong: the parser library says what is wrong, but not where.
+
+A prefix of tokens is viable if some completion of it parses. Viability only ever ends, so the first token that ends it
+is found by bisection with a handful of completions for each prefix.
+"""
+
+from __future__ import annotations
+
+import promql_parser
+
+from tsdb.query.promql.guard import Token, position
+
+CLOSERS = {"(": ")", "[": "]", "{": "}"}
+COMPLETIONS = (
+    "",
+    " x",
+    "x",
+    " 1",
+    "1m",
+    '"x"',
+    '="x"',
+    "(x)",
+    " (x)",
+    "(x[1m])",
+    "(1,x)",
+    "m:",
+    ":",
+    "x)",
+    "1m]",
+    "()",
+    ") (x)",
+    ") x",
+)
+# What the parser says when grammar, not meaning, is at fault.
+GRAMMAR_ERRORS = ("invalid promql query",)
+
+
+def error_position(expression: str, tokens: list[Token], message: str) -> str:
+    """The text of a parse error, as Prometheus begins it: `line:column: parse error: …`."""
+    if message.startswith("no expression found"):
+        return "1:1: parse error: no expression found in input"
+    if message not in GRAMMAR_ERRORS:
+        return f"{position(expression, _culprit(expression, tokens, message))}: parse error: {message}"
+    low, high = 0, len(tokens)  # The prefix of `low` tokens is viable, that of `high` + 1 tokens is not.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _is_viable(expression, tokens, middle):
+            low = middle
+        else:
+            high = middle - 1
+    if low == len(tokens):
+        return f"{position(expression, len(expression))}: parse error: unexpected end of input"
+    return f"{position(expression, tokens[low].start)}: parse error: unexpected {_described(tokens[low])}"
+
+
+def _is_viable(expression: str, tokens: list[Token], count: int) -> bool:
+    prefix = expression[: tokens[count].start].rstrip() if count < len(tokens) else expression
+    open_brackets: list[str] = []
+    for token in tokens[:count]:
+        if token.text in CLOSERS:
+            open_brackets.append(token.text)
+        elif token.kind == "bracket" and open_brackets:
+            open_brackets.pop()
+    closing = "".join(CLOSERS[bracket] for bracket in reversed(open_brackets))
+    return any(_is_grammatical(prefix + completion + closing) for completion in COMPLETIONS)
+
+
+def _is_grammatical(text: str) -> bool:
+    """Whether the text parses, or fails only for what it means."""
+    try:
+        promql_parser.parse(text)
+    except ValueError as error:
+        reason = str(error)
+        return reason not in GRAMMAR_ERRORS and not reason.startswith(("un", "bad", "no expression"))
+    return True
+
+
+def _culprit(expression: str, tokens: list[Token], message: str) -> int:
+    """Where a complaint about meaning points: at the first word that the message quotes, else at the start."""
+    for token in tokens:
+        if token.kind in ("word", "operator") and f"'{token.text}'" in message:
+            return token.start
+    if message.startswith("un"):
+        return len(expression.rstrip())
+    return tokens[0].start if tokens else 0
+
+
+def _described(token: Token) -> str:
+    if token.kind == "word":
+        return f'identifier "{token.text}"'
+    if token.kind == "number":
+        return f'number "{token.text}"'
+    if token.kind == "string":
+        return f"string {token.text[:80]}"
+    return f'"{token.text}"'

@@ -1,0 +1,252 @@
+"""How the rows of two vectors find each other: on/ignoring, group_left/group_right, fill, and the set operators.
+
+Which rows belong together is decided once for all steps, by label sets; whether both have a value is a mask. So the
+checks for ambiguity are masks too: an ambiguous match is an error only at a step where it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsdb.errors import QueryFailed
+from tsdb.query.kernel.groups import Grouping, reduce_rows
+from tsdb.query.kernel.steps import Bools, Cells
+from tsdb.query.promql.labels import dropping, keeping, numbered, text_of, united, without_names
+from tsdb.query.promql.nodes import Cardinality, Matching
+from tsdb.query.promql.values import Vector
+from tsdb.sample import Float64s, Int64s, Labels
+
+Apply = Callable[[Float64s, Float64s], tuple[Float64s, Bools | None]]
+"""(left, right) → the values, and where a comparison keeps them (None: everywhere)."""
+
+
+def match_labels(labels: Sequence[Labels], matching: Matching) -> list[Labels]:
+    """What a row is matched by."""
+    return keeping(labels, matching.labels) if matching.is_on else dropping(labels, matching.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The two vectors by their part in the match, with the number of every row's match group.
+
+    The sides are swapped for group_right, so that each group has at most one row of `one` at a step.
+    """
+
+    many: Vector
+    one: Vector
+    group_of_many: Int64s
+    group_of_one: Int64s
+    group_count: int
+
+    @staticmethod
+    def of(matching: Matching, left: Vector, right: Vector) -> Sides:
+        many, one = (right, left) if matching.cardinality is Cardinality.ONE_TO_MANY else (left, right)
+        keys = match_labels(many.labels, matching) + match_labels(one.labels, matching)
+        numbers, first_index = numbered(keys)
+        return Sides(many, one, numbers[: many.row_count], numbers[many.row_count :], len(first_index))
+
+    def pairs(self) -> tuple[Int64s, Int64s]:
+        """Every (row of many, row of one) of the same group, in the order of many."""
+        order = np.argsort(self.group_of_one, kind="stable")
+        in_order = self.group_of_one[order]
+        starts = np.searchsorted(in_order, self.group_of_many, side="left")
+        count = np.searchsorted(in_order, self.group_of_many, side="right") - starts
+        many = np.repeat(np.arange(count.size), count)
+        within = np.arange(many.size) - (np.cumsum(count) - count)[many]
+        return many, order[starts[many] + within]
+
+
+def _present_by_group(present: Bools, group_of_row: Int64s, group_count: int) -> Float64s:
+    """How many rows of each group have a value at each step; groups without a row have none."""
+    count = np.zeros((group_count, present.shape[1]))
+    if group_of_row.size:
+        groups, compact = np.unique(group_of_row, return_inverse=True)
+        count[groups] = reduce_rows(np.add, present.astype(np.float64), Grouping(compact, groups.size))
+    return count
+
+
+def combine_sets(operator: str, matching: Matching, left: Vector, right: Vector) -> Vector:
+    """and, or, unless. Raises: nothing; every match is allowed."""
+    keys = match_labels(left.labels, matching) + match_labels(right.labels, matching)
+    numbers, first_index = numbered(keys)
+    of_left, of_right = numbers[: left.row_count], numbers[left.row_count :]
+    groups = len(first_index)
+    if operator == "or":
+        seen = _present_by_group(left.cells.present, of_left, groups) > 0
+        added = Cells(right.cells.value, right.cells.present & ~seen[of_right])
+        return united(_stacked([left, right.with_cells(added).filled_rows()]))
+    found = (_present_by_group(right.cells.present, of_right, groups) > 0)[of_left]
+    kept = left.cells.present & (found if operator == "and" else ~found)
+    return left.with_cells(Cells(left.cells.value, kept)).filled_rows()
+
+
+def _stacked(vectors: Sequence[Vector]) -> Vector:
+    return Vector(
+        [labels for vector in vectors for labels in vector.labels],
+        Cells(
+            np.concatenate([vector.cells.value for vector in vectors]),
+            np.concatenate([vector.cells.present for vector in vectors]),
+        ),
+        np.concatenate([vector.unnamed for vector in vectors]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows about to be combined: both operands of each, its group, and the label sets of both sides."""
+
+    many: Float64s
+    one: Float64s
+    present: Bools
+    group: Int64s
+    many_labels: list[Labels]
+    one_labels: list[Labels]
+    unnamed: Bools
+
+
+def combine_vectors(
+    matching: Matching, left: Vector, right: Vector, apply: Apply, *, drops_name: bool, marks_name: bool = False
+) -> Vector:
+    """Apply an operator to matching rows.
+
+    drops_name: the result has no metric name; marks_name: it is to lose it at the end of the query.
+    Raises: QueryFailed, where more than one row matches and no group_left or group_right allows it.
+    """
+    sides = Sides.of(matching, left, right)
+    swapped = matching.cardinality is Cardinality.ONE_TO_MANY
+    # After group_right has swapped the sides Prometheus does not swap the fill values: fill_left fills "many" always.
+    fill_one, fill_many = matching.fill_right, matching.fill_left
+    is_filled = fill_one is not None or fill_many is not None
+    _check_one_side(sides, matching, is_filled=is_filled)
+    rows = [_matched_rows(sides)]
+    if fill_one is not None:
+        rows.append(_rows_without_one(sides, matching, fill_one))
+    if fill_many is not None:
+        rows.append(_rows_without_many(sides, matching, fill_many))
+    joined = _joined(rows)
+    labels = _result_labels(joined, matching, drops_name=drops_name)
+    _check_many_side(joined, labels, matching)
+    value, kept = apply(joined.one, joined.many) if swapped else apply(joined.many, joined.one)
+    present = joined.present if kept is None else joined.present & kept
+    unnamed = np.ones(len(labels), np.bool_) if marks_name else joined.unnamed
+    return united(Vector(labels, Cells(value, present), unnamed).filled_rows())
+
+
+def _matched_rows(sides: Sides) -> Rows:
+    many, one = sides.pairs()
+    many_rows, one_rows = sides.many.rows(many), sides.one.rows(one)
+    return Rows(
+        many_rows.cells.value,
+        one_rows.cells.value,
+        many_rows.cells.present & one_rows.cells.present,
+        sides.group_of_many[many],
+        many_rows.labels,
+        one_rows.labels,
+        many_rows.unnamed,
+    )
+
+
+def _rows_without_one(sides: Sides, matching: Matching, fill: float) -> Rows:
+    """The cells of `many` whose group has nothing on the other side, with the fill value there."""
+    many = sides.many
+    found = _present_by_group(sides.one.cells.present, sides.group_of_one, sides.group_count) > 0
+    return Rows(
+        many.cells.value,
+        np.full(many.cells.value.shape, fill),
+        many.cells.present & ~found[sides.group_of_many],
+        sides.group_of_many,
+        many.labels,
+        match_labels(many.labels, matching),
+        many.unnamed,
+    )
+
+
+def _rows_without_many(sides: Sides, matching: Matching, fill: float) -> Rows:
+    one = sides.one
+    found = _present_by_group(sides.many.cells.present, sides.group_of_many, sides.group_count) > 0
+    return Rows(
+        np.full(one.cells.value.shape, fill),
+        one.cells.value,
+        one.cells.present & ~found[sides.group_of_one],
+        sides.group_of_one,
+        match_labels(one.labels, matching),
+        one.labels,
+        np.zeros(one.row_count, np.bool_),
+    )
+
+
+def _joined(rows: Sequence[Rows]) -> Rows:
+    if len(rows) == 1:
+        return rows[0]
+    return Rows(
+        np.concatenate([part.many for part in rows]),
+        np.concatenate([part.one for part in rows]),
+        np.concatenate([part.present for part in rows]),
+        np.concatenate([part.group for part in rows]),
+        [labels for part in rows for labels in part.many_labels],
+        [labels for part in rows for labels in part.one_labels],
+        np.concatenate([part.unnamed for part in rows]),
+    )
+
+
+def _result_labels(rows: Rows, matching: Matching, *, drops_name: bool) -> list[Labels]:
+    """The labels of the result. Source: Prometheus promql/engine.go, resultMetric."""
+    labels = without_names(rows.many_labels) if drops_name else rows.many_labels
+    if matching.cardinality is Cardinality.ONE_TO_ONE:
+        if matching.is_on:
+            labels = keeping(labels, matching.labels)
+        elif matching.labels:
+            drop = frozenset(matching.labels)
+            labels = [tuple([pair for pair in row if pair[0] not in drop]) for row in labels]
+    if matching.included:
+        labels = _with_included(labels, rows.one_labels, matching.included)
+    return labels
+
+
+def _with_included(labels: list[Labels], one_labels: list[Labels], included: Sequence[str]) -> list[Labels]:
+    """The named labels come from the "one" side; where it lacks one, the result lacks it too."""
+    names = frozenset(included)
+    return [
+        tuple(sorted([*[pair for pair in row if pair[0] not in names], *[pair for pair in one if pair[0] in names]]))
+        for row, one in zip(labels, one_labels, strict=True)
+    ]
+
+
+def _check_one_side(sides: Sides, matching: Matching, *, is_filled: bool) -> None:
+    """Two rows of one group on the "one" side are an error at every step where both have a value."""
+    if np.unique(sides.group_of_one).size == sides.group_of_one.size:
+        return
+    count = _present_by_group(sides.one.cells.present, sides.group_of_one, sides.group_count)
+    ambiguous = count > 1
+    if not is_filled:
+        ambiguous &= sides.many.cells.present.any(axis=0)  # Nothing is looked up where the other side is empty.
+    if not ambiguous.any():
+        return
+    group, step = (int(found[0]) for found in np.nonzero(ambiguous))
+    rows = np.flatnonzero((sides.group_of_one == group) & sides.one.cells.present[:, step]).tolist()
+    first, second = sorted([sides.one.labels[i] for i in rows[:2]])
+    side = "left" if matching.cardinality is Cardinality.ONE_TO_MANY else "right"
+    match_group = text_of(match_labels([first], matching)[0])
+    raise QueryFailed(
+        f"found duplicate series for the match group {match_group} on the {side} hand-side of the operation: "
+        f"[{text_of(second)}, {text_of(first)}];many-to-many matching not allowed: "
+        f"matching labels must be unique on one side"
+    )
+
+
+def _check_many_side(rows: Rows, labels: list[Labels], matching: Matching) -> None:
+    """Rows of one group: at most one in one-to-one, else no two with the same labels, at any step."""
+    if matching.cardinality is Cardinality.ONE_TO_ONE:
+        keys: Sequence[object] = rows.group.tolist()
+        message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+    else:
+        keys = list(zip(rows.group.tolist(), labels, strict=True))
+        message = "multiple matches for labels: grouping labels must ensure unique matches"
+    numbers, first_index = numbered(keys)
+    if len(first_index) == len(labels):
+        return
+    if (_present_by_group(rows.present, numbers, len(first_index)) > 1).any():
+        raise QueryFailed(message)

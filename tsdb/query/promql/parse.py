@@ -1,0 +1,172 @@
+"""Expression text → syntax tree, by the promql-parser library behind the guard."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import promql_parser
+
+from tsdb.errors import NotSupported, RefusedQuery
+from tsdb.query.promql import nodes
+from tsdb.query.promql.guard import NESTING_MAX, refuse_unbuilt, scan
+from tsdb.query.promql.locate import error_position
+from tsdb.query.promql.regex import python_pattern
+from tsdb.sample import METRIC_NAME, Matcher, MatchOp
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+GRAPHITE_PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w*-]+)+")
+MATCH_OPS = {"Equal": MatchOp.EQUAL, "NotEqual": MatchOp.NOT_EQUAL, "Re": MatchOp.REGEX, "NotRe": MatchOp.NOT_REGEX}
+CARDINALITIES = {
+    "OneToOne": nodes.Cardinality.ONE_TO_ONE,
+    "ManyToOne": nodes.Cardinality.MANY_TO_ONE,
+    "OneToMany": nodes.Cardinality.ONE_TO_MANY,
+    "ManyToMany": nodes.Cardinality.MANY_TO_MANY,
+}
+# Beyond this many years a time in ms does not fit the columns; the parser clamps such times silently.
+OFFSET_MS_MAX = 2**53
+
+
+def parse(expression: str) -> nodes.Node:
+    """Read an expression.
+
+    Raises: RefusedQuery, whose text begins with the position; NotSupported.
+    """
+    tokens = scan(expression)
+    try:
+        tree = promql_parser.parse(expression)
+    except ValueError as error:
+        refuse_unbuilt(tokens)
+        message = f"{error_position(expression, tokens, str(error))}{_path_hint(expression)}"
+        raise RefusedQuery(message) from None
+    return _converted(tree, 0)
+
+
+def _path_hint(expression: str) -> str:
+    """How to write a Graphite path, if there seems to be one."""
+    without_strings = re.sub(r"\"[^\"]*\"|'[^']*'|`[^`]*`", '""', expression)
+    path = GRAPHITE_PATH.search(without_strings)
+    if path is None:
+        return ""
+    return f'; a metric name with dots is written in quotes and braces: {{"{path.group()}"}}'
+
+
+def _converted(tree: Any, depth: int) -> nodes.Node:
+    if depth > NESTING_MAX:
+        raise RefusedQuery(f"the expression is nested deeper than {NESTING_MAX}; split it into recording rules")
+    while isinstance(tree, promql_parser.ParenExpr):
+        tree = tree.expr
+    if isinstance(tree, promql_parser.BinaryExpr):
+        return _binary(tree, depth)
+    convert = CONVERTERS.get(type(tree))
+    if convert is None:
+        raise NotSupported(type(tree).__name__)
+    node: nodes.Node = convert(tree, depth + 1)
+    return node
+
+
+def _binary(tree: Any, depth: int) -> nodes.Node:
+    """A chain of operators leans to the left and may be a thousand long, so it is walked, not recursed into."""
+    chain = []
+    while isinstance(tree, promql_parser.BinaryExpr):
+        chain.append((str(tree.op), tree.rhs, tree.modifier))
+        tree = tree.lhs
+        while isinstance(tree, promql_parser.ParenExpr):
+            tree = tree.expr
+    left = _converted(tree, depth + 1)
+    for operator, right, modifier in reversed(chain):
+        matching = _matching(modifier, operator)
+        left = nodes.Binary(
+            operator, left, _converted(right, depth + 1), matching, bool(modifier and modifier.return_bool)
+        )
+    return left
+
+
+def _matching(modifier: Any, operator: str) -> nodes.Matching:
+    many = nodes.Cardinality.MANY_TO_MANY if operator in nodes.SET_OPERATORS else nodes.Cardinality.ONE_TO_ONE
+    if modifier is None:
+        return nodes.Matching(many)
+    matched = modifier.matching
+    fill = modifier.fill_values
+    return nodes.Matching(
+        cardinality=CARDINALITIES[str(modifier.card).rpartition(".")[2]] if many.value != "many-to-many" else many,
+        labels=tuple(matched.labels) if matched else (),
+        is_on=bool(matched) and matched.type == promql_parser.LabelModifierType.Include,
+        included=tuple(modifier.group_labels or ()),
+        fill_left=fill.lhs if fill else None,
+        fill_right=fill.rhs if fill else None,
+    )
+
+
+def _milliseconds(duration: timedelta | None) -> int:
+    if duration is None:
+        return 0
+    # Durations of the grammar are whole milliseconds; a number of seconds may be finer, and Prometheus cuts it.
+    return int(duration / MILLISECOND)
+
+
+def _moment(offset: timedelta | None, at: Any) -> nodes.Moment:
+    offset_ms = _milliseconds(offset)
+    if at is None:
+        return nodes.Moment(offset_ms)
+    if at.type == promql_parser.AtModifierType.Start:
+        return nodes.Moment(offset_ms, nodes.Anchor.START)
+    if at.type == promql_parser.AtModifierType.End:
+        return nodes.Moment(offset_ms, nodes.Anchor.END)
+    try:
+        moment_ms = round((at.at - EPOCH) / MILLISECOND)
+    except OverflowError:
+        raise NotSupported("@ with a time beyond the year 9999") from None
+    return nodes.Moment(offset_ms, moment_ms)
+
+
+def _selector(tree: Any, depth: int) -> nodes.Selector:
+    if tree.matchers.or_matchers:
+        raise NotSupported("`or` between label matchers")
+    matchers = [] if tree.name is None else [Matcher(METRIC_NAME, MatchOp.EQUAL, tree.name)]
+    for matcher in tree.matchers.matchers:
+        op = MATCH_OPS[str(matcher.op).rpartition(".")[2]]
+        is_regex = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
+        value = python_pattern(matcher.value) if is_regex else matcher.value
+        matchers.append(Matcher(matcher.name, op, value))
+    return nodes.Selector(tuple(matchers), _moment(tree.offset, tree.at))
+
+
+def _range_selector(tree: Any, depth: int) -> nodes.RangeSelector:
+    return nodes.RangeSelector(_selector(tree.vector_selector, depth), _milliseconds(tree.range))
+
+
+def _subquery(tree: Any, depth: int) -> nodes.Subquery:
+    step_ms = None if tree.step is None else _milliseconds(tree.step)
+    inner = _converted(tree.expr, depth)
+    return nodes.Subquery(inner, _milliseconds(tree.range), step_ms, _moment(tree.offset, tree.at))
+
+
+def _aggregation(tree: Any, depth: int) -> nodes.Aggregation:
+    modifier = tree.modifier
+    return nodes.Aggregation(
+        name=str(tree.op),
+        inner=_converted(tree.expr, depth),
+        parameter=None if tree.param is None else _converted(tree.param, depth),
+        labels=tuple(modifier.labels) if modifier else (),
+        is_without=bool(modifier) and modifier.type == promql_parser.AggModifierType.Without,
+    )
+
+
+def _call(tree: Any, depth: int) -> nodes.Call:
+    return nodes.Call(tree.func.name, tuple(_converted(argument, depth) for argument in tree.args))
+
+
+CONVERTERS: dict[type, Any] = {
+    promql_parser.NumberLiteral: lambda tree, depth: nodes.Number(tree.val),
+    promql_parser.StringLiteral: lambda tree, depth: nodes.Text(tree.val),
+    promql_parser.UnaryExpr: lambda tree, depth: nodes.Negation(_converted(tree.expr, depth)),
+    promql_parser.VectorSelector: _selector,
+    promql_parser.MatrixSelector: _range_selector,
+    promql_parser.SubqueryExpr: _subquery,
+    promql_parser.AggregateExpr: _aggregation,
+    promql_parser.Call: _call,
+}

@@ -15,11 +15,11 @@ from checks.probes.options import OptionError, Options, nearest
 
 if TYPE_CHECKING:
     from appliance.clock import Clock
-    from appliance.state.client import StateReader
+    from appliance.state import StateReader
     from checks.model import Result
     from checks.nagios.client import PluginClient
-    from checks.probes.resolver import Resolver
     from checks.probes.http.door import HttpDoor
+    from checks.probes.resolver import Resolver
     from tsdb.client import AsyncTsdbClient
 
 KINDS: dict[str, str] = {

@@ -15,7 +15,8 @@ from checks.model import (
 )
 from checks.probes import ProbeContext
 
-TRANSCRIPT_COUNT_MAX = 50
+TRANSCRIPT_COUNT_MAX = 100
+LINE_BYTES_MAX = 500  # 100 lines of it are 50 kB at most, in the one stored result of a check.
 
 
 class Findings:
@@ -26,13 +27,14 @@ class Findings:
         self._at_ms = context.clock.now_ms()
         self._started_s = context.clock.monotonic_s()
         self._timeout_s = context.timeout_s
+        self._settled = State.OK
         self._faults: list[tuple[State, str]] = []
         self._perfdata: list[Perfdata] = []
         self._transcript: list[str] = []
 
     @property
     def state(self) -> State:
-        return max((state for state, _ in self._faults), key=SEVERITY.__getitem__, default=State.OK)
+        return max((self._settled, *(state for state, _ in self._faults)), key=SEVERITY.__getitem__)
 
     @property
     def at_ms(self) -> int:
@@ -51,6 +53,15 @@ class Findings:
         """Keep a line of evidence for the transcript, with the time since the start."""
         if len(self._transcript) < TRANSCRIPT_COUNT_MAX:
             self._transcript.append(f"{self.elapsed_s * 1000:8.1f} ms  {line}")
+
+    def note_plain(self, line: str) -> None:
+        """Keep a line that somebody else wrote, as it is."""
+        if len(self._transcript) < TRANSCRIPT_COUNT_MAX:
+            self._transcript.append(cut(line, LINE_BYTES_MAX))
+
+    def settle(self, state: State) -> None:
+        """The state is known from elsewhere and needs no words of ours."""
+        self._settled = state
 
     def fault(self, state: State, text: str) -> None:
         """Something is not as it should be."""

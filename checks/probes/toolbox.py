@@ -8,7 +8,7 @@ from checks.probes import ProbeContext
 
 if TYPE_CHECKING:
     from appliance.clock import Clock
-    from appliance.state.client import StateReader
+    from appliance.state import StateReader
     from checks.nagios.client import PluginClient
     from checks.probes.http.door import HttpDoor
     from checks.probes.resolver import Resolver

@@ -1,0 +1,1 @@
+"""Nagios plugins as they are: what they print, what their ranges mean, and how they are run and ended."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from appliance.config import Config
+from appliance.errors import CannotStart
 from appliance.supervisor import Child, Subtree
 
 MIB = 2**20
@@ -81,8 +82,11 @@ def resolved(target: str) -> Callable[..., object]:
 
 
 def load_tree(target: str, config: Config) -> Subtree:
-    """The process tree that a string names; tests have trees of their own. Raises: ImportError, AttributeError."""
-    found = resolved(target)(config)
+    """The process tree that a string names; tests have trees of their own. Raises: CannotStart."""
+    try:
+        found = resolved(target)(config)
+    except (ImportError, AttributeError) as error:
+        raise CannotStart(f"the process table {target} cannot be loaded: {error}") from error
     assert isinstance(found, Subtree), target
     return found
 

@@ -65,7 +65,7 @@ def run_appliance(config: Config, options: UpOptions) -> int:
             supervisor_log(config.data_dir, config.log.level)
         except OSError as error:
             raise CannotStart(f"the log {error.filename} cannot be written: {error.strerror}") from error
-        tree = _tree(options.tree, config)
+        tree = load_tree(options.tree, config)
         wanted = {name for process in processes_of(tree) for name in process.sockets}
         listeners = open_listeners(config, wanted)
         stack.callback(listeners.close)
@@ -95,13 +95,6 @@ def _prepare_ready_file(path: Path | None) -> None:
         raise CannotStart(
             f"--ready-file {path}: the folder {path.parent} is absent or cannot be written; make it first"
         )
-
-
-def _tree(target: str, config: Config) -> Subtree:
-    try:
-        return load_tree(target, config)
-    except (ImportError, AttributeError) as error:
-        raise CannotStart(f"the process table {target} cannot be loaded: {error}") from error
 
 
 def _real_addresses(listeners: OpenListeners) -> Iterator[str]:

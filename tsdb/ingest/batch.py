@@ -1,0 +1,30 @@
+"""Whole lines of many senders, gathered until there are enough to be worth a message."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+
+
+class LineBatch:
+    """The segments of one batch in the order of arrival, each the whole lines of one read of one sender."""
+
+    def __init__(self) -> None:
+        self._segments: list[bytes] = []
+        self._senders: list[object] = []
+        self.bytes_count = 0
+
+    def add(self, lines: bytes, sender: object) -> None:
+        """Take whole lines; sender is anything whose str() tells who sent them."""
+        assert lines.endswith(b"\n"), lines[-80:]
+        self._segments.append(lines)
+        self._senders.append(sender)
+        self.bytes_count += len(lines)
+
+    def data(self) -> bytes:
+        return b"".join(self._segments)
+
+    def sender_of(self, offset: int) -> str:
+        """Who sent the byte at this offset of data()."""
+        ends = list(accumulate(map(len, self._segments)))
+        return str(self._senders[min(bisect_right(ends, offset), len(ends) - 1)])

@@ -1,0 +1,157 @@
+"""The intake as one thing: listening sockets and acknowledged bodies in, columns to the store out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from appliance.clock import Clock
+from appliance.metrics import Metrics
+from tsdb.errors import NotReady, RefusedSample
+from tsdb.ingest.batch import LineBatch
+from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.ingest.graphite import lines as graphite
+from tsdb.ingest.json import body as json
+from tsdb.ingest.ledger import Ledger
+from tsdb.ingest.limits import IntakeLimits
+from tsdb.ingest.listen import Listener
+from tsdb.ingest.pump import Outcome, Pump, Sink
+from tsdb.ingest.register import SeriesRegister
+from tsdb.ingest.rows import body as rows
+
+GRAPHITE = "graphite"
+GRAPHITE_SOCKETS = ("graphite", "graphite_udp")
+DOORS: Mapping[str, Callable[[bytes], Decoded]] = {"json": json.decode, "rows": rows.decode}
+_FILES_COUNT_SPARE = 256  # Beside the connections: libraries, the bus, the log.
+
+
+class Intake:
+    """Everything that comes in. run() serves the sockets in its thread; write() may be called from any other."""
+
+    def __init__(
+        self,
+        sockets: Mapping[str, socket.socket],
+        sink: Sink,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        log: logging.Logger,
+        limits: IntakeLimits | None = None,
+    ) -> None:
+        self._limits = limits or IntakeLimits()
+        self._clock = clock
+        self._log = log
+        self._ledger = Ledger(metrics, clock, log)
+        self._register = SeriesRegister()
+        self._pump = Pump(sink, self._register, self._ledger, self._limits, log)
+        self._places = threading.Semaphore(self._limits.in_flight_count_max)
+        self._in_flight = ThreadPoolExecutor(self._limits.in_flight_count_max, thread_name_prefix="intake")
+        self._gives_up_s: float | None = None
+        self._listener = Listener(
+            {name: sock for name, sock in sockets.items() if name in GRAPHITE_SOCKETS},
+            self._submit,
+            protocol=GRAPHITE,
+            ledger=self._ledger,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+            limits=self._limits,
+        )
+
+    def run(self, stopping: threading.Event) -> None:
+        """Serve until stopping is set; then finish what is in memory, for at most twice stop_wait_ms_max."""
+        _raise_file_limit(self._limits.connections_count_max + _FILES_COUNT_SPARE)
+        self._listener.run(lambda: self._is_stopping(stopping))
+        self._in_flight.shutdown(wait=True)
+
+    def write(self, door: str, body: bytes, sender: str) -> Outcome:
+        """Take one body in and answer when the store has it in its log.
+
+        Raises: RefusedSample, if nothing in the body can be read; NotReady, if the store stays away: the body may be
+        sent again as it is.
+        """
+        deadline_s = self._clock.monotonic_s() + self._limits.write_wait_ms_max / 1000
+        try:
+            decoded = self._decode(door, body)
+        except RefusedSample as error:
+            refusals = Refusals()
+            refusals.add(error.reason, body[:1_000], message=str(error))
+            self._ledger.refused(door if door in DOORS else "unknown", refusals, lambda _: sender)
+            raise
+        outcome = Outcome()
+        self._pump.deliver(
+            decoded,
+            outcome,
+            protocol=door,
+            sender_of=lambda _: sender,
+            gives_up=lambda: self._clock.monotonic_s() >= deadline_s,
+        )
+        return outcome
+
+    def stats(self) -> dict[str, object]:
+        """What the System page shows of the intake."""
+        return {
+            **self._ledger.stats(),
+            "connections_count": self._listener.connections_count,
+            "udp_dropped": self._listener.udp_dropped,
+            "series_count": self._register.series_count,
+            "epoch": self._register.epoch,
+        }
+
+    def _decode(self, door: str, body: bytes) -> Decoded:
+        if door not in DOORS:
+            raise RefusedSample("unknown_door", f"there is no door {door[:40]!r}; there are {', '.join(DOORS)}")
+        if len(body) > self._limits.body_bytes_max:
+            raise RefusedSample(
+                "body_too_large",
+                f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it",
+            )
+        return DOORS[door](body)
+
+    def _submit(self, batch: LineBatch, wait_s: float) -> bool:
+        if not self._places.acquire(timeout=wait_s) if wait_s else not self._places.acquire(blocking=False):
+            return False
+        outcome = Outcome()
+        carried = self._in_flight.submit(self._carry, batch, outcome)
+        carried.add_done_callback(lambda done: self._land(done.exception(), batch, outcome))
+        return True
+
+    def _carry(self, batch: LineBatch, outcome: Outcome) -> None:
+        """One batch from bytes to acknowledgement, in a thread of the pool."""
+        decoded = graphite.decode(batch.data(), self._clock.now_ms())
+        self._pump.deliver(decoded, outcome, protocol=GRAPHITE, sender_of=batch.sender_of, gives_up=self._is_given_up)
+
+    def _land(self, error: BaseException | None, batch: LineBatch, outcome: Outcome) -> None:
+        """Give the batch's place back, and count what was lost of it, if anything was."""
+        self._places.release()
+        if error is None:
+            return
+        if not isinstance(error, NotReady):
+            self._log.error("a part of a batch is lost by a fault of our own", exc_info=error)
+        count = batch.data().count(b"\n") if outcome.samples_count is None else outcome.samples_count
+        lost = Refusals()
+        reason = "store_away" if isinstance(error, NotReady) else "internal"
+        lost.add(reason, count=count - outcome.done_count, message=str(error))
+        self._ledger.refused(GRAPHITE, lost, lambda _: "")
+
+    def _is_stopping(self, stopping: threading.Event) -> bool:
+        if stopping.is_set() and self._gives_up_s is None:
+            self._gives_up_s = self._clock.monotonic_s() + self._limits.stop_wait_ms_max / 1000
+        return stopping.is_set()
+
+    def _is_given_up(self) -> bool:
+        return self._gives_up_s is not None and self._clock.monotonic_s() >= self._gives_up_s
+
+
+def _raise_file_limit(files_count: int) -> None:
+    """Let this process open so many files, as far as its hard limit goes; the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files_count if hard == resource.RLIM_INFINITY else min(files_count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # A container may forbid it; accept() copes with what there is.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

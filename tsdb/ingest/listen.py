@@ -1,0 +1,247 @@
+"""The sockets of the line protocols: accept, read, cut into lines, gather into batches; one thread, one selector.
+
+A full pipeline is answered by not reading: TCP senders are slowed by their windows, datagrams that the kernel then
+drops are counted. Bytes come in whole lines only: a half line whose rest never comes is refused, because `cpu 1` of
+`cpu 17` would be a wrong value.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import selectors
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from appliance.clock import Clock
+from appliance.metrics import Metrics
+from tsdb.ingest.batch import LineBatch
+from tsdb.ingest.cutter import LineCutter
+from tsdb.ingest.decoded import Refusals
+from tsdb.ingest.graphite.exact import LINE_BYTES_MAX, MESSAGES
+from tsdb.ingest.ledger import Ledger
+from tsdb.ingest.limits import IntakeLimits
+from tsdb.ingest.udp_drops import dropped_count
+
+READ_BYTES = 1024 * 1024
+DATAGRAM_BYTES_MAX = 65_535
+DATAGRAMS_A_TURN = 512  # Then the other sockets have their turn.
+ACCEPTS_A_TURN = 128
+UDP_BUFFER_BYTES = 8 * 2**20  # Asked for; the kernel gives at most net.core.rmem_max.
+UPKEEP_EVERY_S = 1.0
+SELECT_S_MAX = 0.2  # So long may a stop go unnoticed.
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Submit = Callable[[LineBatch, float], bool]
+"""Takes a batch if there is room within so many seconds; False if not."""
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    sock: socket.socket
+    sender: str
+    cutter: LineCutter
+    last_read_s: float
+
+
+class Listener:
+    """Reads the Graphite sockets until told to stop. Everything runs in the thread that calls run()."""
+
+    def __init__(
+        self,
+        sockets: Mapping[str, socket.socket],
+        submit: Submit,
+        *,
+        protocol: str,
+        ledger: Ledger,
+        metrics: Metrics,
+        clock: Clock,
+        log: logging.Logger,
+        limits: IntakeLimits,
+    ) -> None:
+        self._sockets = dict(sockets)
+        self._submit = submit
+        self._protocol = protocol
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+        self._limits = limits
+        self._connections_gauge = metrics.gauge("henge_ingest_connections", "Open connections that send samples.")
+        self._turned_away = metrics.counter(
+            "henge_ingest_connections_refused_total", "Connections closed at once, over the limit of their number."
+        )
+        self._paused = metrics.counter("henge_ingest_paused_seconds_total", "Time without reading: pipeline full.")
+        self._dropped = metrics.counter("henge_udp_dropped_total", "Datagrams dropped by the kernel, by listener.")
+        self._dropped_count = dict.fromkeys(self._sockets, 0)
+        self._buffer = bytearray(READ_BYTES)
+        self._view = memoryview(self._buffer)
+        self._selector = selectors.DefaultSelector()
+        self._connections: set[_Connection] = set()
+        self._batch = LineBatch()
+        self._batch_since_s = 0.0
+        self._is_stopped: Callable[[], bool] = lambda: False
+
+    @property
+    def connections_count(self) -> int:
+        return len(self._connections)
+
+    @property
+    def udp_dropped(self) -> dict[str, int]:
+        return dict(self._dropped_count)
+
+    def run(self, is_stopped: Callable[[], bool]) -> None:
+        """Read until is_stopped(), then hand over what is whole and close the connections, but not the listeners."""
+        self._is_stopped = is_stopped
+        for name, sock in self._sockets.items():
+            sock.setblocking(False)
+            if sock.type == socket.SOCK_DGRAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+            self._watch(name, sock)
+        upkeep_s = 0.0
+        while not is_stopped():
+            for key, _ in self._selector.select(self._select_s()):
+                key.data()
+            self._submit_if_due()
+            if (now_s := self._clock.monotonic_s()) - upkeep_s >= UPKEEP_EVERY_S:
+                upkeep_s = now_s
+                self._upkeep(now_s)
+        self._finish()
+
+    def _watch(self, name: str, sock: socket.socket) -> None:
+        if sock.type == socket.SOCK_DGRAM:
+            self._selector.register(sock, selectors.EVENT_READ, lambda: self._read_datagrams(sock))
+        else:
+            self._selector.register(sock, selectors.EVENT_READ, lambda: self._accept(name, sock))
+
+    # Connections.
+
+    def _accept(self, name: str, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_FILES:  # Asking again at once would spin: upkeep does, a second later.
+                    self._log.error("%s: cannot accept a connection: %s", name, error)
+                    self._selector.unregister(listener)
+                    return
+                continue  # The sender has gone already.
+            if len(self._connections) >= self._limits.connections_count_max:
+                sock.close()
+                self._turned_away.inc(protocol=self._protocol)
+                continue
+            self._open(sock, f"{address[0]}:{address[1]}")
+
+    def _open(self, sock: socket.socket, sender: str) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # A dead peer gives its place back some day.
+        cutter = LineCutter(LINE_BYTES_MAX, lambda text: self._refuse("line_too_long", text, sender))
+        connection = _Connection(sock, sender, cutter, self._clock.monotonic_s())
+        self._connections.add(connection)
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(connection))
+
+    def _read(self, connection: _Connection) -> None:
+        try:
+            count = connection.sock.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self._close(connection, "the connection ended in the middle of a line")
+            return
+        connection.last_read_s = self._clock.monotonic_s()
+        self._take(connection.cutter.cut(bytes(self._view[:count])), connection.sender)
+
+    def _close(self, connection: _Connection, why: str) -> None:
+        self._connections.discard(connection)
+        self._selector.unregister(connection.sock)
+        connection.sock.close()
+        if half := connection.cutter.end():
+            self._refuse("incomplete_line", half, connection.sender, why)
+
+    def _refuse(self, reason: str, text: bytes, sender: str, message: str = "") -> None:
+        refusals = Refusals()
+        refusals.add(reason, text, message=message or MESSAGES[reason])
+        self._ledger.refused(self._protocol, refusals, lambda _: sender)
+
+    # Datagrams.
+
+    def _read_datagrams(self, sock: socket.socket) -> None:
+        for _ in range(DATAGRAMS_A_TURN):
+            try:
+                count, address = sock.recvfrom_into(self._buffer, DATAGRAM_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError as error:  # An ICMP answer to nobody, for example: the next datagram is not concerned.
+                self._log.debug("reading a datagram: %s", error)
+                continue
+            if count:
+                lines = bytes(self._view[:count])
+                self._take(lines if lines.endswith(b"\n") else lines + b"\n", address)
+
+    # Batches.
+
+    def _take(self, lines: bytes, sender: object) -> None:
+        if not lines:
+            return
+        if not self._batch.bytes_count:
+            self._batch_since_s = self._clock.monotonic_s()
+        self._batch.add(lines, sender)
+        if self._batch.bytes_count >= self._limits.batch_bytes_max:
+            self._submit_full()
+
+    def _select_s(self) -> float:
+        if not self._batch.bytes_count:
+            return SELECT_S_MAX
+        age_s = self._clock.monotonic_s() - self._batch_since_s
+        # At least a millisecond: an old batch without a place in the pipeline must not spin.
+        return min(max(self._limits.batch_age_ms_max / 1000 - age_s, 0.001), SELECT_S_MAX)
+
+    def _submit_if_due(self) -> None:
+        age_ms = (self._clock.monotonic_s() - self._batch_since_s) * 1000
+        if self._batch.bytes_count and age_ms >= self._limits.batch_age_ms_max and self._submit(self._batch, 0.0):
+            self._batch = LineBatch()
+
+    def _submit_full(self) -> None:
+        """Wait for a place in the pipeline; nothing is read meanwhile."""
+        if not self._submit(self._batch, 0.0):
+            since_s = self._clock.monotonic_s()
+            while not self._submit(self._batch, SELECT_S_MAX):
+                if self._is_stopped():
+                    return  # It stays, and _finish() has the last word.
+            self._paused.inc(self._clock.monotonic_s() - since_s)
+        self._batch = LineBatch()
+
+    # Upkeep and the end.
+
+    def _upkeep(self, now_s: float) -> None:
+        for name, sock in self._sockets.items():
+            if sock not in self._selector.get_map():
+                self._watch(name, sock)
+            if sock.type == socket.SOCK_DGRAM:
+                # The count belongs to the socket, which outlives this process: a counter that starts at 0 and jumps
+                # to it is read rightly as a restart by whoever computes a rate.
+                dropped = max(dropped_count(sock), self._dropped_count[name])
+                self._dropped.inc(dropped - self._dropped_count[name], listener=name)
+                self._dropped_count[name] = dropped
+        age_s_max = self._limits.half_line_age_ms_max / 1000
+        for connection in [each for each in self._connections if each.cutter.half_bytes]:
+            if now_s - connection.last_read_s > age_s_max:
+                self._close(connection, f"nothing came for {age_s_max:g} s in the middle of a line")
+        self._connections_gauge.set(len(self._connections), protocol=self._protocol)
+
+    def _finish(self) -> None:
+        for connection in list(self._connections):
+            self._close(connection, "the appliance stopped in the middle of a line")
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+        self._selector.close()
+        wait_s = self._limits.stop_wait_ms_max / 1000
+        if self._batch.bytes_count and not self._submit(self._batch, wait_s):
+            lost = Refusals()
+            lost.add("store_away", count=self._batch.data().count(b"\n"), message="the store was away at the stop")
+            self._ledger.refused(self._protocol, lost, lambda _: "")
+            self._batch = LineBatch()

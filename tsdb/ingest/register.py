@@ -1,0 +1,187 @@
+"""From senders' names of series to the store's ids of the current epoch, a column at a time."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.errors import RefusedSample, StaleEpoch
+from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.interface import Ack
+from tsdb.lookup import HashLookup
+from tsdb.sample import Int32s, SampleBatch
+
+if TYPE_CHECKING:
+    import polars as pl
+
+UInt64s = npt.NDArray[np.uint64]
+
+REFUSED = np.iinfo(np.int32).min  # In place of an id: the name cannot be a series.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A decoded body as a batch for the store, and what is to be learnt from its answer.
+
+    Invariant: hashes, checks and place have one entry for each unknown name; new_series[place[i]] is that name's
+    series. Two names may be one series (`a;b=1;c=2` and `a;c=2;b=1`), hence place.
+    """
+
+    epoch: int
+    batch: SampleBatch
+    new_series: Sequence[bytes]
+    hashes: UInt64s
+    checks: UInt64s
+    place: Int32s
+    refusals: Refusals
+
+
+class SeriesRegister:
+    """What this process knows of the store's ids: a hash table without the names, about 40 B a series.
+
+    A name is known by two 64-bit hashes under seeds that are drawn at the start and never leave the process, so that
+    nobody can prepare two names that look like one. All names unknown here go to the store, which resolves them by
+    their key; therefore it does no harm when two batches in flight bring the same new name. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lookup = HashLookup()
+        self._epoch: int | None = None
+        self._seeds = (secrets.randbits(64), secrets.randbits(64))
+
+    @property
+    def epoch(self) -> int | None:
+        return self._epoch
+
+    @property
+    def series_count(self) -> int:
+        return len(self._lookup)
+
+    def begin(self, epoch: int) -> None:
+        """Start on an epoch; the ids of any other are forgotten."""
+        with self._lock:
+            if epoch != self._epoch:
+                self._epoch = epoch
+                self._lookup.clear()
+
+    def forget(self, epoch: int) -> None:
+        """The store said that this epoch is over."""
+        with self._lock:
+            if epoch == self._epoch:
+                self._epoch = None
+                self._lookup.clear()
+
+    def resolve(self, decoded: Decoded) -> Resolved:
+        """Give each sample its series id, -1-k for the k-th of the new series; samples of refused names are left out.
+
+        Each unknown name meets Python once. Raises: StaleEpoch, if no epoch has begun.
+        """
+        hashes, checks = (_hashes(decoded.names, seed) for seed in self._seeds)
+        with self._lock:
+            if (epoch := self._epoch) is None:
+                raise StaleEpoch("no epoch has begun; ask the store for the current one")
+            ids = self._lookup.find(hashes, checks)
+        unknown = np.flatnonzero(ids < 0)
+        first, inverse = _distinct(hashes[unknown], checks[unknown])
+        first = unknown[first]
+        found = _canonical(decoded, first)
+        ids[unknown] = np.where(found.place >= 0, -1 - found.place, REFUSED).astype(np.int32)[inverse]
+        is_series = found.place >= 0
+        return Resolved(
+            epoch=epoch,
+            batch=_batch(decoded, ids),
+            new_series=found.series,
+            hashes=hashes[first[is_series]],
+            checks=checks[first[is_series]],
+            place=found.place[is_series],
+            refusals=_refusals(
+                found.errors, decoded, first, np.bincount(inverse, weights=_samples_count(decoded)[unknown])
+            ),
+        )
+
+    def learn(self, resolved: Resolved, ack: Ack) -> None:
+        """Keep the ids that the store gave; those it refused (-1) are asked for again when they come again."""
+        ids = ack.new_ids[resolved.place]
+        with self._lock:
+            if ack.epoch != self._epoch or resolved.epoch != self._epoch:
+                return
+            fresh = (ids >= 0) & (self._lookup.find(resolved.hashes, resolved.checks) < 0)
+            self._lookup.insert(resolved.hashes[fresh], resolved.checks[fresh], ids[fresh])
+
+
+def _hashes(names: pl.Series, seed: int) -> UInt64s:
+    # polars' hash may change with its version: good here, where nothing outlives the process.
+    hashes: UInt64s = names.hash(seed).to_numpy()
+    return hashes
+
+
+def _distinct(hashes: UInt64s, checks: UInt64s) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The index of the first of each distinct pair, and for each pair which of those it is."""
+    order = np.lexsort((checks, hashes))
+    is_first = np.ones(order.size, np.bool_)
+    ordered_hashes, ordered_checks = hashes[order], checks[order]
+    is_first[1:] = (ordered_hashes[1:] != ordered_hashes[:-1]) | (ordered_checks[1:] != ordered_checks[:-1])
+    inverse = np.empty(order.size, np.intp)
+    inverse[order] = np.cumsum(is_first) - 1
+    return order[is_first], inverse
+
+
+@dataclass(frozen=True, slots=True)
+class _Canonical:
+    """Names made series: name i is series[place[i]], or refused with errors[i] where place[i] is -1."""
+
+    series: list[bytes]
+    place: Int32s
+    errors: dict[int, RefusedSample]
+
+
+def _canonical(decoded: Decoded, index: npt.NDArray[np.intp]) -> _Canonical:
+    place_by_series: dict[bytes, int] = {}
+    place: list[int] = []
+    errors: dict[int, RefusedSample] = {}
+    for name in decoded.names.gather(index).to_list() if index.size else ():
+        try:
+            canonical = decoded.canonical_of(name)
+        except RefusedSample as error:
+            errors[len(place)] = error
+            place.append(-1)
+        else:
+            place.append(place_by_series.setdefault(canonical, len(place_by_series)))
+    return _Canonical(list(place_by_series), np.array(place, np.int32), errors)
+
+
+def _batch(decoded: Decoded, ids: Int32s) -> SampleBatch:
+    series = ids if decoded.name_index is None else ids[decoded.name_index]
+    good = series != REFUSED
+    if good.all():
+        return SampleBatch(series=series, timestamp_ms=decoded.timestamp_ms, value=decoded.value)
+    return SampleBatch(series=series[good], timestamp_ms=decoded.timestamp_ms[good], value=decoded.value[good])
+
+
+def _samples_count(decoded: Decoded) -> npt.NDArray[np.int64]:
+    """How many samples each name has."""
+    if decoded.name_index is None:
+        return np.ones(len(decoded.names), np.int64)
+    return np.bincount(decoded.name_index, minlength=len(decoded.names))
+
+
+def _refusals(
+    errors: dict[int, RefusedSample],
+    decoded: Decoded,
+    first: npt.NDArray[np.intp],
+    samples_count: npt.NDArray[np.number],
+) -> Refusals:
+    """Count the samples of refused names. errors: by distinct name; first, samples_count: of each distinct name."""
+    refusals = Refusals()
+    for number, error in errors.items():
+        name = decoded.names[int(first[number])]
+        text = name.encode() if isinstance(name, str) else name
+        refusals.add(error.reason, text, message=str(error), count=int(samples_count[number]))
+    return refusals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,37 @@ class Columns(NamedTuple):
 
     def taken(self, where: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> Columns:
         return Columns(self.series[where], self.timestamp_ms[where], self.value[where])
+
+
+class Rows(NamedTuple):
+    """Samples of several rows, CSR-shaped: row `row[i]` owns offsets[i]:offsets[i + 1] of both columns.
+
+    What a row number means is said where it is used: a place in a list of series, as a rule. The numbers are distinct;
+    within one row the times rise.
+    """
+
+    row: Int64s
+    offsets: Int64s  # int64[row.size + 1], from 0
+    timestamp_ms: Int64s
+    value: Float64s
+
+    @staticmethod
+    def empty() -> Rows:
+        return Rows(np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+    @property
+    def lengths(self) -> Int64s:
+        return np.diff(self.offsets)
+
+    def clipped(self, start_ms: int, end_ms: int) -> Rows:
+        """Only the samples in a range of time, both ends included, and only rows that have some."""
+        inside = (self.timestamp_ms >= start_ms) & (self.timestamp_ms <= end_ms)
+        if inside.all():
+            return self
+        before = np.concatenate((np.zeros(1, np.int64), np.cumsum(inside)))[self.offsets]
+        kept = np.diff(before) > 0
+        offsets = np.append(before[:-1][kept], before[-1])
+        return Rows(self.row[kept], offsets, self.timestamp_ms[inside], self.value[inside])
 
 
 def value_rank(value: Float64s) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint64]]:
@@ -97,9 +129,63 @@ def spread(starts: Int64s, lengths: Int64s) -> Int64s:
     return indices
 
 
-def offsets_of(series: Int32s) -> tuple[Int32s, Int64s]:
-    """The distinct ids of a sorted column, and where each begins: int64[distinct + 1], from 0."""
+def rows_of(columns: Columns) -> Rows:
+    """Columns that are ordered(), by row; no copy of the samples."""
+    series = columns.series
     if not series.size:
-        return np.empty(0, np.int32), np.zeros(1, np.int64)
+        return Rows.empty()
     starts = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), series[1:] != series[:-1])))
-    return series[starts], np.append(starts, series.size).astype(np.int64)
+    offsets = np.append(starts, series.size).astype(np.int64)
+    return Rows(series[starts].astype(np.int64), offsets, columns.timestamp_ms, columns.value)
+
+
+def merged(parts: Sequence[Rows], row_count: int) -> Rows:
+    """Join parts into the rows 0 … row_count - 1 in this order, duplicates decided; rows without samples are left out.
+
+    Every sample is moved once, to its place; only rows whose parts overlap in time are sorted.
+    """
+    parts = [part for part in parts if part.row.size]
+    if not parts:
+        return Rows.empty()
+    if len(parts) == 1 and bool((parts[0].row[1:] > parts[0].row[:-1]).all()):
+        return parts[0]
+    parts = sorted(parts, key=lambda part: int(part.timestamp_ms[0]))
+    lengths = np.zeros(row_count, np.int64)
+    for part in parts:
+        lengths[part.row] += part.lengths
+    ends = np.cumsum(lengths)
+    filled = ends - lengths  # by row: where its next sample goes
+    timestamp_ms = np.empty(int(ends[-1]), np.int64)
+    value = np.empty(int(ends[-1]), np.float64)
+    for part in parts:
+        where = spread(filled[part.row], part.lengths)
+        timestamp_ms[where] = part.timestamp_ms
+        value[where] = part.value
+        filled[part.row] += part.lengths
+    row = np.flatnonzero(lengths)
+    rows = Rows(row, np.append(ends[row] - lengths[row], ends[-1]), timestamp_ms, value)
+    return _with_times_rising(rows)
+
+
+def _with_times_rising(rows: Rows) -> Rows:
+    """Sort the rows whose times do not rise, and decide their duplicates."""
+    falls = rows.timestamp_ms[1:] <= rows.timestamp_ms[:-1]
+    falls[rows.offsets[1:-1] - 1] = False  # From one row to the next a time may fall.
+    if not falls.any():
+        return rows
+    wrong = np.unique(np.searchsorted(rows.offsets, np.flatnonzero(falls), side="right") - 1)
+    lengths = rows.lengths
+    at = spread(rows.offsets[wrong], lengths[wrong])
+    number = np.repeat(wrong, lengths[wrong]).astype(np.int32)
+    fixed = ordered(Columns(number, rows.timestamp_ms[at], rows.value[at]))
+    counts = lengths.copy()
+    counts[wrong] = np.bincount(fixed.series, minlength=lengths.size)[wrong]
+    is_kept = np.ones(rows.timestamp_ms.size, np.bool_)
+    is_kept[at] = False
+    # The sorted samples go to the front of their old places; what duplicates leave over is dropped.
+    target = spread(rows.offsets[wrong], counts[wrong])
+    timestamp_ms, value = rows.timestamp_ms.copy(), rows.value.copy()
+    timestamp_ms[target], value[target] = fixed.timestamp_ms, fixed.value
+    is_kept[target] = True
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+    return Rows(rows.row, offsets, timestamp_ms[is_kept], value[is_kept])

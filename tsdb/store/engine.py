@@ -18,26 +18,23 @@ import numpy as np
 from appliance.clock import Clock
 from tsdb.errors import NotReady, StaleEpoch
 from tsdb.interface import Ack
-from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, SampleBatch, Selection
+from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
-from tsdb.store.columns import Columns, offsets_of
+from tsdb.store.catalogue import Catalogue
+from tsdb.store.columns import Rows, merged
+from tsdb.store.compaction import join, plan
 from tsdb.store.disk import Disk, OsDisk
-from tsdb.store.head import Head, present_ids, select_runs
+from tsdb.store.flush import BlockFolder, flush_runs
+from tsdb.store.head import Head, Run, present_ids, select_runs
 from tsdb.store.index import SeriesIndex
+from tsdb.store.reader import BlockReader, HeadPart
 from tsdb.store.recovery import replay
 from tsdb.store.wal import Wal
 
+# A head that never fills is flushed this often, so that a restart replays two hours at most.
+FLUSH_AFTER_S = 2 * 3_600.0
+
 FsyncMode = Literal["always", "interval", "never"]
-
-
-@dataclass(frozen=True, slots=True)
-class HeadPart:
-    """What the head has of a selection, CSR-shaped, the series as canonical bytes."""
-
-    canonical: Sequence[bytes]
-    offsets: Int64s
-    timestamp_ms: Int64s
-    value: Float64s
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,14 @@ class Engine:
             number=self.replayed.next_segment_number,
             canonical_of=self._index.canonical_of,
         )
+        self._catalogue = Catalogue(disk, folder / "blocks", folder / "quarantine")
+        self._block_folder = BlockFolder(
+            disk=disk, path=folder / "blocks", next_number=self._catalogue.next_number, breathe=self._sync_if_due
+        )
+        self._reader = BlockReader(folder, disk=disk)
+        self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
+        self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
+        self._not_joinable: set[str] = set()
         self._is_closed = False
 
     def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, epoch: int, now_ms: int) -> Ack:
@@ -100,6 +105,11 @@ class Engine:
         with self._lock:
             if self._is_closed:
                 raise NotReady("the store is closed")
+            if self._head.size_bytes > 2 * self._head_bytes_max:
+                raise NotReady(
+                    f"the head holds {self._head.size_bytes:,} bytes, twice store.head_bytes_max; "
+                    f"send the batch again when blocks have been written"
+                )
             if epoch != self.epoch:
                 raise StaleEpoch(f"epoch {epoch} is over, this is {self.epoch}; register the series and send it again")
             new_ids = self._index.add(new_series, series_count_max=self._series_count_max)
@@ -115,78 +125,163 @@ class Engine:
 
     def head_select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadPart:
         """What the head has of a selection, in the order of the local ids."""
-        with self._lock:
-            runs = self._head.runs
-        ids = self._index.match(matchers)
-        columns = select_runs(runs, ids, start_ms, end_ms, len(self._index)) if ids.size else Columns.empty()
-        present, offsets = offsets_of(columns.series)
-        return HeadPart(self._index.canonical_of(present), offsets, columns.timestamp_ms, columns.value)
+        return self.snapshot(matchers, start_ms, end_ms).head
 
     def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Snapshot:
-        """The blocks to read and the head's part, taken so that no sample is missed while blocks are being written."""
-        return Snapshot((), self.head_select(matchers, start_ms, end_ms))
+        """The blocks to read and the head's part, taken so that no sample is missed while blocks are being written.
+
+        The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
+        """
+        names, runs = self._view(start_ms, end_ms)
+        ids = self._index.match(matchers) if any(run.count for run in runs) else np.empty(0, np.int32)
+        rows = merged(select_runs(runs, ids, start_ms, end_ms), ids.size) if ids.size else Rows.empty()
+        canonical = self._index.canonical_of(ids[rows.row])
+        return Snapshot(names, HeadPart(canonical, rows.offsets, rows.timestamp_ms, rows.value))
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        """See tsdb.interface.SeriesSource."""
-        part = self.head_select(matchers, start_ms, end_ms)
-        ids = self._index.add(part.canonical)
-        labels = self._index.labels_of(ids)
-        order = sorted(range(len(labels)), key=labels.__getitem__)
-        assert np.all(np.diff(part.offsets) > 0)
-        pieces = [slice(int(part.offsets[at]), int(part.offsets[at + 1])) for at in order]
-        if not pieces:
-            return Selection.empty()
-        return Selection(
-            labels=[labels[at] for at in order],
-            offsets=np.concatenate(([0], np.cumsum([piece.stop - piece.start for piece in pieces]))).astype(np.int64),
-            timestamp_ms=np.concatenate([part.timestamp_ms[piece] for piece in pieces]),
-            value=np.concatenate([part.value[piece] for piece in pieces]),
-        )
+        """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
+        found = self.snapshot(matchers, start_ms, end_ms)
+        return self._reader.select(found.blocks, matchers, start_ms, end_ms, found.head)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """See tsdb.interface.SeriesSource."""
-        return sorted(self._index.labels_of(self._head_ids(matchers, start_ms, end_ms)))
+        names, runs = self._view(start_ms, end_ms)
+        head = np.intersect1d(self._index.match(matchers), present_ids(runs, start_ms, end_ms), assume_unique=True)
+        return self._reader.series(names, matchers, start_ms, end_ms, self._index.canonical_of(head))
 
-    def _head_ids(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Int32s:
-        with self._lock:
-            runs = self._head.runs
-        return np.intersect1d(self._index.match(matchers), present_ids(runs, start_ms, end_ms), assume_unique=True)
+    def label_names(self, start_ms: int, end_ms: int) -> list[str]:
+        """The names of the labels of all series that may have samples in the range, in order."""
+        names, runs = self._view(start_ms, end_ms)
+        head = self._index.label_names(present_ids(runs, start_ms, end_ms))
+        return sorted({*head, *self._reader.label_names(names, start_ms, end_ms)})
 
-    def flush(self) -> None: ...
+    def label_values(self, name: str, start_ms: int, end_ms: int) -> list[str]:
+        """The values of a label among all series that may have samples in the range, in order."""
+        names, runs = self._view(start_ms, end_ms)
+        head = self._index.label_values(name, present_ids(runs, start_ms, end_ms))
+        return sorted({*head, *self._reader.label_values(name, names, start_ms, end_ms)})
 
-    def compact(self) -> None: ...
+    def flush(self) -> None:
+        """Write everything in the head into blocks and drop the log of it. Raises: DiskFull; the head is kept then."""
+        with self._upkeep_lock:
+            self._flush()
+
+    def compact(self) -> None:
+        """Flush, and join the blocks of each window into one."""
+        with self._upkeep_lock:
+            self._flush()
+            while self._join_one(closed_before_ms=np.iinfo(np.int64).max):
+                pass
 
     def tick(self, now_ms: int) -> None:
-        """Background upkeep; call it a few times a second from a thread of its own."""
-        if self._fsync == "interval":
-            self._wal.sync()
+        """Background upkeep; to be called from one thread, at least twice in each fsync interval.
+
+        Raises: DiskFull, NotReady; the next call tries again.
+        """
+        self._sync_if_due()
+        with self._lock:
+            full = [run for run in self._head.runs if run.is_full and not run.is_sorted]
+        for run in full:
+            run.sort()
+            self._sync_if_due()
+        self._index.index_some()
+        with self._upkeep_lock:
+            is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
+            if is_old or self._head.size_bytes >= self._head_bytes_max:
+                self._flush()
+            self._drop_expired(now_ms)
+            self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
+            self._catalogue.remove_doomed(self._clock.monotonic_s())
 
     def stats(self) -> dict[str, Any]:
+        """Counts for the System page and /metrics; cheap."""
         with self._lock:
-            runs = self._head.runs
+            runs, entries = self._head.runs, self._catalogue.entries
         return {
             "epoch": self.epoch,
             "series_count": len(self._index),
+            "index_bytes": self._index.size_bytes,
             "head_samples": sum(run.count for run in runs),
             "head_bytes": sum(run.size_bytes for run in runs),
-            "wal_bytes": self._wal.size_bytes(),
-            "block_count": 0,
-            "block_bytes": 0,
+            "wal_bytes": self._wal.size_bytes,
+            "block_count": len(entries),
+            "block_bytes": sum(entry.size_bytes for entry in entries),
+            "block_samples": sum(entry.summary.sample_count for entry in entries),
             "quarantined_frames": self.replayed.quarantined_frame_count,
+            "quarantined_blocks": self._catalogue.quarantined_count,
             "torn_tails": self.replayed.torn_tail_count,
+            "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,
         }
 
     def close(self) -> None:
         """Sync the log and give the folder back; what the head holds is replayed at the next start."""
-        with self._lock:
+        with self._upkeep_lock, self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
-        try:
-            self._wal.close()
-        finally:
-            self._unlock_folder()
+            try:
+                self._wal.close()
+            finally:
+                self._unlock_folder()
+
+    def _view(self, start_ms: int, end_ms: int) -> tuple[list[str], tuple[Run, ...]]:
+        """The blocks that overlap a range and the runs of the head, of one moment."""
+        with self._lock:
+            entries, runs = self._catalogue.entries, self._head.runs
+        return [str(entry.name) for entry in entries if entry.overlaps(start_ms, end_ms)], runs
+
+    def _flush(self) -> None:
+        self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
+        with self._lock:
+            runs = self._head.detach()
+            self._flushed_at_s = self._clock.monotonic_s()
+            if not runs:
+                return
+            number = self._wal.roll()
+        entries = flush_runs(self._block_folder, self._index, runs)
+        with self._lock:
+            self._catalogue.swap((), entries, self._clock.monotonic_s())
+            self._head.drop(runs)
+        self._wal.drop_before(number)
+
+    def _join_one(self, *, closed_before_ms: int) -> bool:
+        """Join one group of blocks, if there is one to join."""
+        joinable = [entry for entry in self._catalogue.entries if str(entry.name) not in self._not_joinable]
+        groups = plan(joinable, closed_before_ms=closed_before_ms)
+        if not groups:
+            return False
+        group = groups[0]
+        names = [entry.name for entry in group]
+        joined = join(self._block_folder, group)
+        if joined is None:
+            self._not_joinable.update(map(str, names))
+            return True
+        with self._lock:
+            self._catalogue.swap(names, [joined], self._clock.monotonic_s())
+        return True
+
+    def _drop_expired(self, now_ms: int) -> None:
+        """Drop the blocks that lie wholly before the retention.
+
+        A clock that jumps ahead alone drops nothing: the newest sample has to be as far ahead.
+        """
+        entries = self._catalogue.entries
+        if self._retention_raw_ms is None or not entries:
+            return
+        newest_ms = max(*(entry.summary.max_ms for entry in entries), *(run.max_ms for run in self._head.runs))
+        oldest_ms = min(now_ms, newest_ms) - self._retention_raw_ms
+        expired = [entry.name for entry in entries if entry.summary.max_ms < oldest_ms]
+        if expired:
+            with self._lock:
+                self._catalogue.swap(expired, (), self._clock.monotonic_s())
+
+    def _sync_if_due(self) -> None:
+        """fdatasync at half the interval, so that with the time between two calls it is kept."""
+        now_s = self._clock.monotonic_s()
+        if self._fsync == "interval" and 2_000 * (now_s - self._synced_at_s) >= self._fsync_interval_ms:
+            self._synced_at_s = now_s
+            self._wal.sync()
 
     def _time_limits(self, now_ms: int) -> TimeLimits:
         oldest_ms = 0 if self._retention_raw_ms is None else now_ms - self._retention_raw_ms

@@ -11,40 +11,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsdb.sample import Float64s, Int32s, Int64s
-from tsdb.store.columns import Columns, offsets_of, ordered, spread
+from tsdb.sample import Int32s
+from tsdb.store.columns import Columns, Rows, ordered, rows_of, spread
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
 
 
 @dataclass(frozen=True, slots=True)
 class SortedRun:
-    """Samples sorted by (series, time), one per series and time.
+    """The samples of a run by series; `rows.row` holds local ids, rising."""
 
-    Series `series[i]` owns offsets[i]:offsets[i + 1] of both columns.
-    """
-
-    series: Int32s  # distinct, rising
-    offsets: Int64s
-    timestamp_ms: Int64s
-    value: Float64s
+    rows: Rows
 
     @property
     def size_bytes(self) -> int:
-        return self.series.nbytes + self.offsets.nbytes + self.timestamp_ms.nbytes + self.value.nbytes
+        return sum(column.nbytes for column in self.rows)
 
-    def taken(self, ids: Int32s) -> Columns:
-        """The samples of the given series, in the order of the ids, which are distinct."""
-        if not self.series.size:
-            return Columns.empty()
-        at = np.searchsorted(self.series, ids)
-        at[at == self.series.size] = 0
-        here = self.series[at] == ids
-        at, ids = at[here], ids[here]
-        starts = self.offsets[at]
-        lengths = self.offsets[at + 1] - starts
+    def taken(self, ids: Int32s) -> Rows:
+        """The samples of the given series, which are distinct; a row's number is the place of its series in ids."""
+        series, offsets, timestamp_ms, value = self.rows
+        if not series.size:
+            return Rows.empty()
+        at = np.searchsorted(series, ids)
+        at[at == series.size] = 0
+        row = np.flatnonzero(series[at] == ids)
+        at = at[row]
+        starts = offsets[at]
+        lengths = offsets[at + 1] - starts
         where = spread(starts, lengths)
-        return Columns(np.repeat(ids, lengths), self.timestamp_ms[where], self.value[where])
+        ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+        return Rows(row, ends, timestamp_ms[where], value[where])
 
 
 class Run:
@@ -104,11 +100,10 @@ class Run:
         with self._sort_lock:
             if self._sorted is None:
                 assert self._open is not None
-                series, timestamp_ms, value = ordered(self._open.taken(slice(0, self.count)))
-                ids, offsets = offsets_of(series)
-                if timestamp_ms.base is not None:  # In order already: leave the large array to be freed.
-                    timestamp_ms, value = timestamp_ms.copy(), value.copy()
-                self._sorted = SortedRun(ids, offsets, timestamp_ms, value)
+                rows = rows_of(ordered(self._open.taken(slice(0, self.count))))
+                if rows.value.base is not None:  # In order already: let the large arrays go.
+                    rows = rows._replace(timestamp_ms=rows.timestamp_ms.copy(), value=rows.value.copy())
+                self._sorted = SortedRun(rows)
                 self._open = None
             return self._sorted
 
@@ -147,30 +142,33 @@ class Head:
         self.runs = tuple(run for run in self.runs if id(run) not in gone)
 
 
-def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int, series_count: int) -> Columns:
-    """The samples of some series in a range of time, both ends included, sorted by (series, time).
+def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) -> list[Rows]:
+    """The samples of some series in a range of time, both ends included, as parts still to be merged.
 
-    ids: distinct and rising, all below series_count.
+    ids: distinct; a row's number is the place of its series in ids.
     """
-    pieces = []
+    parts = []
     for run in runs:
         if run.count == 0 or run.max_ms < start_ms or run.min_ms > end_ms:
             continue
         view = run.sort() if run.is_full else run.view()
-        piece = view.taken(ids) if isinstance(view, SortedRun) else _of_series(view, ids, series_count)
+        part = view.taken(ids) if isinstance(view, SortedRun) else _of_series(view, ids)
         if run.min_ms < start_ms or run.max_ms > end_ms:
-            piece = piece.taken((piece.timestamp_ms >= start_ms) & (piece.timestamp_ms <= end_ms))
-        pieces.append(piece)
-    return ordered(Columns.joined(pieces))
+            part = part.clipped(start_ms, end_ms)
+        parts.append(part)
+    return parts
 
 
-def _of_series(columns: Columns, ids: Int32s, series_count: int) -> Columns:
+def _of_series(columns: Columns, ids: Int32s) -> Rows:
+    """As SortedRun.taken, of an open run."""
     if ids.size == 1:
-        return columns.taken(np.flatnonzero(columns.series == ids[0]))
-    # An appender may have added series since the ids were matched: they are not wanted, yet must be in the table.
-    is_wanted = np.zeros(max(series_count, int(columns.series.max(initial=-1)) + 1), np.bool_)
-    is_wanted[ids] = True
-    return columns.taken(is_wanted[columns.series])
+        found = columns.taken(np.flatnonzero(columns.series == ids[0]))
+        return rows_of(ordered(found._replace(series=np.zeros(found.series.size, np.int32))))
+    place = np.full(1 + max(int(ids.max(initial=-1)), int(columns.series.max(initial=-1))), -1, np.int32)
+    place[ids] = np.arange(ids.size, dtype=np.int32)
+    row = place[columns.series]
+    is_wanted = row >= 0
+    return rows_of(ordered(Columns(row, columns.timestamp_ms, columns.value).taken(is_wanted)))
 
 
 def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:
@@ -179,5 +177,5 @@ def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:
     for run in runs:
         if run.count and run.max_ms >= start_ms and run.min_ms <= end_ms:
             view = run.sort() if run.is_full else run.view()
-            found.append(view.series)
-    return np.unique(np.concatenate(found)) if found else np.empty(0, np.int32)
+            found.append(view.rows.row if isinstance(view, SortedRun) else view.series)
+    return np.unique(np.concatenate(found)).astype(np.int32) if found else np.empty(0, np.int32)

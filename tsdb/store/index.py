@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pyroaring import BitMap
 
 from tsdb.lookup import HashLookup, UInt64s
 from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
@@ -153,6 +154,19 @@ class SeriesIndex:
         with self._postings_lock:
             self._build_postings(self._count)
             return self._postings.match(matchers)
+
+    def label_names(self, among: Int32s) -> list[str]:
+        """The names of the labels that some series have, in no order."""
+        with self._postings_lock:
+            self._build_postings(self._count)
+            wanted = BitMap(among)
+            return [name for name in self._postings.names() if self._postings.having(name).intersect(wanted)]
+
+    def label_values(self, name: str, among: Int32s) -> list[str]:
+        """The values that some series have for a label, in no order."""
+        with self._postings_lock:
+            self._build_postings(self._count)
+            return self._postings.values(name, among)
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""

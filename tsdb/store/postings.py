@@ -69,8 +69,24 @@ class Postings:
     def names(self) -> list[str]:
         return [name.decode() for name in self._by_name]
 
-    def values(self, name: str) -> list[str]:
-        return [value.decode() for value in self._by_name.get(name.encode(), {})]
+    def values(self, name: str, among: Int32s | None = None) -> list[str]:
+        """The values of a label, of the given series alone if some are given; in no order."""
+        by_value = self._by_name.get(name.encode(), {})
+        if among is None or among.size == self.series_count:
+            return [value.decode() for value in by_value]
+        wanted = BitMap(among)
+        return [
+            value.decode()
+            for value, ids in by_value.items()
+            if (ids in wanted if isinstance(ids, int) else wanted.intersect(ids))
+        ]
+
+    def having(self, name: str) -> BitMap:
+        """The series that have a label."""
+        held = self._by_name.get(name.encode(), {}).values()
+        chosen = BitMap.union(*[ids for ids in held if not isinstance(ids, int)], BitMap())
+        chosen.update([ids for ids in held if isinstance(ids, int)])
+        return chosen
 
     def _having(self, matcher: Matcher, test: Callable[[str], bool], *, is_literal_op: bool) -> BitMap:
         """The series whose value of the matcher's label is there and passes the test; not to be changed.

@@ -52,6 +52,7 @@ class Wal:
         self._sync_lock = threading.Lock()
         self._is_defined = np.zeros(1_024, np.bool_)  # by local id: this segment has its definition
         self._size_bytes = 0
+        self._older_bytes = 0
         self._sequence = 0
         self._is_broken = False
         self._file = self._create()
@@ -126,10 +127,15 @@ class Wal:
             if old < number:
                 self._disk.remove(self._folder / segment_name(old))
         self._disk.sync_folder(self._folder)
+        self._measure_older()
 
+    @property
     def size_bytes(self) -> int:
-        numbers = segment_numbers(self._disk, self._folder)
-        return sum(self._disk.size_bytes(self._folder / segment_name(number)) for number in numbers)
+        return self._older_bytes + self._size_bytes
+
+    def _measure_older(self) -> None:
+        older = [number for number in segment_numbers(self._disk, self._folder) if number < self.number]
+        self._older_bytes = sum(self._disk.size_bytes(self._folder / segment_name(number)) for number in older)
 
     def close(self) -> None:
         try:
@@ -146,6 +152,7 @@ class Wal:
         self._is_defined[:] = False
         self._sequence = 0
         self._is_broken = False
+        self._measure_older()
         return file
 
     def _unknown(self, series: Int32s) -> Int32s:

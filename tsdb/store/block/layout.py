@@ -1,0 +1,109 @@
+"""The parts of a block file and their names. Layout: docs/format/block.md."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+MAGIC = b"HENGEBLK"
+END_MAGIC = b"HENGEEND"
+VERSION = 1
+
+# magic · crc32c of the rest · version · window: start ms, length ms
+HEADER_FIXED = struct.Struct("<8sI")
+HEADER_BODY = struct.Struct("<Iqq")
+HEADER_BYTES = HEADER_FIXED.size + HEADER_BODY.size
+assert HEADER_BYTES == 32
+
+DIRECTORY_ENTRY = struct.Struct("<HHIQQ")  # section · codec · crc32c of its bytes as stored · offset · stored length
+# offset of the directory · its entries · crc32c of the directory · magic
+TRAILER = struct.Struct("<QII8s")
+
+# Sections; a reader passes over numbers that it does not know. 7 is kept for the content hashes, 8 for tombstones.
+SUMMARY = 1  # JSON, see Summary
+TILES = 2  # TILE_DTYPE[tiles]
+KEYS = 3  # 16 B for each row; the first six bits are the row's partition
+ROW_LENGTHS = 4  # u32[rows]: samples of each row; the rows own the samples of the block one after another
+TEXT_LENGTHS = 5  # u32[rows]: bytes of each row's canonical form
+TEXT = 6  # the canonical bytes of all rows, one after another
+
+# Codecs of sections.
+SECTION_RAW = 0
+SECTION_ZLIB = 1
+SECTION_PCODEC_U32 = 2  # a standalone pcodec file of uint32
+
+TILE_DTYPE = np.dtype(
+    [
+        ("first_sample", "<u8"),
+        ("data_offset", "<u8"),
+        ("sample_count", "<u4"),
+        ("time_bytes", "<u4"),
+        ("value_bytes", "<u4"),
+        ("crc", "<u4"),  # crc32c of time bytes and value bytes
+        ("min_ms", "<i8"),
+        ("max_ms", "<i8"),
+        ("min_value", "<f8"),  # of the values that are not NaN; NaN if there is none
+        ("max_value", "<f8"),
+        ("sum", "<f8"),
+        ("number_count", "<u4"),  # values that are not NaN
+        ("time_codec", "u1"),
+        ("value_codec", "u1"),
+        ("reserved", "<u2"),
+    ]
+)
+assert TILE_DTYPE.itemsize == 80
+
+WINDOW_MS = 2 * 3_600_000
+SUFFIX = ".block"
+_NAME = re.compile(r"(\d{10})-(\d+)h-(\d{8})\.block")
+
+
+class Summary(msgspec.Struct, kw_only=True, frozen=True):
+    """What the engine needs to know of a block without reading its tables."""
+
+    series_count: int
+    sample_count: int
+    min_ms: int
+    max_ms: int
+    replaces: list[str] = []
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlockName:
+    """`<start of the window in s>-<its hours>h-<number>.block`; the number is one higher for each block of a folder."""
+
+    start_ms: int
+    window_ms: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.start_ms // 1_000:010d}-{self.window_ms // 3_600_000}h-{self.number:08d}{SUFFIX}"
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.window_ms
+
+    @staticmethod
+    def parse(name: str) -> BlockName | None:
+        """None, if it is not the name of a block."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return None
+        start_s, hours, number = map(int, found.groups())
+        return BlockName(start_s * 1_000, hours * 3_600_000, number)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEntry:
+    """A block that is on disk, as the engine keeps it in mind."""
+
+    name: BlockName
+    summary: Summary
+    size_bytes: int
+
+    def overlaps(self, start_ms: int, end_ms: int) -> bool:
+        return self.summary.min_ms <= end_ms and self.summary.max_ms >= start_ms

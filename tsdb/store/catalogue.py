@@ -1,0 +1,95 @@
+"""Which blocks there are. The folder itself is the truth: a block counts once it has its name.
+
+A block that replaces others names them in its summary; whoever finds both, after a crash, removes the replaced ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tsdb.errors import CorruptData
+from tsdb.store.block.file import BlockFile
+from tsdb.store.block.layout import BlockEntry, BlockName
+from tsdb.store.block.writer import TEMPORARY_SUFFIX
+from tsdb.store.disk import Disk
+
+log = logging.getLogger(__name__)
+
+# A reader in another process has this long to open the blocks that a snapshot named.
+REMOVAL_DELAY_S = 30.0
+
+
+class Catalogue:
+    """The blocks of a folder. The engine's lock is held for add(), swap() and while `entries` is read."""
+
+    def __init__(self, disk: Disk, folder: Path, quarantine: Path) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._quarantine = quarantine
+        self.quarantined_count = 0
+        self._doomed: list[tuple[float, BlockName]] = []
+        self.entries: tuple[BlockEntry, ...] = ()
+        self._highest_number = 0
+        self._load()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in self.entries)
+
+    def next_number(self) -> int:
+        """A number that no block of this folder has had since the start."""
+        self._highest_number += 1
+        return self._highest_number
+
+    def swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry], now_s: float) -> None:
+        """Put new blocks in the place of old ones, whose files stay readable for a while."""
+        gone = set(old)
+        kept = [entry for entry in self.entries if entry.name not in gone]
+        self.entries = tuple(sorted([*kept, *new], key=lambda entry: entry.name))
+        self._doomed += [(now_s + REMOVAL_DELAY_S, name) for name in old]
+
+    def remove_doomed(self, now_s: float) -> None:
+        """Remove the files whose time has come."""
+        due = [name for at_s, name in self._doomed if at_s <= now_s]
+        if not due:
+            return
+        self._doomed = [(at_s, name) for at_s, name in self._doomed if at_s > now_s]
+        for name in due:
+            self._disk.remove(self._folder / str(name))
+        self._disk.sync_folder(self._folder)
+
+    def _load(self) -> None:
+        found: dict[str, BlockEntry] = {}
+        leftover = []
+        for file_name in self._disk.names(self._folder):
+            name = BlockName.parse(file_name)
+            if file_name.endswith(TEMPORARY_SUFFIX):
+                leftover.append(file_name)
+            elif name is not None:
+                self._highest_number = max(self._highest_number, name.number)
+                entry = self._read_entry(name)
+                if entry is not None:
+                    found[file_name] = entry
+        replaced = {old for entry in found.values() for old in entry.summary.replaces if old in found}
+        for file_name in [*leftover, *replaced]:
+            self._disk.remove(self._folder / file_name)
+        if leftover or replaced:
+            self._disk.sync_folder(self._folder)
+        self.entries = tuple(
+            sorted((entry for name, entry in found.items() if name not in replaced), key=lambda entry: entry.name)
+        )
+
+    def _read_entry(self, name: BlockName) -> BlockEntry | None:
+        path = self._folder / str(name)
+        try:
+            file = BlockFile(self._disk.map(path), str(name))
+        except CorruptData as error:
+            log.error("block set aside in %s: %s", self._quarantine, error)
+            self._disk.rename(path, self._quarantine / str(name))
+            self._disk.sync_folder(self._quarantine)
+            self._disk.sync_folder(self._folder)
+            self.quarantined_count += 1
+            return None
+        return BlockEntry(name, file.summary, file.size_bytes)

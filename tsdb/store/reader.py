@@ -1,0 +1,272 @@
+"""Reading sealed blocks, in any process: mapped read-only, series known by key, decoded tiles kept for a while.
+
+The engine's process says which blocks there are and what the head has (a snapshot); a BlockReader does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tsdb.errors import CorruptData, NotReady
+from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection, labels_of
+from tsdb.store.block.file import BlockFile, read_rows
+from tsdb.store.block.layout import BlockName
+from tsdb.store.columns import Rows, merged
+from tsdb.store.disk import Disk, OsDisk
+from tsdb.store.index import SeriesIndex
+
+log = logging.getLogger(__name__)
+
+TileColumns = tuple[Int64s, Float64s]
+
+_OPEN_COUNT_MAX = 4_096  # Blocks; each holds its tables and a mapping, no descriptor.
+# A selection of more tiles than this would push everything else out of the cache, so it goes by.
+_CACHED_TILES_PER_SELECTION_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPart:
+    """What the head has of a selection, CSR-shaped, the series as canonical bytes."""
+
+    canonical: Sequence[bytes]
+    offsets: Int64s
+    timestamp_ms: Int64s
+    value: Float64s
+
+    @staticmethod
+    def empty() -> HeadPart:
+        return HeadPart((), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+class BlockGone(NotReady):
+    """A block of the snapshot is no longer there, because a larger one took its place: take a new snapshot."""
+
+    code = "block_gone"
+
+
+class OpenBlock:
+    """A block with its tables: local ids of a SeriesIndex by row, rows by id."""
+
+    def __init__(self, file: BlockFile, index: SeriesIndex) -> None:
+        self.file = file
+        self.row_offsets = file.row_offsets()
+        self.tiles = file.tiles()
+        keys = file.keys()
+        ids = index.find(keys)
+        new = np.flatnonzero(ids < 0)
+        if new.size:
+            canonical = file.canonical()
+            index.add_known_new(keys.taken(new), [canonical[row] for row in new.tolist()])
+            ids[new] = index.find(keys.taken(new))
+        self.ids = ids  # by row
+        self._rows_by_id = np.argsort(ids, kind="stable")
+        self._sorted_ids = ids[self._rows_by_id]
+
+    def rows_of(self, ids: Int32s) -> tuple[Int64s, Int64s]:
+        """The places of those ids that are in the block, and their rows, rising."""
+        if not self._sorted_ids.size:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        at = np.searchsorted(self._sorted_ids, ids)
+        at[at == self._sorted_ids.size] = 0
+        place = np.flatnonzero(self._sorted_ids[at] == ids)
+        rows = self._rows_by_id[at[place]]
+        order = np.argsort(rows)
+        return place[order], rows[order]
+
+
+class TileCache:
+    """Decoded tiles, the least recently used leave first. Safe for threads."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._tiles: OrderedDict[tuple[str, int], TileColumns] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, int]) -> TileColumns | None:
+        with self._lock:
+            found = self._tiles.get(key)
+            if found is not None:
+                self._tiles.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[str, int], columns: TileColumns) -> None:
+        with self._lock:
+            if key in self._tiles:
+                return
+            self._tiles[key] = columns
+            self._bytes += columns[0].nbytes + columns[1].nbytes
+            while self._bytes > self._bytes_max:
+                _, dropped = self._tiles.popitem(last=False)
+                self._bytes -= dropped[0].nbytes + dropped[1].nbytes
+
+
+class BlockReader:
+    """Selections from named blocks of a folder, joined with the head's part. Safe for threads.
+
+    folder: the data folder of the store (its blocks lie in `blocks/`).
+    """
+
+    def __init__(self, folder: Path, *, disk: Disk | None = None, cache_bytes_max: int = 64 << 20) -> None:
+        self._folder = folder / "blocks"
+        self._disk = OsDisk() if disk is None else disk
+        self._index = SeriesIndex()
+        self._open: OrderedDict[str, OpenBlock | None] = OrderedDict()
+        self._cache = TileCache(cache_bytes_max)
+        self._lock = threading.Lock()
+        self.damage_count = 0  # Damaged blocks and tiles met so far; what they held is missing from answers.
+
+    def select(
+        self,
+        names: Iterable[str],
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        head: HeadPart | None = None,
+    ) -> Selection:
+        """The samples of the named blocks and of the head's part; see tsdb.interface.SeriesSource.select.
+
+        Raises: BlockGone; RefusedQuery, if a regex is wrong.
+        """
+        blocks = self._opened(names, start_ms, end_ms)
+        head = HeadPart.empty() if head is None else head
+        head_ids = self._ids_of(head.canonical)
+        ids = self._index.match(matchers)
+        parts = [self._read(block, ids).clipped(start_ms, end_ms) for block in blocks]
+        if head_ids.size:
+            place = np.searchsorted(ids, head_ids).astype(np.int64)
+            parts.append(Rows(place, head.offsets, head.timestamp_ms, head.value))
+        return self._selection(ids, parts)
+
+    def series(
+        self,
+        names: Iterable[str],
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        head_canonical: Sequence[bytes] = (),
+    ) -> list[Labels]:
+        """The label sets of blocks that overlap the range, and the head's, in order; no sample is read."""
+        blocks = self._opened(names, start_ms, end_ms)
+        found = [self._ids_of(head_canonical)]
+        ids = self._index.match(matchers)
+        found += [ids[block.rows_of(ids)[0]] for block in blocks]
+        return sorted(self._index.labels_of(np.unique(np.concatenate(found))))
+
+    def label_names(self, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
+        """The label names in blocks that overlap the range, in no order."""
+        return self._index.label_names(self._ids_in(names, start_ms, end_ms))
+
+    def label_values(self, name: str, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
+        """The values of a label in blocks that overlap the range, in no order."""
+        return self._index.label_values(name, self._ids_in(names, start_ms, end_ms))
+
+    def _ids_in(self, names: Iterable[str], start_ms: int, end_ms: int) -> Int32s:
+        blocks = self._opened(names, start_ms, end_ms)
+        return np.unique(np.concatenate([block.ids for block in blocks])) if blocks else np.empty(0, np.int32)
+
+    def _selection(self, ids: Int32s, parts: list[Rows]) -> Selection:
+        is_present = np.zeros(ids.size, np.bool_)
+        for part in parts:
+            is_present[part.row] = True
+        present = np.flatnonzero(is_present)
+        if not present.size:
+            return Selection.empty()
+        labels = self._index.labels_of(ids[present])
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        row_of = np.zeros(ids.size, np.int64)
+        row_of[present[order]] = np.arange(len(order))
+        rows = merged([part._replace(row=row_of[part.row]) for part in parts], len(order))
+        return Selection(
+            labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
+        )
+
+    def _read(self, block: OpenBlock, ids: Int32s) -> Rows:
+        place, rows = block.rows_of(ids)
+        if not rows.size:
+            return Rows.empty()
+        is_cached = rows.size <= _CACHED_TILES_PER_SELECTION_MAX
+        found = read_rows(
+            block.row_offsets, block.tiles, rows, lambda number: self._tile(block, number, is_cached=is_cached)
+        )
+        return found._replace(row=place[found.row])
+
+    def _tile(self, block: OpenBlock, number: int, *, is_cached: bool) -> TileColumns | None:
+        key = (block.file.name, number)
+        if (found := self._cache.get(key)) is not None:
+            return found
+        try:
+            columns = block.file.read_tile(number, block.tiles[number])
+        except CorruptData as error:
+            self._note_damage(error)
+            return None
+        if is_cached:
+            self._cache.put(key, columns)
+        return columns
+
+    def _ids_of(self, canonical: Sequence[bytes]) -> Int32s:
+        with self._lock:
+            return self._index.add(canonical)
+
+    def _opened(self, names: Iterable[str], start_ms: int, end_ms: int) -> list[OpenBlock]:
+        """The blocks whose samples overlap the range, opened."""
+        wanted = []
+        for text in names:
+            name = BlockName.parse(text)
+            if name is not None and name.start_ms <= end_ms and name.end_ms > start_ms:
+                wanted.append(text)
+        with self._lock:
+            blocks = [self._open_block(name) for name in wanted]
+        return [
+            block
+            for block in blocks
+            if block is not None and block.file.summary.min_ms <= end_ms and block.file.summary.max_ms >= start_ms
+        ]
+
+    def _open_block(self, name: str) -> OpenBlock | None:
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        try:
+            data = self._disk.map(self._folder / name)
+        except FileNotFoundError as error:
+            raise BlockGone(f"block {name} is no longer there; take a new snapshot") from error
+        try:
+            block = OpenBlock(BlockFile(data, name), self._index)
+        except CorruptData as error:
+            self._note_damage(error)
+            block = None
+        self._open[name] = block
+        self._forget_removed()
+        return block
+
+    def _forget_removed(self) -> None:
+        """A new block often takes the place of others: give back the mappings of files that are gone."""
+        there = set(self._disk.names(self._folder))
+        for name in [name for name in self._open if name not in there]:
+            del self._open[name]
+        while len(self._open) > _OPEN_COUNT_MAX:
+            self._open.popitem(last=False)
+
+    def _note_damage(self, error: CorruptData) -> None:
+        self.damage_count += 1
+        log.error("damaged, left out of the answer: %s", error)
+
+
+def selection_of(head: HeadPart) -> Selection:
+    """The head's part alone as a Selection, in the order of labels."""
+    labels = [labels_of(canonical) for canonical in head.canonical]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    row_of = np.zeros(len(labels), np.int64)
+    row_of[order] = np.arange(len(labels))
+    rows = merged([Rows(row_of, head.offsets, head.timestamp_ms, head.value)], len(labels))
+    return Selection(
+        labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
+    )

@@ -1,0 +1,206 @@
+"""What runs leave behind, on its way to the state file and to the store.
+
+Texts go to the state process in at most one transaction a second, changes of hard state at once, each with its
+incident and its messages in one transaction. There is one writer task, so a later result never overtakes an earlier
+flip. Numbers go to the store once a second. While either is away, what waits is kept within bounds and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from appliance.bus import BusError, BusRefused
+from appliance.metrics import Metrics
+from appliance.state.mutations import AppendEvent, DeleteDocument, Mutation, PutDocument
+from checks.rows import Row
+from tsdb.client import WriteAnswer
+from tsdb.errors import NotReady, TsdbError
+
+ACTOR = "scheduler"
+EVERY_S = 1.0
+RETRY_S = 0.25  # Between attempts while the state process restarts.
+APPLY_TIMEOUT_S = 5.0
+APPEND_RETRY_S = 0.5
+EVENT_COUNT_MAX = 20_000  # Waiting texts of failures: 20 MB at 1 KB each. The oldest go first.
+ROW_COUNT_MAX = 200_000  # Waiting numbers: 60 MB; 10 minutes of 1,000 checks every 10 s. The oldest go first.
+ROWS_OF_A_CALL_MAX = 20_000
+MUTATIONS_OF_A_CALL_MAX = 5_000
+RETRIED_CODES = frozenset({"busy", "not_ready", "disk_full", "stopping"})
+FAULT_CODES = frozenset({"internal", "crashed"})  # Of the state process: tried again, but not for ever.
+FAULT_COUNT_MAX = 5
+URGENT_COUNT_MAX = 50_000  # Waiting changes: 100 MB at 2 KB each, a day of 1,000 checks that flip every half hour.
+
+log = logging.getLogger(__name__)
+
+
+class StateSink(Protocol):
+    async def apply(self, mutations: Sequence[Mutation], *, actor: str, timeout_s: float = 5.0) -> int: ...
+
+
+class RowSink(Protocol):
+    async def append(self, rows: Sequence[Row]) -> WriteAnswer: ...
+
+
+class Batch:
+    """Runs in one event loop. add() and the others only take; run() brings away."""
+
+    def __init__(self, state: StateSink, tsdb: RowSink, metrics: Metrics, *, every_s: float = EVERY_S) -> None:
+        self._state = state
+        self._tsdb = tsdb
+        self._every_s = every_s
+        self._results: dict[str, PutDocument] = {}
+        self._events: deque[AppendEvent] = deque(maxlen=EVENT_COUNT_MAX)
+        self._urgent: deque[list[Mutation]] = deque()
+        self._rows: deque[Row] = deque()
+        self._urgent_came = asyncio.Event()
+        self._is_stopping = False
+        self._dropped = metrics.counter("henge_check_rows_dropped_total", "Numbers of checks that were not stored.")
+        self._retries = metrics.counter("henge_scheduler_retries_total", "Writes that were tried again, by where to.")
+        self._waiting = metrics.gauge("henge_scheduler_waiting", "What waits to be written, by kind.")
+        self.transaction_count = 0
+
+    def add_result(self, result: PutDocument, events: Sequence[AppendEvent]) -> None:
+        """A result that can wait for the next transaction; a newer one of the same check replaces it."""
+        self._results[result.id] = result
+        self._events.extend(events)
+
+    def add_urgent(self, mutations: Sequence[Mutation]) -> None:
+        """What must be written now, all together or not at all."""
+        for mutation in mutations:
+            if isinstance(mutation, PutDocument) and mutation.kind == "result":
+                self._results.pop(mutation.id, None)  # The older one would come later.
+        if len(self._urgent) >= URGENT_COUNT_MAX:
+            lost = self._urgent.popleft()
+            log.error("the state file has been away too long; a change is lost: %r", lost[:1])
+        self._urgent.append(list(mutations))
+        self._urgent_came.set()
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        self._rows.extend(rows)
+        if (over_count := len(self._rows) - ROW_COUNT_MAX) > 0:
+            for _ in range(over_count):
+                self._rows.popleft()
+            self._dropped.inc(over_count, reason="store_away")
+
+    def forget(self, check_id: str) -> None:
+        """The check was deleted: its waiting result is not written, and the stored one goes."""
+        self._results.pop(check_id, None)
+        self.add_urgent([DeleteDocument(kind="result", id=check_id, audited=False)])
+
+    async def run(self) -> None:
+        """Until stop()."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_state())
+            tasks.create_task(self._write_rows())
+
+    def stop(self) -> None:
+        """Let run() bring away what waits, once, and return."""
+        self._is_stopping = True
+        self._urgent_came.set()
+
+    async def _write_state(self) -> None:
+        written_s = time.monotonic()
+        while not self._is_stopping:
+            rest_s = self._every_s - (time.monotonic() - written_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent_came.wait(), max(rest_s, 0.001))
+            self._urgent_came.clear()
+            await self._write_urgent()
+            if time.monotonic() - written_s >= self._every_s:
+                written_s = time.monotonic()
+                await self._write_results()
+            self._waiting.set(len(self._results), kind="result")
+            self._waiting.set(len(self._urgent), kind="flip")
+            self._waiting.set(len(self._rows), kind="row")
+        await self._write_urgent()
+        await self._write_results()
+
+    async def _write_urgent(self) -> None:
+        """Several changes share a transaction; only when it is refused does each get its own."""
+        while self._urgent:
+            lists = [self._urgent[0]]
+            count = len(lists[0])
+            for following in itertools.islice(self._urgent, 1, None):
+                count += len(following)
+                if count > MUTATIONS_OF_A_CALL_MAX:
+                    break
+                lists.append(following)
+            await self._write_lists(lists)
+            for written in lists:
+                with contextlib.suppress(ValueError):
+                    self._urgent.remove(written)
+
+    async def _write_results(self) -> None:
+        results, self._results = self._results, {}
+        mutations: list[Mutation] = [*results.values(), *self._events]
+        self._events.clear()
+        for start in range(0, len(mutations), MUTATIONS_OF_A_CALL_MAX):
+            await self._write_lists([[mutation] for mutation in mutations[start : start + MUTATIONS_OF_A_CALL_MAX]])
+
+    async def _write_lists(self, lists: Sequence[list[Mutation]]) -> None:
+        """Write lists of mutations in one transaction, or, if the state process refuses that, each in its own."""
+        refusal = await self._applied([mutation for mutations in lists for mutation in mutations])
+        if refusal is None:
+            return
+        if len(lists) > 1:
+            for mutations in lists:
+                await self._write_lists([mutations])
+        elif refusal.code != "not_found":  # What was to be deleted is gone already.
+            log.error("the state process refused a change, and it is left out: %s", refusal)
+
+    async def _applied(self, mutations: Sequence[Mutation]) -> BusRefused | None:
+        """Write until it is written (None), or refused for good. A stop gives up after one attempt."""
+        faults_left = FAULT_COUNT_MAX
+        while mutations:
+            try:
+                await self._state.apply(mutations, actor=ACTOR, timeout_s=APPLY_TIMEOUT_S)
+                self.transaction_count += 1
+                return None
+            except BusRefused as error:
+                faults_left -= error.code in FAULT_CODES
+                if error.code not in RETRIED_CODES | FAULT_CODES or faults_left == 0:
+                    return error
+                log.warning("the state process is not ready (%s); %d changes wait", error, len(mutations))
+            except BusError as error:
+                log.warning("the state process does not answer (%s); %d changes wait", error, len(mutations))
+            self._retries.inc(to="state")
+            if self._is_stopping:
+                return None
+            await asyncio.sleep(RETRY_S)
+        return None
+
+    async def _write_rows(self) -> None:
+        while not self._is_stopping:
+            await asyncio.sleep(self._every_s)
+            while self._rows and await self._append_some():
+                pass
+        await self._append_some()
+
+    async def _append_some(self) -> bool:
+        """Append the oldest rows. False when the store has to be waited for."""
+        rows = [self._rows.popleft() for _ in range(min(len(self._rows), ROWS_OF_A_CALL_MAX))]
+        if not rows:
+            return False
+        try:
+            answer = await self._tsdb.append(rows)
+        except NotReady as error:
+            log.warning("%d numbers of checks wait for the store: %s", len(rows) + len(self._rows), error)
+            self._rows.extendleft(reversed(rows))
+            self.add_rows(())
+            self._retries.inc(to="store")
+            await asyncio.sleep(APPEND_RETRY_S)
+            return False
+        except TsdbError as error:
+            log.error("the store refused %d numbers of checks: %s", len(rows), error)
+            self._dropped.inc(len(rows), reason="refused")
+            return True
+        for reason, count in answer.refused.items():
+            self._dropped.inc(count, reason=reason)
+        return True

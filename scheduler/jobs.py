@@ -1,0 +1,129 @@
+"""The plan: which check starts when. APScheduler keeps it; here it learns to live with a wall clock that steps.
+
+APScheduler plans in wall time. Its timer is the event loop's, which is monotonic; so before it looks at what is due,
+the plan is moved by whatever the wall clock has stepped, and every check runs when it would have run anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from appliance.clock import Clock
+from scheduler.wallclock import StepWatch
+
+Start = Callable[[str, int], None]
+"""Called when a check is due: its id, and the time for which it was planned."""
+
+log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """Runs in one event loop; every method is called from it."""
+
+    def __init__(self, clock: Clock, start: Start) -> None:
+        self._clock = clock
+        self._scheduler = _Scheduler(clock, _Executor(start))
+
+    def run(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def put(self, check_id: str, *, interval_s: float, first_ms: int) -> None:
+        """Plan a check, or plan it anew: first at first_ms, then each interval."""
+        self._scheduler.add_job(
+            _nothing, _Every(interval_s), id=check_id, next_run_time=_moment(first_ms), replace_existing=True
+        )
+
+    def move(self, check_id: str, next_ms: int) -> None:
+        """Let the next run be at this time; those after it follow by the interval. A check without a plan has none."""
+        try:
+            self._scheduler.modify_job(check_id, next_run_time=_moment(next_ms))
+        except JobLookupError:
+            log.debug("check %s is not planned any more", check_id)
+
+    def remove(self, check_id: str) -> None:
+        try:
+            self._scheduler.remove_job(check_id)
+        except JobLookupError:
+            log.debug("check %s was not planned", check_id)
+
+    def next_run_ms(self, check_id: str) -> int | None:
+        job = self._scheduler.get_job(check_id)
+        return None if job is None or job.next_run_time is None else _epoch_ms(job.next_run_time)
+
+    def count(self) -> int:
+        return len(self._scheduler.get_jobs())
+
+
+class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is untyped.
+    def __init__(self, clock: Clock, executor: BaseExecutor) -> None:
+        super().__init__(
+            timezone=UTC,
+            executors={"default": executor},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1_000_000},
+            logger=logging.getLogger("apscheduler"),
+        )
+        self._watch = StepWatch(clock)
+
+    def _process_jobs(self) -> float | None:
+        if step_ms := self._watch.step_ms():
+            log.warning("the wall clock stepped by %+.1f s; the plan of all checks moves with it", step_ms / 1000)
+            step = timedelta(milliseconds=step_ms)
+            for job in self.get_jobs():
+                self.modify_job(job.id, next_run_time=job.next_run_time + step)
+        wait_s: float | None = super()._process_jobs()
+        return wait_s
+
+
+class _Executor(BaseExecutor):  # type: ignore[misc]
+    """Tells the runner. Whether a run is still going on is the runner's business, so APScheduler counts none."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self._start_check = start
+
+    def submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        self._start_check(job.id, _epoch_ms(run_times[-1]))
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        raise AssertionError("submit_job does it all")
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]
+    """One interval after the other on the grid of the last run; places that have passed are left out."""
+
+    __slots__ = ("_interval",)
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval = timedelta(seconds=interval_s)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        if previous_fire_time is None:
+            return now
+        following: datetime = previous_fire_time + self._interval
+        if following <= now:
+            following = previous_fire_time + ((now - previous_fire_time) // self._interval + 1) * self._interval
+        return following
+
+
+def _nothing() -> None:
+    """The function of every job: the executor knows what to do by the job's id."""
+
+
+def _moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def _epoch_ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -73,6 +73,7 @@ class Keeper:
         self._clock = clock
         self._on_change = on_change
         self._lives: dict[str, _Life] = {}
+        self._pauses: dict[str, asyncio.TimerHandle] = {}  # Of those that are to be started after a pause.
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._restarts_total = metrics.counter(
             "henge_process_restarts_total", "Restarts of a process after an end that nobody asked for."
@@ -129,8 +130,8 @@ class Keeper:
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start(name):
-                    self._start(self._processes[name])
+                case Start(name, after_s):
+                    self._start_after(after_s, self._processes[name])
                 case Stop(name):
                     self._stop(name)
                 case GaveUp(subtree, reason):
@@ -139,8 +140,15 @@ class Keeper:
                     if not self._ended.done():
                         self._ended.set_result(action)
 
+    def _start_after(self, pause_s: float, process: Process) -> None:
+        if pause_s:
+            self._pauses[process.name] = asyncio.get_running_loop().call_later(pause_s, self._start, process)
+        else:
+            self._start(process)
+
     def _start(self, process: Process) -> None:
         name = process.name
+        self._pauses.pop(name, None)
         try:
             child = RunningChild(
                 process,
@@ -150,8 +158,7 @@ class Keeper:
                 on_exit=lambda status: self._exited(life, status),
             )
         except OSError as error:  # No memory or no process numbers left: as if it had started and ended.
-            cause = f"cannot be started: {error.strerror}"
-            asyncio.get_running_loop().call_later(1.0, self._gone, process, cause)
+            asyncio.get_running_loop().call_soon(self._gone, process, f"cannot be started: {error.strerror}")
             return
         life = _Life(process, child, [])
         self._lives[name] = life
@@ -163,6 +170,10 @@ class Keeper:
         log.info("%s is process %d", name, child.pid)
 
     def _stop(self, name: str) -> None:
+        if (pause := self._pauses.pop(name, None)) is not None:
+            pause.cancel()
+            asyncio.get_running_loop().call_soon(self._gone, self._processes[name], "not started again")
+            return
         life = self._lives.get(name)
         if life is None:
             return  # It could not even be started; that is about to be told.

@@ -45,6 +45,7 @@ class Subtree:
 @dataclass(frozen=True, slots=True)
 class Start:
     name: str
+    after_s: float = 0.0  # A pause before the start, for one that failed in its last.
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ class Ended:
 
 
 Action = Start | Stop | GaveUp | Ended
+
+
+# Before the start that follows the first failed one, and doubled with each that follows: with the default of five,
+# a disk or a port that is free again within 8 s costs no appliance. A child that was ready is started at once.
+FIRST_PAUSE_S = 0.25
+PAUSE_S_MAX = 8.0
 
 
 class Phase(enum.Enum):
@@ -225,10 +232,16 @@ class Supervisor:
                 actions.append(Stop(leaf.child.name))
             elif leaf.phase is Phase.DOWN and leaf.wanted and not (leaf.starts_after_down or leaf.starts_after_ready):
                 leaf.phase = Phase.STARTING
-                actions.append(Start(leaf.child.name))
+                actions.append(Start(leaf.child.name, _pause_s(leaf.failed_starts_count)))
         if self._ending is not None and all(leaf.phase is Phase.DOWN for leaf in self._leaves.values()):
             actions.append(self._ending)
         return actions
+
+
+def _pause_s(failed_starts_count: int) -> float:
+    if failed_starts_count == 0:
+        return 0.0
+    return min(PAUSE_S_MAX, FIRST_PAUSE_S * 2.0 ** (failed_starts_count - 1))
 
 
 def _grow(subtree: Subtree, parent: _Branch | None) -> _Branch:

@@ -178,6 +178,10 @@ def crash_twice_tree(_config: Config) -> Subtree:
     return _tree(_process("serve", "good"), _process("crash_twice"))
 
 
+def long_pause_tree(_config: Config) -> Subtree:
+    return _tree(_process("serve", "good"), _process("crash_in_start"), failed_starts_max=99, restarts_max=99)
+
+
 def hang_in_start_tree(_config: Config) -> Subtree:
     return _tree(_process("serve", "good"), _process("hang_in_start", start_timeout_s=1.0), failed_starts_max=1)
 

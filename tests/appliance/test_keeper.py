@@ -88,6 +88,13 @@ def test_a_child_that_fails_twice_comes_up_on_the_third_start(tmp_path: Path) ->
         assert house.stop() == 0
 
 
+def test_a_stop_does_not_wait_for_the_pause_before_a_start(tmp_path: Path) -> None:
+    with running("long_pause_tree", tmp_path) as house:
+        wait_until(lambda: "starting it again (restart 4)" in house.stderr)
+        house.popen.send_signal(signal.SIGTERM)
+        assert house.wait_end(timeout_s=1.5) == 0, "the next pause is 2 s long"
+
+
 def test_a_killed_child_is_back_and_the_others_never_stop(tmp_path: Path) -> None:
     with running("good_tree", tmp_path) as house:
         before = house.wait_ready()["processes"]

@@ -1,6 +1,7 @@
 """The supervisor's decisions as scripts: what happens on the left, what is to be done about it on the right.
 
-`+x` start, `-x` stop, `^x` the subtree x gives up to its parent, `end` all down as asked, `fail` all down in failure.
+`+x` start, `+x~1` start after a pause of 1 s, `-x` stop, `^x` the subtree x gives up to its parent,
+`end` all down as asked, `fail` all down in failure.
 Times in the scripts are seconds of the driven clock: `exit x @12`; a line without one happens at the time before it.
 """
 
@@ -53,7 +54,7 @@ SCRIPTS = {
     "one that ends before it is ready still holds back those that wait for it": (
         tree("state! store"),
         """start        | +state
-           exit state   | +state
+           exit state   | +state~0.25
            ready state  | +store""",
     ),
     "one_for_all takes the others down in reverse, then starts all in order": (
@@ -88,7 +89,7 @@ SCRIPTS = {
            exit a   | -c
            exit b   |
            exit c   | +a
-           exit a   | +a
+           exit a   | +a~0.25
            ready a  | +b +c""",
     ),
     "stop goes in reverse order, one after the other": (
@@ -148,17 +149,28 @@ SCRIPTS = {
     "failed starts in a row end the tree, however slowly": (
         tree("a", failed_starts_max=2),
         """start        | +a
-           exit a @0    | +a
-           exit a @100  | +a
+           exit a @0    | +a~0.25
+           exit a @100  | +a~0.5
            exit a @200  | fail a could not start, 3 times in a row; the last time: SIGKILL""",
+    ),
+    "the pause before a start that failed doubles up to its limit": (
+        tree("a", failed_starts_max=99, restarts_max=99),
+        """start   | +a
+           exit a  | +a~0.25
+           exit a  | +a~0.5
+           exit a  | +a~1
+           exit a  | +a~2
+           exit a  | +a~4
+           exit a  | +a~8
+           exit a  | +a~8""",
     ),
     "one good start forgives the failed ones before it": (
         tree("a", failed_starts_max=1),
         """start        | +a
-           exit a @0    | +a
+           exit a @0    | +a~0.25
            ready a      |
            exit a @100  | +a
-           exit a @200  | +a""",
+           exit a @200  | +a~0.25""",
     ),
     "a restart that was asked for is not counted": (
         tree("a b", restarts_max=0),
@@ -179,7 +191,7 @@ SCRIPTS = {
            exit a   | +a
            ready a  | -b
            exit b   | +b
-           exit b   | +b
+           exit b   | +b~0.25
            ready b  | -c
            exit c   | +c
            ready c  |""",
@@ -243,8 +255,10 @@ SCRIPTS = {
 
 def drawn(action: Action) -> str:
     match action:
-        case Start(name):
+        case Start(name, 0.0):
             return f"+{name}"
+        case Start(name, after_s):
+            return f"+{name}~{after_s:g}"
         case Stop(name):
             return f"-{name}"
         case GaveUp(subtree, _):

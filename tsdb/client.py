@@ -11,21 +11,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
 
-from tsdb.answer import QueryAnswer
-from tsdb.errors import (
-    CorruptData,
-    DiskFull,
-    NotReady,
-    NotSupported,
-    QueryTimeout,
-    QueryTooLarge,
-    RefusedQuery,
-    RefusedSample,
-    StaleEpoch,
-    TsdbError,
-)
+from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
+from tsdb.answer import AnswerKind, QueryAnswer
+from tsdb.errors import NotReady, TsdbError, error_of
 from tsdb.sample import Labels, Matcher, MatchOp, Selection
 
 WRITE_TIMEOUT_S = 15.0
@@ -125,7 +114,7 @@ class TsdbClient:
         more: dict[str, Any] | None = None,
     ) -> Sequence[Any]:
         body = {"selectors": _plain(selectors), "start_ms": start_ms, "end_ms": end_ms, "limit": limit} | (more or {})
-        answer: Sequence[Any] = _call(self._query, op, body, timeout_s=QUERY_TIMEOUT_S).body
+        answer: Sequence[Any] = _call(self._store, op, body, timeout_s=QUERY_TIMEOUT_S).body
         return answer
 
     def selectors(self, texts: Sequence[str]) -> list[list[Matcher]]:
@@ -182,18 +171,7 @@ async def _acall(
 
 def _error(error: BusError) -> TsdbError:
     """The same class on this side of the bus as was raised on the other; a silent service is not ready."""
-    if not isinstance(error, BusRefused):
-        return NotReady(str(error))
-    for kind in (StaleEpoch, DiskFull, NotReady, CorruptData, QueryTooLarge, QueryTimeout, RefusedQuery):
-        if kind.code == error.code:
-            return kind(error.message)
-    if error.code == NotSupported.code:
-        return NotSupported(error.message.removesuffix(NotSupported.WORDS))
-    if error.code in ("busy", "gone"):
-        return NotReady(error.message)
-    if error.code == RefusedSample.code:
-        return RefusedSample(error.code, error.message)
-    return TsdbError(error.message)
+    return error_of(error.code, error.message) if isinstance(error, BusRefused) else NotReady(str(error))
 
 
 def _plain(selectors: Selectors) -> list[list[list[str]]]:
@@ -227,4 +205,11 @@ def _instant(expression: str, time_ms: int, timeout_s: float) -> tuple[dict[str,
 
 def _answer(reply: Reply) -> QueryAnswer:
     offsets, timestamp_ms, value = reply.columns
-    return QueryAnswer(offsets=offsets, timestamp_ms=timestamp_ms, value=value, **reply.body)
+    return QueryAnswer(
+        kind=AnswerKind(reply.body["kind"]),
+        labels=reply.body["labels"],
+        offsets=offsets,
+        timestamp_ms=timestamp_ms,
+        value=value,
+        text=reply.body["text"],
+    )

@@ -90,3 +90,18 @@ class StaleEpoch(NotReady):
 
 class DiskFull(NotReady):
     code = "disk_full"
+
+
+_BUS_TROUBLE = ("busy", "gone", "stopping", "crashed", "internal")
+
+
+def error_of(code: str, message: str) -> TsdbError:
+    """The error again on the other side of the bus, from its code and its text."""
+    if code in _BUS_TROUBLE:
+        return NotReady(message)
+    if code == NotSupported.code:
+        return NotSupported(message.removesuffix(NotSupported.WORDS))
+    if code == RefusedSample.code:
+        return RefusedSample(code, message)
+    kinds = (StaleEpoch, DiskFull, NotReady, CorruptData, QueryFailed, QueryTimeout, RefusedQuery)
+    return next((kind(message) for kind in kinds if kind.code == code), TsdbError(message))

@@ -1,0 +1,165 @@
+"""The processes of the time-series room, and the only file that sees store, intake and query together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from appliance.bus import BusError, BusRefused, Client, Reply, Request, Server
+from appliance.child import ChildContext
+from tsdb.errors import NotReady, error_of
+from tsdb.ingest.intake import Intake
+from tsdb.interface import Ack
+from tsdb.query.service import QueryService
+from tsdb.sample import Labels, Matcher, SampleBatch, Selection
+from tsdb.store.engine import Engine
+from tsdb.store.reader import BlockGone, BlockReader, HeadPart
+from tsdb.store.service import StoreService
+
+STORE_THREADS = 4  # Appends share one lock; the others answer snapshots beside them.
+INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
+QUERY_THREADS = 4
+STORE_TIMEOUT_S = 20.0
+APPEND_TIMEOUT_S = 5.0
+SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
+
+
+def run_store(context: ChildContext) -> None:
+    """The engine of one data folder, on the bus; upkeep runs on a thread of its own."""
+    settings = context.config.store
+    engine = Engine(
+        samples_folder(context.config.data_dir),
+        fsync=settings.fsync.mode,
+        fsync_interval_ms=settings.fsync.interval_ms,
+        head_bytes_max=settings.head_bytes_max,
+        retention_raw_ms=settings.retention.raw_ms,
+        out_of_order_window_ms=settings.out_of_order_window_ms,
+        future_max_ms=settings.future_max_ms,
+        series_count_max=settings.series_count_max,
+        clock=context.clock,
+    )
+    try:
+        service = StoreService(engine, clock=context.clock, metrics=context.metrics)
+        server = Server(context.config.run_dir, "store", metrics=context.metrics, threads=STORE_THREADS)
+        service.register(server)
+        upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
+        upkeep.start()
+        context.ready()
+        server.serve(context.stopping)
+        upkeep.join()
+    finally:
+        engine.close()
+
+
+def run_intake(context: ChildContext) -> None:
+    """The listening sockets in this thread; acknowledged bodies come over the bus."""
+    intake = Intake(
+        context.sockets,
+        BusSink(Client(context.config.run_dir, "store")),
+        metrics=context.metrics,
+        clock=context.clock,
+        log=context.log,
+    )
+    server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=INTAKE_THREADS)
+
+    def write(request: Request) -> dict[str, Any]:
+        (body,) = request.columns
+        outcome = intake.write(request.body.door, body.tobytes(), request.body.sender)
+        return {
+            "accepted_count": outcome.accepted_count,
+            "refused": outcome.refused,
+            "first_error": outcome.first_error,
+        }
+
+    server.handle("write", write, Write)
+    server.handle("stats", lambda _: intake.stats())
+    served = server.start_thread(context.stopping)
+    context.ready()
+    intake.run(context.stopping)
+    served.join()
+
+
+def run_query(context: ChildContext) -> None:
+    run_dir = context.config.run_dir
+    server = Server(run_dir, "query", metrics=context.metrics, threads=QUERY_THREADS)
+    QueryService(StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))).register(server)
+    context.ready()
+    server.serve(context.stopping)
+
+
+def samples_folder(data_dir: Path) -> Path:
+    return data_dir / "samples"
+
+
+class Write(msgspec.Struct, frozen=True):
+    """A request body for one of intake's doors."""
+
+    door: str
+    sender: str
+
+
+class BusSink:
+    """The store as intake sees it, over the bus."""
+
+    def __init__(self, store: Client) -> None:
+        self._store = store
+
+    def hello(self) -> int:
+        return int(_ask(self._store, "hello", None, (), APPEND_TIMEOUT_S).body["epoch"])
+
+    def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, protocol: str, epoch: int) -> Ack:
+        body = {"epoch": epoch, "protocol": protocol, "new_series": list(new_series)}
+        columns = (batch.series, batch.timestamp_ms, batch.value)
+        reply = _ask(self._store, "append", body, columns, APPEND_TIMEOUT_S)
+        (new_ids,) = reply.columns
+        return Ack(reply.body["epoch"], new_ids, reply.body["accepted_count"], reply.body["refused"])
+
+
+class StoreSource:
+    """The store as queries see it: the head by snapshot over the bus, the blocks from their mapped files."""
+
+    def __init__(self, store: Client, folder: Path) -> None:
+        self._store = store
+        self._blocks = BlockReader(folder)
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        for left in reversed(range(SNAPSHOT_TRIES_MAX)):
+            names, head = self._snapshot(matchers, start_ms, end_ms)
+            try:
+                return self._blocks.select(names, matchers, start_ms, end_ms, head)
+            except BlockGone:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
+        body = {"selectors": [_plain(matchers)], "start_ms": start_ms, "end_ms": end_ms, "limit": 2**31 - 1}
+        reply = _ask(self._store, "series", body, (), STORE_TIMEOUT_S)
+        return [tuple(labels.items()) for labels in reply.body]
+
+    def _snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[list[str], HeadPart]:
+        body = {"matchers": _plain(matchers), "start_ms": start_ms, "end_ms": end_ms}
+        reply = _ask(self._store, "snapshot", body, (), STORE_TIMEOUT_S)
+        names, ends, offsets, timestamp_ms, value = reply.columns
+        text, edges = names.tobytes(), np.concatenate((np.zeros(1, np.int64), ends)).tolist()
+        canonical = [text[start:end] for start, end in pairwise(edges)]
+        return reply.body["blocks"], HeadPart(canonical, offsets, timestamp_ms, value)
+
+
+def _plain(matchers: Sequence[Matcher]) -> list[tuple[str, str, str]]:
+    return [(m.name, m.op.value, m.value) for m in matchers]
+
+
+def _ask(store: Client, op: str, body: Any, columns: Sequence[Any], timeout_s: float) -> Reply:
+    """Raises: what the store raised; NotReady, if it does not answer."""
+    try:
+        return store.call(op, body, columns, timeout_s=timeout_s)
+    except BusRefused as error:
+        raise error_of(error.code, error.message) from error
+    except BusError as error:
+        raise NotReady(str(error)) from error

@@ -1,0 +1,153 @@
+"""The operations of the store process: batches in, snapshots out, and upkeep on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from appliance.bus import Answer, Request, Server
+from appliance.clock import Clock
+from appliance.metrics import Metrics
+from tsdb.errors import DiskFull
+from tsdb.sample import Labels, Matcher, MatchOp, SampleBatch
+from tsdb.store.engine import Engine
+
+log = logging.getLogger(__name__)
+
+UPKEEP_EVERY_S = 0.1
+PlainMatcher = tuple[str, MatchOp, str]
+
+
+class Append(msgspec.Struct, frozen=True):
+    epoch: int
+    protocol: str
+    new_series: list[bytes] = []
+
+
+class Range(msgspec.Struct, frozen=True):
+    matchers: list[PlainMatcher]
+    start_ms: int
+    end_ms: int
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """name and contains are for label_values alone. No selector at all means every series."""
+
+    selectors: list[list[PlainMatcher]]
+    start_ms: int
+    end_ms: int
+    limit: int
+    name: str = ""
+    contains: str = ""
+
+
+class StoreService:
+    """One engine on the bus. Handlers run in several threads; the engine knows how to share itself."""
+
+    def __init__(self, engine: Engine, *, clock: Clock, metrics: Metrics) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._quarantined = metrics.counter(
+            "henge_wal_quarantined_frames_total", "Damaged frames of the write-ahead log that were set aside."
+        )
+        self._quarantined.inc(engine.stats()["quarantined_frames"])
+        self._gauges = {
+            key: metrics.gauge(f"henge_store_{key}", sentence)
+            for key, sentence in (
+                ("series_count", "Series that the store knows."),
+                ("head_samples", "Samples in memory that no block holds yet."),
+                ("head_bytes", "Bytes of memory that the head takes."),
+                ("wal_bytes", "Bytes of the write-ahead log."),
+                ("block_count", "Blocks on disk."),
+                ("block_bytes", "Bytes of all blocks."),
+            )
+        }
+
+    def register(self, server: Server) -> None:
+        server.handle("hello", self.hello)
+        server.handle("append", self.append, Append)
+        server.handle("snapshot", self.snapshot, Range)
+        server.handle("series", self.series, LookUp)
+        server.handle("labels", self.labels, LookUp)
+        server.handle("label_values", self.label_values, LookUp)
+        server.handle("flush", lambda _: self._engine.flush())
+        server.handle("compact", self.compact)
+        server.handle("stats", lambda _: self._engine.stats())
+
+    def hello(self, _: Request) -> dict[str, Any]:
+        return {"epoch": self._engine.epoch}
+
+    def append(self, request: Request) -> Answer:
+        ask: Append = request.body
+        series, timestamp_ms, value = request.columns
+        batch = SampleBatch(series=series, timestamp_ms=timestamp_ms, value=value)
+        ack = self._engine.append(batch, ask.new_series, epoch=ask.epoch, now_ms=self._clock.now_ms())
+        body = {"epoch": ack.epoch, "accepted_count": ack.accepted_count, "refused": ack.refused}
+        return Answer(body, (ack.new_ids,))
+
+    def snapshot(self, request: Request) -> Answer:
+        """Columns: the canonical bytes of all series end to end, where each ends, then the head's CSR columns."""
+        ask: Range = request.body
+        found = self._engine.snapshot(_matchers(ask.matchers), ask.start_ms, ask.end_ms)
+        lengths = np.fromiter(map(len, found.head.canonical), np.int64, len(found.head.canonical))
+        names = np.frombuffer(b"".join(found.head.canonical), np.uint8)
+        part = found.head
+        columns = (names, np.cumsum(lengths), part.offsets, part.timestamp_ms, part.value)
+        return Answer({"blocks": list(found.blocks)}, columns)
+
+    def series(self, request: Request) -> list[dict[str, str]]:
+        return [dict(labels) for labels in self._found(request.body)[: request.body.limit]]
+
+    def labels(self, request: Request) -> list[str]:
+        ask: LookUp = request.body
+        if not ask.selectors:
+            names = self._engine.label_names(ask.start_ms, ask.end_ms)
+        else:
+            names = sorted({name for labels in self._found(ask) for name, _ in labels})
+        return list(names[: ask.limit])
+
+    def label_values(self, request: Request) -> list[str]:
+        ask: LookUp = request.body
+        if not ask.selectors:
+            values: Sequence[str] = self._engine.label_values(ask.name, ask.start_ms, ask.end_ms)
+        else:
+            values = sorted({value for labels in self._found(ask) for name, value in labels if name == ask.name})
+        if ask.contains:
+            wanted = ask.contains.casefold()
+            values = [value for value in values if wanted in value.casefold()]
+        return list(values[: ask.limit])
+
+    def compact(self, _: Request) -> dict[str, Any]:
+        self._engine.compact()
+        return self._engine.stats()
+
+    def _found(self, ask: LookUp) -> list[Labels]:
+        """The label sets of all selectors, each once, in order."""
+        parts = [self._engine.series(_matchers(one), ask.start_ms, ask.end_ms) for one in ask.selectors or [[]]]
+        if len(parts) == 1:
+            return list(parts[0])
+        return sorted({labels for part in parts for labels in part})
+
+    def keep_up(self, stopping: threading.Event) -> None:
+        """Upkeep until stopping: sync, flush, drop what is past its time. A full disk is the world's: retried."""
+        while not stopping.wait(UPKEEP_EVERY_S):
+            try:
+                self._engine.tick(self._clock.now_ms())
+            except (DiskFull, OSError) as error:
+                log.warning("upkeep of the store failed and will be tried again: %s", error)
+                stopping.wait(1.0)
+            self._measure()
+
+    def _measure(self) -> None:
+        stats = self._engine.stats()
+        for key, gauge in self._gauges.items():
+            gauge.set(stats[key])
+
+
+def _matchers(plain: Sequence[PlainMatcher]) -> list[Matcher]:
+    return [Matcher(*matcher) for matcher in plain]

@@ -158,9 +158,10 @@ def _expect(case: Evaluation, text: str) -> None:
 
 def parse_series(text: str) -> Series:
     """`name{label="value"} points`, or points alone."""
-    words = text.split()
-    if len(words) == 1 and (re.fullmatch(NUMBER, words[0]) or words[0].startswith("{{")):
-        return Series(None, _points(words[0]), words[0].startswith("{{"))
+    is_native = "{{" in text
+    text = text.partition("{{")[0]
+    if re.fullmatch(NUMBER, text.strip()) or not text.strip():
+        return Series(None, _points(text), is_native)
     match = SERIES.fullmatch(text)
     assert match is not None, text
     labels = {} if match["metric"] is None else {METRIC_NAME: match["metric"]}
@@ -170,9 +171,7 @@ def parse_series(text: str) -> Series:
     rest = match["rest"]
     if rest.startswith("@st"):
         return Series(labels, (), has_start_times=True)
-    if "{{" in rest:
-        return Series(labels, (), is_native=True)
-    return Series(labels, _points(rest))
+    return Series(labels, () if is_native else _points(rest), is_native)
 
 
 def _unquoted(text: str) -> str:
@@ -195,6 +194,6 @@ def _points(text: str) -> tuple[float | None, ...]:
             for _ in range(int(match["count"]) + 1):
                 points.append(value)
                 value += rise
-        elif not word.startswith("{{"):
+        else:
             points.append(float(word))
     return tuple(points)

@@ -21,6 +21,18 @@ def window_extremes(function: np.ufunc, windows: Windows) -> Float64s:
     return reduced
 
 
+def window_extreme_times_ms(function: np.ufunc, windows: Windows) -> Int64s:
+    """When the extreme occurred: its last occurrence; the last sample where all values are NaN."""
+    found = np.zeros(windows.first.size, np.int64)
+    for part in windows.parts():
+        value = windows.value[part.index]
+        extreme = function.reduceat(value, part.starts)
+        is_extreme = (value == extreme[part.owner]) | np.isnan(extreme)[part.owner]
+        last = np.maximum.reduceat(np.where(is_extreme, part.index, -1), part.starts)
+        found[part.cell] = windows.timestamp_ms[last]
+    return found.reshape(windows.first.shape)
+
+
 def _table_extremes(function: np.ufunc, value: Float64s, first: Int64s, end: Int64s) -> Float64s:
     """Two blocks of the greatest power of two within a window cover it; they may overlap, which does no harm here."""
     count = (end - first).reshape(-1)

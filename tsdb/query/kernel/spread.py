@@ -76,6 +76,25 @@ def window_regressions(windows: Windows, intercept_ms: Int64s | None) -> tuple[F
     return slope.reshape(windows.first.shape), intercept.reshape(windows.first.shape)
 
 
+def window_smoothed(windows: Windows, smoothing: Float64s, trend: Float64s) -> Float64s:
+    """Double exponential smoothing with the factors of each step; any value for a window of less than two samples.
+
+    One round for each position within the longest window, for all windows together.
+    Source: Prometheus promql/functions.go, funcDoubleExponentialSmoothing.
+    """
+    count = windows.count
+    before, smoothed = np.zeros(count.shape), windows.at(windows.value, windows.first)
+    slope = windows.at(windows.value, windows.first + 1) - smoothed
+    for place in range(1, int(count.max(initial=0))):
+        if place > 1:
+            slope = trend * (smoothed - before) + (1 - trend) * slope
+        here = windows.at(windows.value, windows.first + place)
+        after = smoothing * here + (1 - smoothing) * (smoothed + slope)
+        inside = place < count
+        before, smoothed = np.where(inside, smoothed, before), np.where(inside, after, smoothed)
+    return smoothed
+
+
 def _flatten_constant(part: Expanded, value: Float64s, slope: Float64s, intercept: Float64s) -> None:
     """A window of one repeated value has the slope 0 exactly; infinities have none."""
     first = value[part.starts]

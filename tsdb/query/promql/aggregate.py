@@ -16,6 +16,7 @@ from tsdb.sample import Float64s, Int64s, Labels
 
 # Prometheus refuses a count that its int64 cannot hold.
 COUNT_MAX = float(2**63)
+CHOICES = ("topk", "bottomk", "limitk")
 
 
 def aggregate(node: Aggregation, vector: Vector, parameter: Value | None) -> Vector:
@@ -24,7 +25,9 @@ def aggregate(node: Aggregation, vector: Vector, parameter: Value | None) -> Vec
     Raises: NotSupported, for an operator that is not built here.
     """
     labels = dropping(vector.labels, node.labels) if node.is_without else keeping(vector.labels, node.labels)
-    if not vector.row_count:
+    if node.name in CHOICES:
+        k = _counts(_number(parameter))
+    if not vector.row_count and node.name in (*REDUCTIONS, *CHOICES, "quantile", "count_values"):
         return Vector.empty(vector.cells.value.shape[1])
     grouping, first_index = grouping_of(labels)
     group_labels = [labels[i] for i in first_index]
@@ -33,8 +36,8 @@ def aggregate(node: Aggregation, vector: Vector, parameter: Value | None) -> Vec
     elif node.name == "quantile":
         phi = _number(parameter)
         cells = Cells(quantiles(vector.cells, grouping, phi), any_present(vector.cells.present, grouping))
-    elif node.name in ("topk", "bottomk", "limitk"):
-        return _chosen(node.name, vector, grouping, _number(parameter))
+    elif node.name in CHOICES:
+        return _chosen(node.name, vector, grouping, k)
     elif node.name == "count_values":
         return _value_counts(vector, grouping, group_labels, parameter)
     else:
@@ -49,9 +52,8 @@ def _number(parameter: Value | None) -> Float64s:
     return parameter.value
 
 
-def _chosen(name: str, vector: Vector, grouping: Grouping, parameter: Float64s) -> Vector:
+def _chosen(name: str, vector: Vector, grouping: Grouping, k: Int64s) -> Vector:
     """The rows themselves, with only the chosen cells present."""
-    k = _counts(parameter)
     if name == "limitk":
         chosen: Bools = first_rows(vector.cells, grouping, k)
     else:

@@ -9,7 +9,7 @@ from tsdb.errors import RefusedQuery
 from tsdb.interface import SeriesSource
 from tsdb.query.kernel.steps import Steps
 from tsdb.query.promql import nodes
-from tsdb.query.promql.evaluator import Evaluator, as_samples, finished_vector
+from tsdb.query.promql.evaluator import Evaluator, QueryRange, as_samples, finished_vector
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.parse import parse
 from tsdb.query.promql.values import Scalar
@@ -34,7 +34,7 @@ def instant(
     """
     node = parse(expression)
     steps = Steps(time_ms, 1, 1)
-    evaluator = Evaluator(source, steps, steps, limits, deadline, options, is_instant=True)
+    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, limits, deadline, options)
     with np.errstate(all="ignore"):
         if nodes.type_of(node) is nodes.ValueType.MATRIX:
             return _matrix_answer(evaluator.samples(node))
@@ -79,7 +79,7 @@ def range_(
     node = parse(expression)
     if (kind := nodes.type_of(node)) not in (nodes.ValueType.SCALAR, nodes.ValueType.VECTOR):
         raise RefusedQuery(f'invalid expression type "{kind.value}" for range query, must be Scalar or instant Vector')
-    evaluator = Evaluator(source, steps, steps, limits, deadline, options)
+    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, limits, deadline, options)
     with np.errstate(all="ignore"):
         samples = as_samples(finished_vector(evaluator.evaluate(node), steps), steps)
     return _matrix_answer(samples)

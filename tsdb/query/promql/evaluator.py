@@ -32,19 +32,27 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryRange:
+    """What was asked for. An instant query has no step; the end of a range need not be one of its steps."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Everything one evaluation needs. `query` are the steps of the whole query, `steps` those of the (sub)query.
+    """Everything one evaluation needs. `query` is the range of the whole query, `steps` those of the (sub)query.
 
     Nothing in it changes, so a subquery is another Evaluator with other steps.
     """
 
     source: SeriesSource
-    query: Steps
+    query: QueryRange
     steps: Steps
     limits: Limits
     deadline: Deadline
     options: Options
-    is_instant: bool = False
 
     def evaluate(self, node: nodes.Node) -> Value:
         """The value of a node at all steps. Raises: RefusedQuery and its kin."""
@@ -94,9 +102,9 @@ class Evaluator:
         if moment.at is None:
             return self.steps.shifted(-moment.offset_ms)
         if moment.at is nodes.Anchor.START:
-            at_ms = self.query.first_ms
+            at_ms = self.query.start_ms
         elif moment.at is nodes.Anchor.END:
-            at_ms = self.query.last_ms
+            at_ms = self.query.end_ms
         else:
             assert isinstance(moment.at, int)
             at_ms = moment.at
@@ -170,7 +178,7 @@ class Evaluator:
             return Selection.empty(), np.zeros(0, np.bool_)
         steps = Steps.over(first_ms, outer.last_ms, step_ms)
         self.limits.check_samples(steps.count, "needs")
-        inner = replace(self, steps=steps, is_instant=False).evaluate(node.inner)
+        inner = replace(self, steps=steps).evaluate(node.inner)
         if isinstance(inner, Scalar):
             inner = Vector.named([()], Cells(inner.value[None, :], np.ones((1, steps.count), np.bool_)))
         assert isinstance(inner, Vector), node

@@ -20,12 +20,13 @@ TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
       | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
       | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?:[a-z]+\d*)*)
-      | (?P<word>[A-Za-z_:][\w:]*)
+      | (?P<word>[A-Za-z_][\w:]*|:[A-Za-z_:][\w:]*)
       | (?P<operator>==|!=|<=|>=|=~|!~|[-+*/%^<>=@])
       | (?P<bracket>[()\[\]{}])
       | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+DURATION_OPERATORS = frozenset("(+-*/%^")
 WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 # A string escape for a byte outside ASCII: Prometheus means the byte, the parser reads a character.
 BYTE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:x[89a-fA-F]|[23][0-7]{2})")
@@ -84,18 +85,27 @@ def refuse_unbuilt(tokens: list[Token]) -> None:
     """
     in_range = False
     for index, token in enumerate(tokens):
-        before = tokens[index - 1].text if index else ""
-        if token.text in "[]":
-            in_range = token.text == "["
-        elif in_range and (token.text in ("(", "+", "-", "*", "/", "%", "^") or token.kind == "word"):
-            # The step of a subquery follows a colon, which reads as the beginning of a word.
+        before, text = tokens[index - 1].text.lower() if index else "", token.text.lower()
+        is_arithmetic = token.kind == "word" or text in DURATION_OPERATORS
+        if text in "[]":
+            in_range = text == "["
+        elif text in ("anchored", "smoothed") and before not in ("", "(", "{", ","):
+            raise NotSupported(f"the modifier {text}")
+        elif is_arithmetic and (in_range or (before == "offset" and text != "-")):
             raise NotSupported("arithmetic in durations")
-        elif before == "]" and token.text in ("anchored", "smoothed"):
-            raise NotSupported(f"the modifier {token.text}")
-        elif before.lower() == "offset" and (token.text == "(" or token.kind == "word"):
-            raise NotSupported("arithmetic in durations")
-        elif before == "-" and index > 1 and tokens[index - 2].text.lower() == "offset" and token.kind != "number":
-            raise NotSupported("arithmetic in durations")
+        elif before == "info" and text == "(":
+            raise NotSupported("the function info()")
+    if any(token.text == "-" and after.kind != "number" for token, after in _after_offset(tokens)):
+        raise NotSupported("arithmetic in durations")
+
+
+def _after_offset(tokens: list[Token]) -> list[tuple[Token, Token]]:
+    """The two tokens after every `offset`."""
+    return [
+        (first, second)
+        for word, first, second in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if word.text.lower() == "offset"
+    ]
 
 
 def position(expression: str, offset: int) -> str:

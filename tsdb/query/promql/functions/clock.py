@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tsdb.errors import NotSupported
 from tsdb.query.kernel.steps import Cells
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call, Selector
@@ -94,13 +95,17 @@ def _query_time(seconds: Callable[[Evaluator], float]) -> Function:
 
 
 def _step_s(evaluator: Evaluator) -> float:
-    return 0.0 if evaluator.query.count == 1 and evaluator.is_instant else evaluator.query.step_ms / 1000.0
+    if evaluator.query.step_ms is None:
+        raise NotSupported("the function step() in an instant query")
+    return evaluator.query.step_ms / 1000.0
 
 
 FUNCTIONS: dict[str, Function] = {
     "time": _time,
     "timestamp": _timestamp,
     **{name: _date_part(part) for name, part in DATE_PARTS.items()},
-    "start": _query_time(lambda evaluator: evaluator.query.first_ms / 1000.0),
-    "end": _query_time(lambda evaluator: evaluator.query.last_ms / 1000.0),
+    "start": _query_time(lambda evaluator: evaluator.query.start_ms / 1000.0),
+    "end": _query_time(lambda evaluator: evaluator.query.end_ms / 1000.0),
+    "range": _query_time(lambda evaluator: (evaluator.query.end_ms - evaluator.query.start_ms) / 1000.0),
+    "step": _query_time(_step_s),
 }

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tsdb.errors import QueryFailed
 from tsdb.query.kernel.changes import window_changes, window_resets
-from tsdb.query.kernel.extremes import window_extremes
+from tsdb.query.kernel.extremes import window_extreme_times_ms, window_extremes
 from tsdb.query.kernel.spread import (
     window_median_distances,
     window_quantiles,
     window_regressions,
+    window_smoothed,
     window_variances,
 )
 from tsdb.query.kernel.steps import Cells
@@ -72,6 +74,17 @@ def _predict_linear(evaluator: Evaluator, node: Call) -> Value:
     return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
 
 
+def _smoothed(evaluator: Evaluator, node: Call) -> Value:
+    window = evaluator.window(node.arguments[0])
+    smoothing, trend = evaluator.scalar(node.arguments[1]), evaluator.scalar(node.arguments[2])
+    for factor, name in ((smoothing, "smoothing"), (trend, "trend")):
+        wrong = factor[~((factor > 0) & (factor < 1))]
+        if wrong.size:
+            raise QueryFailed(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {wrong[0]:f}")
+    cells = Cells(window_smoothed(window.windows, smoothing, trend), window.windows.count >= 2)
+    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+
+
 REDUCTIONS: dict[str, Reduction] = {
     "sum_over_time": lambda windows: window_sums(windows.value, windows.first, windows.end),
     "avg_over_time": lambda windows: window_means(windows.value, windows.first, windows.end),
@@ -84,6 +97,10 @@ REDUCTIONS: dict[str, Reduction] = {
     "mad_over_time": window_median_distances,
     "changes": window_changes,
     "resets": window_resets,
+    "ts_of_first_over_time": lambda windows: windows.time_ms_at(windows.first) / 1000.0,
+    "ts_of_last_over_time": lambda windows: windows.time_ms_at(windows.end - 1) / 1000.0,
+    "ts_of_min_over_time": lambda windows: window_extreme_times_ms(np.fmin, windows) / 1000.0,
+    "ts_of_max_over_time": lambda windows: window_extreme_times_ms(np.fmax, windows) / 1000.0,
 }
 
 FUNCTIONS: dict[str, Function] = {
@@ -92,5 +109,6 @@ FUNCTIONS: dict[str, Function] = {
     "first_over_time": _reduced(_first, keeps_name=True),
     "deriv": _reduced(lambda windows: window_regressions(windows, None)[0], samples_min=2),
     "quantile_over_time": _quantile,
+    "double_exponential_smoothing": _smoothed,
     "predict_linear": _predict_linear,
 }

@@ -1,0 +1,130 @@
+"""Classic histograms at all steps at once: cumulative counts by upper bound, as (histograms, buckets, steps).
+
+Loops run over the buckets of a histogram, a few dozen at most, for all histograms and steps together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsdb.query.kernel.groups import Grouping, any_present, reduce_rows
+from tsdb.query.kernel.steps import Bools, Cells
+from tsdb.sample import Float64s, Int64s
+
+# Neighbouring counts that differ relatively by less are taken for equal: float errors of sums and rates.
+SMALL_DELTA = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Histograms padded to the same number of buckets; padding is absent at every step, with the bound NaN.
+
+    Invariant: the bounds of one histogram rise.
+    """
+
+    bound: Float64s  # (histograms, buckets)
+    count: Float64s  # (histograms, buckets, steps), cumulative.
+    present: Bools  # (histograms, buckets, steps)
+
+    @staticmethod
+    def of(cells: Cells, histogram: Int64s, bound: Float64s, histogram_count: int) -> Buckets:
+        """From one row for each bucket: the histogram it belongs to, from 0, and its upper bound."""
+        order = np.lexsort((bound, histogram))
+        histogram, bound, cells = histogram[order], bound[order], cells.rows(order)
+        is_new = np.ones(histogram.size, np.bool_)
+        is_new[1:] = (histogram[1:] != histogram[:-1]) | (bound[1:] != bound[:-1])
+        # Rows with the same bound, such as le="1" and le="1.0", are one bucket: their counts are added.
+        merged = Grouping(np.cumsum(is_new) - 1, int(is_new.sum()))
+        count = reduce_rows(np.add, np.where(cells.present, cells.value, 0.0), merged)
+        present = any_present(cells.present, merged)
+        histogram, bound = histogram[is_new], bound[is_new]
+        place = np.arange(histogram.size) - np.searchsorted(histogram, histogram)
+        shape = (histogram_count, int(place.max()) + 1)
+        padded = (
+            np.full(shape, np.nan),
+            np.zeros((*shape, count.shape[1])),
+            np.zeros((*shape, count.shape[1]), np.bool_),
+        )
+        for target, source in zip(padded, (bound, count, present), strict=True):
+            target[histogram, place] = source
+        return Buckets(*padded)
+
+    def observations(self) -> tuple[Float64s, Bools]:
+        """The count of the highest bucket, and whether that bucket reaches up to +Inf, as it must."""
+        rank = np.where(self.present, np.arange(1, self.bound.shape[1] + 1)[None, :, None], 0)
+        highest = np.maximum(rank.max(axis=1) - 1, 0)
+        total = np.take_along_axis(self.count, highest[:, None, :], axis=1)[:, 0]
+        bound = np.take_along_axis(self.bound, highest, axis=1)
+        return total, np.isposinf(bound)
+
+    def any_present(self) -> Bools:
+        present: Bools = np.logical_or.reduce(self.present, axis=1)
+        return present
+
+
+def monotonic(buckets: Buckets) -> Buckets:
+    """Counts that fall with the bound, or rise by next to nothing, are set to the one before."""
+    count = buckets.count.copy()
+    before = np.full((count.shape[0], count.shape[2]), -np.inf)
+    for i in range(count.shape[1]):
+        here, present = count[:, i], buckets.present[:, i]
+        gap = np.abs(here - before) / (np.abs(here) + np.abs(before))
+        level = present & np.isfinite(before) & ((here < before) | (gap < SMALL_DELTA))
+        here[level] = before[level]
+        before = np.where(present, here, before)
+    return Buckets(buckets.bound, count, buckets.present)
+
+
+def bucket_quantiles(buckets: Buckets, phi: Float64s) -> Cells:
+    """The phi[step]-quantile, linear within its bucket. Source: Prometheus promql/quantile.go, BucketQuantile."""
+    buckets = monotonic(buckets)
+    total, is_complete = buckets.observations()
+    rank = phi * total
+    quantile = np.full(total.shape, np.nan)
+    found = np.zeros(total.shape, np.bool_)
+    low_count, low_bound = np.zeros(total.shape), np.full(total.shape, np.nan)
+    for i in range(buckets.bound.shape[1]):
+        bound, count = np.broadcast_to(buckets.bound[:, i, None], total.shape), buckets.count[:, i]
+        finite = buckets.present[:, i] & np.isfinite(bound)
+        here = finite & ~found & (count >= rank)
+        is_lowest = np.isnan(low_bound)
+        start = np.where(is_lowest, 0.0, low_bound)
+        inside = start + (bound - start) * ((rank - low_count) / (count - low_count))
+        quantile[here] = np.where(is_lowest & (bound <= 0), bound, inside)[here]
+        found |= here
+        low_count, low_bound = np.where(finite, count, low_count), np.where(finite, bound, low_bound)
+    # Beyond every finite bound, the highest of them is the best that can be said; with none there is nothing.
+    quantile = np.where(found, quantile, low_bound)
+    quantile = np.where(is_complete & (total != 0) & ~np.isnan(low_bound), quantile, np.nan)
+    outside = np.select([phi < 0, phi > 1], [-np.inf, np.inf], np.nan)
+    return Cells(np.where((phi >= 0) & (phi <= 1), quantile, outside), buckets.any_present())
+
+
+def bucket_fractions(buckets: Buckets, lower: Float64s, upper: Float64s) -> Cells:
+    """The share of observations in (lower[step], upper[step]], linear within buckets."""
+    total, is_complete = buckets.observations()
+    fraction = (_ranks(buckets, upper, total) - _ranks(buckets, lower, total)) / total
+    fraction = np.where(lower >= upper, 0.0, fraction)
+    usable = is_complete & (total != 0) & ~np.isnan(lower) & ~np.isnan(upper)
+    return Cells(np.where(usable, fraction, np.nan), buckets.any_present())
+
+
+def _ranks(buckets: Buckets, value: Float64s, total: Float64s) -> Float64s:
+    """How many observations lie below the value. Source: Prometheus promql/quantile.go, BucketFraction."""
+    rank, found = total.copy(), np.zeros(total.shape, np.bool_)
+    low_count, low_bound = np.zeros(total.shape), np.full(total.shape, np.nan)
+    for i in range(buckets.bound.shape[1]):
+        bound, count = np.broadcast_to(buckets.bound[:, i, None], total.shape), buckets.count[:, i]
+        present = buckets.present[:, i]
+        # The lowest bucket begins at 0 if it ends above it, and has no beginning otherwise.
+        start = np.where(np.isnan(low_bound), np.where(bound > 0, 0.0, -np.inf), low_bound)
+        at_start = present & ~found & (start >= value)
+        within = present & ~found & ~at_start & (bound > value)
+        inside = low_count + (count - low_count) * (value - start) / (bound - start)
+        inside = np.where(np.isneginf(start), count, inside)
+        rank = np.where(at_start, low_count, np.where(within, inside, rank))
+        found |= at_start | within
+        low_count, low_bound = np.where(present, count, low_count), np.where(present, bound, low_bound)
+    return np.minimum(rank, total)

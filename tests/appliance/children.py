@@ -13,7 +13,7 @@ from pathlib import Path
 from appliance.child import ChildContext
 from appliance.config import Config
 from appliance.processes import Process
-from appliance.supervisor import Child, Subtree
+from appliance.supervisor import Child, Strategy, Subtree
 
 HERE = "tests.appliance.children"
 MIB = 2**20
@@ -112,6 +112,40 @@ def echo(context: ChildContext) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.sendall(str(os.getpid()).encode())
+
+
+def give_login_links(context: ChildContext) -> None:
+    """The page's process as the supervisor knows it: its service gives a link while there is no administrator."""
+    from appliance.bus import Server
+
+    links = iter([{"url": "http://127.0.0.1:1/first"}])
+    server = Server(context.config.run_dir, "web", metrics=context.metrics)
+    server.handle("login_link", lambda _request: next(links, None))
+    server.start_thread(context.stopping)
+    serve(context)
+
+
+def recover_slowly(context: ChildContext) -> None:
+    """Ready at once in its first start, and only when a file is there in its next."""
+    has_run = context.config.data_dir / "has_run"
+    if has_run.exists():
+        while not (context.config.data_dir / "recovered").exists() and not context.stopping.wait(0.02):
+            pass
+    has_run.touch()
+    serve(context)
+
+
+def map_a_file(context: ChildContext) -> None:
+    """Its memory is the pages of a file, which the kernel can take back."""
+    import mmap
+
+    with (context.config.data_dir / "big").open("w+b") as stream:
+        stream.truncate(256 * MIB)
+        mapped = mmap.mmap(stream.fileno(), 0)
+        for offset in range(0, len(mapped), mmap.PAGESIZE):
+            mapped[offset]
+        serve(context)
+        mapped.close()
 
 
 def note_start_and_stop(context: ChildContext) -> None:
@@ -220,9 +254,19 @@ def flood_tree(_config: Config) -> Subtree:
     return _tree(_process("flood"))
 
 
-def one_for_all_tree(_config: Config) -> Subtree:
-    from appliance.supervisor import Strategy
+def login_tree(_config: Config) -> Subtree:
+    return _tree(Process(name="web", entry=f"{HERE}:give_login_links", sockets=("web",)))
 
+
+def slow_recovery_tree(_config: Config) -> Subtree:
+    return _tree(_process("recover_slowly"))
+
+
+def mapped_tree(_config: Config) -> Subtree:
+    return _tree(_process("map_a_file", memory_bytes_max=128 * MIB))
+
+
+def one_for_all_tree(_config: Config) -> Subtree:
     pair = Subtree(
         name="pair", members=(_process("serve", "left"), _process("serve", "right")), strategy=Strategy.ONE_FOR_ALL
     )

@@ -73,6 +73,13 @@ def test_a_child_that_does_not_stand_ends_the_tree_with_one_line_that_says_why(
     )
 
 
+def test_pages_of_mapped_files_are_not_held_against_a_child(tmp_path: Path) -> None:
+    with running("mapped_tree", tmp_path) as house:
+        house.wait_ready()
+        row = wait_until(lambda: (row := house.status()["map_a_file"])["rss_bytes"] > 256 * 2**20 and row)
+        assert row["restarts"] == 0, "more is resident than the limit, and none of it is its own"
+
+
 def test_a_start_that_hangs_leaves_in_the_log_where_it_hung(tmp_path: Path) -> None:
     with running("hang_in_start_tree", tmp_path) as house:
         house.wait_end()

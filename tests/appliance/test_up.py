@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import stat
 import subprocess
@@ -64,6 +66,31 @@ def test_banner_says_where_the_page_is_and_how_to_stop(tmp_path: Path) -> None:
         assert told["web"] in banner
         assert str(house.data_dir) in banner
         assert f"kill {told['pid']}" in banner
+
+
+def test_first_login_link_is_in_the_ready_file_and_the_banner(tmp_path: Path) -> None:
+    with running("login_tree", tmp_path) as house:
+        told = house.wait_ready()
+        assert told["login_url"] == "http://127.0.0.1:1/first"
+        assert "http://127.0.0.1:1/first  (works once)" in wait_until(lambda: house.stdout)
+        os.kill(told["processes"]["web"], signal.SIGKILL)
+        back = wait_until(
+            lambda: (now := house.ready_file()) and now["processes"]["web"] != told["processes"]["web"] and now
+        )
+        assert back["login_url"] == told["login_url"], "the link lives in the state, not in the process"
+
+
+def test_a_process_that_recovers_slowly_is_in_the_ready_file_before_it_is_ready(tmp_path: Path) -> None:
+    with running("slow_recovery_tree", tmp_path) as house:
+        old_pid = house.wait_ready()["processes"]["recover_slowly"]
+        os.kill(old_pid, signal.SIGKILL)
+        wait_until(
+            lambda: (now := house.ready_file()) and now["processes"]["recover_slowly"] not in (old_pid, None),
+            timeout_s=2.0,
+        )
+        assert house.status()["recover_slowly"]["state"] == "starting"
+        (house.data_dir / "recovered").touch()
+        wait_until(lambda: house.status()["recover_slowly"]["state"] == "up")
 
 
 def test_folders_are_for_the_owner_alone(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ class BlockWriter:
         self._encode(is_last=True)
         keys, canonical = describe(np.concatenate(self._candidates))
         tiles = np.array(self._tiles, layout.TILE_DTYPE)
-        row_lengths: Int64s = np.diff(np.concatenate(self._row_ends))
+        row_ends = np.concatenate(self._row_ends)
+        row_lengths = row_ends[1:] - row_ends[:-1]
         assert row_lengths.size == len(canonical), (row_lengths.size, len(canonical))
         lengths = np.fromiter(map(len, canonical), np.uint32, len(canonical))
         summary = Summary(

@@ -134,6 +134,10 @@ class TsdbClient:
         """Flush the head and merge the blocks of each window; returns when that is done."""
         return dict(_call(self._store, "compact", timeout_s=timeout_s).body)
 
+    def close(self) -> None:
+        for client in (self._intake, self._query, self._store):
+            client.close()
+
 
 class AsyncTsdbClient:
     """The same for asyncio: what a scheduler needs."""
@@ -149,6 +153,10 @@ class AsyncTsdbClient:
 
     async def query_instant(self, expression: str, time_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S) -> QueryAnswer:
         return _answer(await _acall(self._query, "instant", *_instant(expression, time_ms, timeout_s)))
+
+    def close(self) -> None:
+        for client in (self._intake, self._query):
+            client.close()
 
 
 def _call(
@@ -187,16 +195,7 @@ def _write_answer(reply: Reply) -> WriteAnswer:
 
 
 def _rows(rows: Sequence[Row]) -> bytes:
-    return msgspec.json.encode(
-        [{"labels": dict(labels), "samples": [[at_ms, _number(value)]]} for labels, at_ms, value in rows]
-    )
-
-
-def _number(value: float) -> float | str:
-    """JSON has no NaN and no infinity; the door reads these three words."""
-    if value - value == 0:
-        return value
-    return "NaN" if value != value else ("+Inf" if value > 0 else "-Inf")
+    return msgspec.msgpack.encode([(labels, at_ms, float(value)) for labels, at_ms, value in rows])
 
 
 def _instant(expression: str, time_ms: int, timeout_s: float) -> tuple[dict[str, Any], tuple[Any, ...]]:

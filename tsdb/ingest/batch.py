@@ -5,17 +5,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+def shown(address: SocketAddress) -> str:
+    """host:port, with brackets around an IPv6 address."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 class LineBatch:
     """The segments of one batch in the order of arrival, each the whole lines of one read of one sender."""
 
     def __init__(self) -> None:
         self._segments: list[bytes] = []
-        self._senders: list[object] = []
+        self._senders: list[str | SocketAddress] = []
         self.bytes_count = 0
 
-    def add(self, lines: bytes, sender: object) -> None:
-        """Take whole lines; sender is anything whose str() tells who sent them."""
+    def add(self, lines: bytes, sender: str | SocketAddress) -> None:
+        """Take whole lines; the address of a datagram is only spelled out when somebody asks for it."""
         assert lines.endswith(b"\n"), lines[-80:]
         self._segments.append(lines)
         self._senders.append(sender)
@@ -27,4 +35,5 @@ class LineBatch:
     def sender_of(self, offset: int) -> str:
         """Who sent the byte at this offset of data()."""
         ends = list(accumulate(map(len, self._segments)))
-        return str(self._senders[min(bisect_right(ends, offset), len(ends) - 1)])
+        sender = self._senders[min(bisect_right(ends, offset), len(ends) - 1)]
+        return sender if isinstance(sender, str) else shown(sender)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from appliance.clock import Clock
 from appliance.metrics import Metrics
-from tsdb.errors import NotReady, RefusedSample
+from tsdb.errors import DiskFull, NotReady, RefusedSample
 from tsdb.ingest.batch import LineBatch
 from tsdb.ingest.decoded import Decoded, Refusals
 from tsdb.ingest.graphite import lines as graphite
@@ -89,7 +89,7 @@ class Intake:
             outcome,
             protocol=door,
             sender_of=lambda _: sender,
-            gives_up=lambda: self._clock.monotonic_s() >= deadline_s,
+            gives_up=lambda error: isinstance(error, DiskFull) or self._clock.monotonic_s() >= deadline_s,
         )
         return outcome
 
@@ -123,8 +123,11 @@ class Intake:
 
     def _carry(self, batch: LineBatch, outcome: Outcome) -> None:
         """One batch from bytes to acknowledgement, in a thread of the pool."""
-        decoded = graphite.decode(batch.data(), self._clock.now_ms())
-        self._pump.deliver(decoded, outcome, protocol=GRAPHITE, sender_of=batch.sender_of, gives_up=self._is_given_up)
+        with self._pump.crunching:
+            decoded = graphite.decode(batch.data(), self._clock.now_ms())
+        self._pump.deliver(
+            decoded, outcome, protocol=GRAPHITE, sender_of=batch.sender_of, gives_up=lambda _: self._is_given_up()
+        )
 
     def _land(self, error: BaseException | None, batch: LineBatch, outcome: Outcome) -> None:
         """Give the batch's place back, and count what was lost of it, if anything was."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from appliance.clock import Clock
 from appliance.metrics import Metrics
-from tsdb.ingest.batch import LineBatch
+from tsdb.ingest.batch import LineBatch, SocketAddress, shown
 from tsdb.ingest.cutter import LineCutter
 from tsdb.ingest.decoded import Refusals
 from tsdb.ingest.graphite.exact import LINE_BYTES_MAX, MESSAGES
@@ -132,7 +132,7 @@ class Listener:
                 sock.close()
                 self._turned_away.inc(protocol=self._protocol)
                 continue
-            self._open(sock, f"{address[0]}:{address[1]}")
+            self._open(sock, shown(address))
 
     def _open(self, sock: socket.socket, sender: str) -> None:
         sock.setblocking(False)
@@ -184,7 +184,7 @@ class Listener:
 
     # Batches.
 
-    def _take(self, lines: bytes, sender: object) -> None:
+    def _take(self, lines: bytes, sender: str | SocketAddress) -> None:
         if not lines:
             return
         if not self._batch.bytes_count:

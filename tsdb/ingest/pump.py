@@ -77,6 +77,9 @@ class Pump:
         self._sleep = sleep
         self._registration = threading.Lock()
         self._is_away = False
+        # Held while columns are worked on, here and by whoever decodes big bodies: one after the other does twice the
+        # work a second of several at once, which fight for the GIL and the caches. Never held while the store is asked.
+        self.crunching = threading.Lock()
 
     def deliver(
         self,
@@ -85,9 +88,9 @@ class Pump:
         *,
         protocol: str,
         sender_of: Callable[[int], str],
-        gives_up: Callable[[], bool],
+        gives_up: Callable[[NotReady], bool],
     ) -> None:
-        """Bring the samples into the store's log, tell outcome of it, and try until gives_up() says so.
+        """Bring the samples into the store's log, tell outcome of it, and try until gives_up(the latest error) says so.
 
         Raises: NotReady, if the store was away to the end; what was appended before it went away stays.
         """
@@ -105,7 +108,7 @@ class Pump:
         decoded: Decoded,
         protocol: str,
         sender_of: Callable[[int], str],
-        gives_up: Callable[[], bool],
+        gives_up: Callable[[NotReady], bool],
         outcome: Outcome,
     ) -> None:
         pause_s = 0.0
@@ -114,7 +117,7 @@ class Pump:
                 self._append_once(decoded, protocol, sender_of, outcome)
             except NotReady as error:
                 # The first stale epoch is only a store that has started anew: greet it at once.
-                if gives_up():
+                if gives_up(error):
                     raise
                 self._note_away(error)
                 if pause_s or not isinstance(error, StaleEpoch):
@@ -127,8 +130,9 @@ class Pump:
     def _append_once(self, decoded: Decoded, protocol: str, sender_of: Callable[[int], str], outcome: Outcome) -> None:
         if self._register.epoch is None:
             self._register.begin(self._sink.hello())
-        resolved = self._register.resolve(decoded)
-        if resolved.new_series:
+        with self.crunching:
+            resolved = self._register.resolve_known(decoded)
+        if resolved is None:
             resolved, ack = self._register_and_send(decoded, protocol)
         else:
             ack = self._send(resolved, protocol)
@@ -143,12 +147,17 @@ class Pump:
         if not self._registration.acquire(timeout=REGISTRATION_WAIT_S_MAX):
             raise NotReady(f"other new series waited for the store longer than {REGISTRATION_WAIT_S_MAX} s")
         try:
-            resolved = self._register.resolve(decoded)  # Again: whoever went before may have brought the same names.
-            ack = self._send(resolved, protocol)
-            self._register.learn(resolved, ack)
+            with self.crunching:
+                resolved = self._register.resolve(decoded)
+            if resolved.new_series:
+                ack = self._send(resolved, protocol)
+                with self.crunching:
+                    self._register.learn(resolved, ack)
+                return resolved, ack
         finally:
             self._registration.release()
-        return resolved, ack
+        # Whoever went before brought the same names, or the unknown ones were no names of series.
+        return resolved, self._send(resolved, protocol)
 
     def _send(self, resolved: Resolved, protocol: str) -> Ack:
         if not len(resolved.batch):

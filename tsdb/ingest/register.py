@@ -78,16 +78,27 @@ class SeriesRegister:
                 self._epoch = None
                 self._lookup.clear()
 
+    def resolve_known(self, decoded: Decoded) -> Resolved | None:
+        """The batch, if every name is known; else None, for little work. Raises: StaleEpoch, if no epoch has begun."""
+        epoch, ids, _, _ = self._find(decoded)
+        if (ids < 0).any():
+            return None
+        return Resolved(
+            epoch=epoch,
+            batch=_batch(decoded, ids),
+            new_series=(),
+            hashes=np.empty(0, np.uint64),
+            checks=np.empty(0, np.uint64),
+            place=np.empty(0, np.int32),
+            refusals=Refusals(),
+        )
+
     def resolve(self, decoded: Decoded) -> Resolved:
         """Give each sample its series id, -1-k for the k-th of the new series; samples of refused names are left out.
 
         Each unknown name meets Python once. Raises: StaleEpoch, if no epoch has begun.
         """
-        hashes, checks = (_hashes(decoded.names, seed) for seed in self._seeds)
-        with self._lock:
-            if (epoch := self._epoch) is None:
-                raise StaleEpoch("no epoch has begun; ask the store for the current one")
-            ids = self._lookup.find(hashes, checks)
+        epoch, ids, hashes, checks = self._find(decoded)
         unknown = np.flatnonzero(ids < 0)
         first, inverse = _distinct(hashes[unknown], checks[unknown])
         first = unknown[first]
@@ -105,6 +116,13 @@ class SeriesRegister:
                 found.errors, decoded, first, np.bincount(inverse, weights=_samples_count(decoded)[unknown])
             ),
         )
+
+    def _find(self, decoded: Decoded) -> tuple[int, Int32s, UInt64s, UInt64s]:
+        hashes, checks = (_hashes(decoded.names, seed) for seed in self._seeds)
+        with self._lock:
+            if self._epoch is None:
+                raise StaleEpoch("no epoch has begun; ask the store for the current one")
+            return self._epoch, self._lookup.find(hashes, checks), hashes, checks
 
     def learn(self, resolved: Resolved, ack: Ack) -> None:
         """Keep the ids that the store gave; those it refused (-1) are asked for again when they come again."""

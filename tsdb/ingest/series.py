@@ -10,7 +10,7 @@ import polars as pl
 
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded, Refusals
-from tsdb.sample import canonical_bytes, labels_from
+from tsdb.sample import Labels, canonical_bytes, labels_from
 
 _PAIR_COUNT = 2
 
@@ -23,7 +23,7 @@ class Columns:
         self._series: list[bytes] = []
         self._samples: list[Sequence[tuple[int, float | str]]] = []
 
-    def add(self, labels: Mapping[str, str], samples: Sequence[tuple[int, float | str]]) -> None:
+    def add(self, labels: Mapping[str, str] | Labels, samples: Sequence[tuple[int, float | str]]) -> None:
         """Take the samples of one series: (ms, value), the value a number or a text that float() reads."""
         try:
             series = canonical_bytes(labels_from(labels))

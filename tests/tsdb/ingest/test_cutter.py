@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ text = st.text("ab\n", max_size=60).map(str.encode)
 def test_pieces_do_not_matter(data: bytes, cuts: list[int]) -> None:
     """Of short lines all come whole; of a long one nothing or the whole line, which the decoder then refuses."""
     edges = [0, *sorted(cuts), len(data)]
-    pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(edges)]
     lines, too_long, half = cut(pieces)
     *whole, rest = data.split(b"\n")
     assert [line for line in lines.split(b"\n")[:-1] if len(line) <= LIMIT] == [
@@ -47,14 +49,11 @@ def test_a_long_line_is_told_once_and_skipped_to_its_end() -> None:
 def test_a_batch_knows_who_sent_which_byte() -> None:
     batch = LineBatch()
     batch.add(b"aa\n", "first")
-    batch.add(b"b\nb\n", ("10.0.0.1", 5))
-    assert batch.data() == b"aa\nb\nb\n"
-    assert [batch.sender_of(offset) for offset in (0, 2, 3, 6)] == [
-        "first",
-        "first",
-        "('10.0.0.1', 5)",
-        "('10.0.0.1', 5)",
-    ]
+    batch.add(b"b\nb\n", ("::1", 5, 0, 0))
+    batch.add(b"c\n", ("10.0.0.1", 5))
+    assert batch.data() == b"aa\nb\nb\nc\n"
+    senders = [batch.sender_of(offset) for offset in (0, 2, 3, 6, 7, 8)]
+    assert senders == ["first", "first", "[::1]:5", "[::1]:5", "10.0.0.1:5", "10.0.0.1:5"]
 
 
 UDP_TABLE = """\

@@ -17,7 +17,7 @@ from appliance.clock import SystemClock
 from appliance.metrics import Metrics
 from tests.tsdb.ingest.fake_store import FakeStore
 from tests.waiting import wait_until
-from tsdb.errors import NotReady, RefusedSample
+from tsdb.errors import DiskFull, NotReady, RefusedSample
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.limits import IntakeLimits
 
@@ -350,6 +350,24 @@ def test_an_acknowledged_body_waits_for_a_new_epoch_but_not_for_ever(start: Star
     rig.store.is_away = True
     with pytest.raises(NotReady):
         rig.intake.write("json", JSON_BODY, "127.0.0.1")
+
+
+def test_a_full_disk_is_told_at_once(start: Start) -> None:
+    rig = start(write_wait_ms_max=60_000)
+    rig.store.fault = DiskFull("the disk is full")
+    with pytest.raises(DiskFull):
+        rig.intake.write("json", JSON_BODY, "127.0.0.1")
+
+
+def test_a_line_with_a_bad_path_does_not_hold_up_the_others(start: Start) -> None:
+    """A refused name stays unknown; batches with it must not take turns as those with new names do."""
+    rig = start(batch_age_ms_max=1)
+    rig.send(b"a 1 1700000000\n")
+    rig.samples(1)
+    rig.store.gate.clear()
+    for count in (1, 2, 3):
+        rig.send(b"a 1 1700000000\nm;t= 1 1700000000\n")
+        wait_until(lambda count=count: rig.store.waiting_count == count)  # type: ignore[misc]
 
 
 def test_what_the_store_refuses_is_told_and_counted(start: Start) -> None:

@@ -55,6 +55,18 @@ def test_new_names_get_provisional_ids_then_the_stores() -> None:
     assert list(second.new_series) == [b"__name__\xffc\xff"]
 
 
+def test_a_batch_of_known_names_is_resolved_for_little_work() -> None:
+    known = register()
+    assert known.resolve_known(decoded(["a", "b"])) is None
+    first = known.resolve(decoded(["a"]))
+    known.learn(first, ack(70))
+    assert known.resolve_known(decoded(["a", "b"])) is None
+    again = known.resolve_known(decoded(["a", "a"]))
+    assert again is not None
+    assert again.batch.series.tolist() == [70, 70]
+    assert list(again.new_series) == []
+
+
 def test_two_spellings_of_one_series_travel_once_and_are_both_learnt() -> None:
     known = register()
     first = known.resolve(decoded(["m;a=1;b=2", "m;b=2;a=1"]))

@@ -23,5 +23,5 @@ def decode(body: bytes) -> Decoded:
         raise RefusedSample("bad_rows", f"the body is not msgpack of [[labels, ms, value], …]: {error}") from error
     columns = Columns(Refusals())
     for labels, timestamp_ms, value in rows:
-        columns.add(dict(labels), [(timestamp_ms, value)])
+        columns.add(labels, [(timestamp_ms, value)])
     return columns.decoded()

@@ -93,6 +93,8 @@ def refuse_unbuilt(tokens: list[Token]) -> None:
             raise NotSupported(f"the modifier {text}")
         elif is_arithmetic and (in_range or (before == "offset" and text != "-")):
             raise NotSupported("arithmetic in durations")
+        elif index and tokens[index - 1].kind == "number" and re.match(r"_\d", text):
+            raise NotSupported("_ within numbers")
         elif before == "info" and text == "(":
             raise NotSupported("the function info()")
     if any(token.text == "-" and after.kind != "number" for token, after in _after_offset(tokens)):

@@ -5,7 +5,9 @@ Only here is there one Python step for each series; it is a comprehension withou
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from itertools import repeat, starmap
+from operator import itemgetter
 
 import numpy as np
 
@@ -21,23 +23,59 @@ METADATA = frozenset({METRIC_NAME, "__type__", "__unit__"})
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 
 
+def projected(labels: Sequence[Labels], is_kept: Callable[[str], bool]) -> list[Labels]:
+    """Label sets of those labels alone whose names are kept.
+
+    Most vectors have few distinct sets of label names. For each of them the kept places are worked out once; picking
+    them is then one call into C for each row, and none into Python.
+    """
+    schemas = list(map(next, starmap(zip, labels), repeat(())))
+    if len(distinct := set(schemas)) == 1:
+        return _picked(labels, schemas[0], is_kept)
+    result: list[Labels] = [()] * len(labels)
+    for schema in distinct:
+        rows = [i for i, names in enumerate(schemas) if names == schema] if schema else []
+        for i, row in zip(rows, _picked([labels[i] for i in rows], schema, is_kept), strict=True):
+            result[i] = row
+    return result
+
+
+def _picked(labels: Sequence[Labels], names: tuple[str, ...], is_kept: Callable[[str], bool]) -> list[Labels]:
+    """Of rows that all have these label names."""
+    places = [i for i, name in enumerate(names) if is_kept(name)]
+    if len(places) == len(names):
+        return list(labels)
+    if not places:
+        return [()] * len(labels)
+    if places == list(range(places[0], len(names))):
+        start = places[0]
+        return [row[start:] for row in labels]
+    if len(places) == 1:
+        place = places[0]
+        return [(row[place],) for row in labels]
+    return list(map(itemgetter(*places), labels))
+
+
 def without_names(labels: Sequence[Labels]) -> list[Labels]:
     """Label sets without the metric name and what else describes the metric."""
-    return [tuple([pair for pair in row if pair[0] not in METADATA]) for row in labels]
+    return projected(labels, lambda name: name not in METADATA)
+
+
+def without_labels(labels: Sequence[Labels], names: Sequence[str]) -> list[Labels]:
+    drop = frozenset(names)
+    return projected(labels, lambda name: name not in drop)
 
 
 def dropping(labels: Sequence[Labels], names: Sequence[str]) -> list[Labels]:
     """Label sets without these labels, and without the metric name."""
-    drop = frozenset((*names, METRIC_NAME))
-    return [tuple([pair for pair in row if pair[0] not in drop]) for row in labels]
+    return without_labels(labels, (*names, METRIC_NAME))
 
 
 def keeping(labels: Sequence[Labels], names: Sequence[str]) -> list[Labels]:
     """Label sets of these labels alone; a label that a series lacks is left out."""
-    keep = frozenset(names)
-    if not keep:
+    if not names:
         return [()] * len(labels)
-    return [tuple([pair for pair in row if pair[0] in keep]) for row in labels]
+    return projected(labels, frozenset(names).__contains__)
 
 
 def value_of(labels: Labels, name: str) -> str:
@@ -107,10 +145,9 @@ def finished(vector: Vector) -> Vector:
 
 
 def text_of(labels: Labels) -> str:
-    """`name{a="b"}` as Prometheus writes a label set in its errors."""
-    pairs = [f"{key}={_quoted(value)}" for key, value in labels if key != METRIC_NAME]
-    return value_of(labels, METRIC_NAME) + "{" + ", ".join(pairs) + "}"
+    """`{__name__="name", a="b"}`, as Prometheus writes a label set in its errors."""
+    return "{" + ", ".join([f"{name}={quoted(value)}" for name, value in labels]) + "}"
 
 
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -6,9 +6,12 @@ is found by bisection with a handful of completions for each prefix.
 
 from __future__ import annotations
 
+import re
+
 import promql_parser
 
-from tsdb.query.promql.guard import Token, position
+from tsdb.query.promql.guard import WORD_OPERATORS, Token, position
+from tsdb.query.promql.labels import quoted
 
 CLOSERS = {"(": ")", "[": "]", "{": "}"}
 COMPLETIONS = (
@@ -31,16 +34,24 @@ COMPLETIONS = (
     ") (x)",
     ") x",
 )
+KEYWORDS = frozenset(
+    ("bool", "by", "end", "fill", "fill_left", "fill_right", "group_left", "group_right")
+    + ("ignoring", "offset", "on", "start", "without")
+)
+AGGREGATIONS = frozenset(
+    ("avg", "bottomk", "count", "count_values", "group", "limitk", "limit_ratio")
+    + ("max", "min", "quantile", "stddev", "stdvar", "sum", "topk")
+)
 # What the parser says when grammar, not meaning, is at fault.
 GRAMMAR_ERRORS = ("invalid promql query",)
 
 
-def error_position(expression: str, tokens: list[Token], message: str) -> str:
+def error_text(expression: str, tokens: list[Token], message: str) -> str:
     """The text of a parse error, as Prometheus begins it: `line:column: parse error: …`."""
     if message.startswith("no expression found"):
-        return "1:1: parse error: no expression found in input"
+        return "unknown position: parse error: no expression found in input"
     if message not in GRAMMAR_ERRORS:
-        return f"{position(expression, _culprit(expression, tokens, message))}: parse error: {message}"
+        return f"{position(expression, _culprit(expression, tokens, message))}: parse error: {_reworded(message)}"
     low, high = 0, len(tokens)  # The prefix of `low` tokens is viable, that of `high` + 1 tokens is not.
     while low < high:
         middle = (low + high + 1) // 2
@@ -51,6 +62,13 @@ def error_position(expression: str, tokens: list[Token], message: str) -> str:
     if low == len(tokens):
         return f"{position(expression, len(expression))}: parse error: unexpected end of input"
     return f"{position(expression, tokens[low].start)}: parse error: unexpected {_described(tokens[low])}"
+
+
+def _reworded(message: str) -> str:
+    """The library's complaint in Prometheus' words."""
+    message = re.sub(r"'([A-Za-z_]\w+)'", r'"\1"', message)
+    message = re.sub(r"\bvector\b(?=$| in call| in agg)", "instant vector", message)
+    return re.sub(r"\bmatrix\b", "range vector", message)
 
 
 def _is_viable(expression: str, tokens: list[Token], count: int) -> bool:
@@ -78,7 +96,7 @@ def _is_grammatical(text: str) -> bool:
 def _culprit(expression: str, tokens: list[Token], message: str) -> int:
     """Where a complaint about meaning points: at the first word that the message quotes, else at the start."""
     for token in tokens:
-        if token.kind in ("word", "operator") and f"'{token.text}'" in message:
+        if token.kind != "string" and f"'{token.text}'" in message:
             return token.start
     if message.startswith("un"):
         return len(expression.rstrip())
@@ -86,10 +104,12 @@ def _culprit(expression: str, tokens: list[Token], message: str) -> int:
 
 
 def _described(token: Token) -> str:
-    if token.kind == "word":
-        return f'identifier "{token.text}"'
-    if token.kind == "number":
-        return f'number "{token.text}"'
-    if token.kind == "string":
-        return f"string {token.text[:80]}"
-    return f'"{token.text}"'
+    text = token.text.lower()
+    if text in KEYWORDS:
+        return f"<{text}>"
+    if text in AGGREGATIONS:
+        return f"<aggr:{text}>"
+    if token.kind == "operator" or text in WORD_OPERATORS:
+        return f"<op:{text}>"
+    kinds = {"word": "identifier ", "number": "number ", "string": "string "}
+    return kinds.get(token.kind, "") + (quoted(token.text[:80]) if token.kind != "string" else token.text[:80])

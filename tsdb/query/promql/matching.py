@@ -14,7 +14,7 @@ import numpy as np
 from tsdb.errors import QueryFailed
 from tsdb.query.kernel.groups import Grouping, reduce_rows
 from tsdb.query.kernel.steps import Bools, Cells
-from tsdb.query.promql.labels import dropping, keeping, numbered, text_of, united, without_names
+from tsdb.query.promql.labels import dropping, keeping, numbered, text_of, united, without_labels, without_names
 from tsdb.query.promql.nodes import Cardinality, Matching
 from tsdb.query.promql.values import Vector
 from tsdb.sample import Float64s, Int64s, Labels
@@ -199,8 +199,7 @@ def _result_labels(rows: Rows, matching: Matching, *, drops_name: bool) -> list[
         if matching.is_on:
             labels = keeping(labels, matching.labels)
         elif matching.labels:
-            drop = frozenset(matching.labels)
-            labels = [tuple([pair for pair in row if pair[0] not in drop]) for row in labels]
+            labels = without_labels(labels, matching.labels)
     if matching.included:
         labels = _with_included(labels, rows.one_labels, matching.included)
     return labels
@@ -208,11 +207,8 @@ def _result_labels(rows: Rows, matching: Matching, *, drops_name: bool) -> list[
 
 def _with_included(labels: list[Labels], one_labels: list[Labels], included: Sequence[str]) -> list[Labels]:
     """The named labels come from the "one" side; where it lacks one, the result lacks it too."""
-    names = frozenset(included)
-    return [
-        tuple(sorted([*[pair for pair in row if pair[0] not in names], *[pair for pair in one if pair[0] in names]]))
-        for row, one in zip(labels, one_labels, strict=True)
-    ]
+    kept, added = without_labels(labels, included), keeping(one_labels, included)
+    return [tuple(sorted(row + one)) for row, one in zip(kept, added, strict=True)]
 
 
 def _check_one_side(sides: Sides, matching: Matching, *, is_filled: bool) -> None:

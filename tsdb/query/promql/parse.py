@@ -11,7 +11,7 @@ import promql_parser
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query.promql import nodes
 from tsdb.query.promql.guard import NESTING_MAX, refuse_unbuilt, scan
-from tsdb.query.promql.locate import error_position
+from tsdb.query.promql.locate import error_text
 from tsdb.query.promql.regex import python_pattern
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 
@@ -40,7 +40,7 @@ def parse(expression: str) -> nodes.Node:
         tree = promql_parser.parse(expression)
     except ValueError as error:
         refuse_unbuilt(tokens)
-        message = f"{error_position(expression, tokens, str(error))}{_path_hint(expression)}"
+        message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
         raise RefusedQuery(message) from None
     return _converted(tree, 0)
 

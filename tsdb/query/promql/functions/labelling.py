@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsdb.errors import QueryFailed
+from tsdb.errors import NotSupported, QueryFailed, RefusedQuery
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.labels import united, value_of, with_label
 from tsdb.query.promql.nodes import Call
@@ -49,10 +49,19 @@ def _relabelled(vector: Vector, labels: list[Labels], target: str, changed: list
     return united(Vector(labels, vector.cells, unnamed))
 
 
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(python_pattern(pattern), re.DOTALL)
+    except NotSupported:
+        raise
+    except RefusedQuery:
+        raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
+
+
 def _label_replace(evaluator: Evaluator, node: Call) -> Value:
     vector = evaluator.vector(node.arguments[0])
     target, replacement, source, pattern = (evaluator.text(argument) for argument in node.arguments[1:])
-    compiled = re.compile(python_pattern(pattern), re.DOTALL)
+    compiled = _compiled(pattern)
     _check_label_name(target, "label_replace")
     found = [compiled.fullmatch(value_of(labels, source)) for labels in vector.labels]
     labels = [

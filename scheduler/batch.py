@@ -14,6 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.bus import BusError, BusRefused
@@ -48,6 +49,14 @@ class RowSink(Protocol):
     async def append(self, rows: Sequence[Row]) -> WriteAnswer: ...
 
 
+@dataclass(eq=False, slots=True)
+class _Urgent:
+    """Mutations that belong together, and who waits for them."""
+
+    mutations: list[Mutation]
+    written: asyncio.Future[None]
+
+
 class Batch:
     """Runs in one event loop. add() and the others only take; run() brings away."""
 
@@ -57,10 +66,11 @@ class Batch:
         self._every_s = every_s
         self._results: dict[str, PutDocument] = {}
         self._events: deque[AppendEvent] = deque(maxlen=EVENT_COUNT_MAX)
-        self._urgent: deque[list[Mutation]] = deque()
+        self._urgent: deque[_Urgent] = deque()
         self._rows: deque[Row] = deque()
         self._urgent_came = asyncio.Event()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
+        self._finished = asyncio.Event()
         self._dropped = metrics.counter("henge_check_rows_dropped_total", "Numbers of checks that were not stored.")
         self._retries = metrics.counter("henge_scheduler_retries_total", "Writes that were tried again, by where to.")
         self._waiting = metrics.gauge("henge_scheduler_waiting", "What waits to be written, by kind.")
@@ -71,16 +81,23 @@ class Batch:
         self._results[result.id] = result
         self._events.extend(events)
 
-    def add_urgent(self, mutations: Sequence[Mutation]) -> None:
-        """What must be written now, all together or not at all."""
+    def add_urgent(self, mutations: Sequence[Mutation]) -> asyncio.Future[None]:
+        """What must be written now, all together or not at all. The future is done when it is written or refused."""
         for mutation in mutations:
             if isinstance(mutation, PutDocument) and mutation.kind == "result":
                 self._results.pop(mutation.id, None)  # The older one would come later.
         if len(self._urgent) >= URGENT_COUNT_MAX:
             lost = self._urgent.popleft()
-            log.error("the state file has been away too long; a change is lost: %r", lost[:1])
-        self._urgent.append(list(mutations))
+            log.error("the state file has been away too long; a change is lost: %r", lost.mutations[:1])
+        urgent = _Urgent(list(mutations), asyncio.get_running_loop().create_future())
+        self._urgent.append(urgent)
         self._urgent_came.set()
+        return urgent.written
+
+    async def write_result_now(self, check_id: str) -> None:
+        """Return when the latest result of this check is written."""
+        result = self._results.pop(check_id, None)
+        await self.add_urgent([result] if result is not None else [])
 
     def add_rows(self, rows: Sequence[Row]) -> None:
         self._rows.extend(rows)
@@ -94,20 +111,30 @@ class Batch:
         self._results.pop(check_id, None)
         self.add_urgent([DeleteDocument(kind="result", id=check_id, audited=False)])
 
+    def waiting(self) -> dict[str, int]:
+        """What is not written yet."""
+        return {"result": len(self._results), "flip": len(self._urgent), "row": len(self._rows)}
+
     async def run(self) -> None:
         """Until stop()."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_state())
             tasks.create_task(self._write_rows())
+        self._finished.set()
+
+    async def finished(self, timeout_s: float) -> None:
+        """Return when run() has, or after timeout_s."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), timeout_s)
 
     def stop(self) -> None:
         """Let run() bring away what waits, once, and return."""
-        self._is_stopping = True
+        self._stopping.set()
         self._urgent_came.set()
 
     async def _write_state(self) -> None:
         written_s = time.monotonic()
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             rest_s = self._every_s - (time.monotonic() - written_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent_came.wait(), max(rest_s, 0.001))
@@ -116,26 +143,27 @@ class Batch:
             if time.monotonic() - written_s >= self._every_s:
                 written_s = time.monotonic()
                 await self._write_results()
-            self._waiting.set(len(self._results), kind="result")
-            self._waiting.set(len(self._urgent), kind="flip")
-            self._waiting.set(len(self._rows), kind="row")
+            for kind, count in self.waiting().items():
+                self._waiting.set(count, kind=kind)
         await self._write_urgent()
         await self._write_results()
 
     async def _write_urgent(self) -> None:
         """Several changes share a transaction; only when it is refused does each get its own."""
         while self._urgent:
-            lists = [self._urgent[0]]
-            count = len(lists[0])
+            together = [self._urgent[0]]
+            count = len(together[0].mutations)
             for following in itertools.islice(self._urgent, 1, None):
-                count += len(following)
+                count += len(following.mutations)
                 if count > MUTATIONS_OF_A_CALL_MAX:
                     break
-                lists.append(following)
-            await self._write_lists(lists)
-            for written in lists:
-                with contextlib.suppress(ValueError):
-                    self._urgent.remove(written)
+                together.append(following)
+            await self._write_lists([urgent.mutations for urgent in together])
+            for urgent in together:
+                if not urgent.written.done():
+                    urgent.written.set_result(None)
+                with contextlib.suppress(ValueError):  # It was pushed out meanwhile, because too much waits.
+                    self._urgent.remove(urgent)
 
     async def _write_results(self) -> None:
         results, self._results = self._results, {}
@@ -171,14 +199,15 @@ class Batch:
             except BusError as error:
                 log.warning("the state process does not answer (%s); %d changes wait", error, len(mutations))
             self._retries.inc(to="state")
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return None
             await asyncio.sleep(RETRY_S)
         return None
 
     async def _write_rows(self) -> None:
-        while not self._is_stopping:
-            await asyncio.sleep(self._every_s)
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._every_s)
             while self._rows and await self._append_some():
                 pass
         await self._append_some()

@@ -17,10 +17,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from appliance.clock import Clock
+from scheduler.timing import share
 from scheduler.wallclock import StepWatch
 
 Start = Callable[[str, int], None]
 """Called when a check is due: its id, and the time for which it was planned."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +42,20 @@ class Jobs:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def put(self, check_id: str, *, interval_s: float, first_ms: int) -> None:
-        """Plan a check, or plan it anew: first at first_ms, then each interval."""
-        self._scheduler.add_job(
-            _nothing, _Every(interval_s), id=check_id, next_run_time=_moment(first_ms), replace_existing=True
-        )
+    def put(self, check_id: str, *, interval_s: float, first_ms: int | None) -> None:
+        """Plan a check, or plan it anew: first at first_ms (None: at its next place), then at each place of its grid.
+
+        The grid has one place an interval, at the check's own share of it. So the checks of one interval stay spread,
+        however many are made at once, and come back to their places after a retry and after a restart.
+        """
+        every = _Every(interval_s, share(check_id) * interval_s)
+        first = _moment(self._clock.now_ms() if first_ms is None else first_ms)
+        if first_ms is None:
+            first = every.get_next_fire_time(first, first)
+        self._scheduler.add_job(_nothing, every, id=check_id, next_run_time=first, replace_existing=True)
 
     def move(self, check_id: str, next_ms: int) -> None:
-        """Let the next run be at this time; those after it follow by the interval. A check without a plan has none."""
+        """Let the next run be at this time; those after it come at their places."""
         try:
             self._scheduler.modify_job(check_id, next_run_time=_moment(next_ms))
         except JobLookupError:
@@ -81,6 +90,7 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is un
             log.warning("the wall clock stepped by %+.1f s; the plan of all checks moves with it", step_ms / 1000)
             step = timedelta(milliseconds=step_ms)
             for job in self.get_jobs():
+                job.trigger.shift(step)
                 self.modify_job(job.id, next_run_time=job.next_run_time + step)
         wait_s: float | None = super()._process_jobs()
         return wait_s
@@ -101,20 +111,21 @@ class _Executor(BaseExecutor):  # type: ignore[misc]
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]
-    """One interval after the other on the grid of the last run; places that have passed are left out."""
+    """The places of one check: one an interval, counted from an anchor. Those that have passed are left out."""
 
-    __slots__ = ("_interval",)
+    __slots__ = ("_anchor", "_interval")
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, anchor_s: float) -> None:
         self._interval = timedelta(seconds=interval_s)
+        self._anchor = EPOCH + timedelta(seconds=anchor_s)
+
+    def shift(self, step: timedelta) -> None:
+        """The wall clock stepped: the places stay where they are in true time."""
+        self._anchor += step
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        if previous_fire_time is None:
-            return now
-        following: datetime = previous_fire_time + self._interval
-        if following <= now:
-            following = previous_fire_time + ((now - previous_fire_time) // self._interval + 1) * self._interval
-        return following
+        after = now if previous_fire_time is None else max(previous_fire_time, now)
+        return self._anchor + ((after - self._anchor) // self._interval + 1) * self._interval
 
 
 def _nothing() -> None:

@@ -36,15 +36,15 @@ def share(check_id: str) -> float:
 
 
 def first_run_ms(
-    check: Check, check_id: str, *, now_ms: int, next_run_ms: int | None, is_soft: bool, has_run: bool
-) -> int:
-    """The first run after a start: where it was planned, if that is still ahead; else soon, spread.
+    check: Check, check_id: str, *, now_ms: int, next_run_ms: int | None, is_soft: bool, has_run: bool, is_crowd: bool
+) -> int | None:
+    """When a check that is planned anew runs first: None leaves it to its next place in the plan.
 
-    next_run_ms: what was planned before the start. A check that has never run does so at once: somebody waits.
+    next_run_ms: what an earlier start had planned. is_crowd: many are planned at the same moment.
     """
-    if not has_run:
-        return now_ms
+    if next_run_ms is None or not has_run:
+        return None if is_crowd else now_ms  # Somebody made or changed it, and waits for what it finds.
     pace_ms = 1000 * (check.retry_interval_s if is_soft else check.interval_s)
-    if next_run_ms is not None and now_ms <= next_run_ms <= now_ms + pace_ms:
+    if now_ms <= next_run_ms <= now_ms + pace_ms:
         return next_run_ms
     return now_ms + int(share(check_id) * min(pace_ms, SPREAD_S_MAX * 1000))

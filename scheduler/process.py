@@ -1,0 +1,113 @@
+"""The entry function of the scheduler process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+from appliance.bus import AsyncSubscriber
+from appliance.secrets import SecretBox
+from appliance.state import AsyncStateClient, state_path
+from appliance.state.errors import StateError
+from appliance.state.model import SERVICE as STATE_SERVICE
+from scheduler.batch import Batch
+from scheduler.engine import READ_RETRY_S, Engine
+from scheduler.inventory import Inventory
+from scheduler.notify import Transports
+from scheduler.outbox import PENDING_COUNT_MAX, MessageIds, Outbox
+from scheduler.service import Service
+
+if TYPE_CHECKING:
+    from appliance.child import ChildContext
+
+STOP_TIMEOUT_S = 3.0  # Under the supervisor's 5 s: the last batch is written, or is left to the next runs.
+DESCRIPTOR_COUNT = 65_536  # 2,000 runs with some sockets each; many systems start a process with 1,024.
+
+log = logging.getLogger(__name__)
+
+
+def run_scheduler(context: ChildContext) -> None:
+    """Serve until context.stopping."""
+    _raise_descriptor_limit()
+    asyncio.run(_main(context))
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTOR_COUNT if hard == resource.RLIM_INFINITY else min(DESCRIPTOR_COUNT, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _main(context: ChildContext) -> None:
+    from checks.nagios.client import PluginClient
+    from checks.probes.toolbox import Toolbox
+    from tsdb.client import AsyncTsdbClient
+
+    config, clock, metrics = context.config, context.clock, context.metrics
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    context.when_stopping(lambda: loop.call_soon_threadsafe(stopped.set))
+    state = AsyncStateClient(config.run_dir, state_path(config.data_dir))
+    tsdb = AsyncTsdbClient(config.run_dir)
+    plugins = PluginClient(config.run_dir)
+    hints = AsyncSubscriber(config.run_dir, STATE_SERVICE)  # Before the first reading: nothing may fall in between.
+    toolbox = Toolbox(clock, plugins=plugins, tsdb=tsdb, state=state.read)
+    transports = Transports()
+    inventory = Inventory(state.read, SecretBox(config.data_dir))
+    batch = Batch(state, tsdb, metrics)
+    engine = Engine(
+        clock=clock,
+        metrics=metrics,
+        inventory=inventory,
+        batch=batch,
+        outbox=Outbox(state, inventory.channels, transports, clock, metrics),
+        message_ids=MessageIds(clock, await _pending_ids(state)),
+        sender=transports,
+        hints=hints,
+        make_context=lambda check_id, timeout_s: toolbox.context(check_id=check_id, timeout_s=timeout_s),
+        forget=toolbox.forget,
+    )
+    service = Service(config.run_dir, metrics, loop, engine)
+    await engine.start()
+    serving = threading.Thread(
+        target=service.server.serve, args=(context.stopping,), kwargs={"ready": context.ready}, name="scheduler-bus"
+    )
+    serving.start()
+    working = asyncio.create_task(engine.run())
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        context.stopping.set()
+    else:
+        await engine.stop()
+        await _finished(working, batch)
+    waiting.cancel()
+    await loop.run_in_executor(None, serving.join, STOP_TIMEOUT_S)
+    await toolbox.close()
+    await transports.close()
+    for client in (plugins, hints, state):
+        client.close()
+    if working.done() and not working.cancelled():
+        working.result()
+
+
+async def _finished(working: asyncio.Task[None], batch: Batch) -> None:
+    """Let the batch bring its last away; end the rest."""
+    batch.stop()
+    await batch.finished(STOP_TIMEOUT_S)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+async def _pending_ids(state: AsyncStateClient) -> list[str]:
+    """The ids of the messages that wait; the state file is there, or comes soon."""
+    while True:
+        try:
+            return [message.id for message in state.read.messages(status="pending", limit=PENDING_COUNT_MAX)]
+        except StateError as error:
+            log.info("the state file cannot be read yet: %s", error)
+            await asyncio.sleep(READ_RETRY_S)

@@ -1,0 +1,82 @@
+"""What other processes may ask of the scheduler: its side of the bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from appliance.bus import BusRefused, Request, Server
+from appliance.metrics import Metrics
+from checks.model import Check, Result
+from scheduler.engine import Engine
+
+SERVICE = "scheduler"
+# A run takes 600 s at most, and its caller waits in a thread; so many may wait at once, the others queue behind them.
+THREADS_COUNT = 16
+ASK_TIMEOUT_S = 660.0
+
+T = TypeVar("T")
+
+
+class RunBody(msgspec.Struct, frozen=True):
+    check_id: str
+
+
+class ChannelBody(msgspec.Struct, frozen=True):
+    channel_id: str
+
+
+def result_body(result: Result) -> dict[str, Any]:
+    """A result as the API shows one; the state is a word."""
+    body: dict[str, Any] = msgspec.to_builtins(result)
+    for instance, found in zip(body["instances"], result.instances, strict=True):
+        instance["state"] = found.state.word
+    return {**body, "state": result.state.word}
+
+
+class Service:
+    """The handlers run in threads of the server, and ask the event loop."""
+
+    def __init__(self, run_dir: Path, metrics: Metrics, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        self._loop = loop
+        self._engine = engine
+        self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT)
+        self.server.handle("run", self._run, RunBody)
+        self.server.handle("try", self._try, Check)
+        self.server.handle("test_channel", self._test_channel, ChannelBody)
+        self.server.handle("stats", self._stats)
+
+    def _ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Let the event loop answer. Raises: BusRefused, when it is ending."""
+        try:
+            return asyncio.run_coroutine_threadsafe(question(), self._loop).result(ASK_TIMEOUT_S)
+        except (asyncio.CancelledError, TimeoutError, RuntimeError) as error:
+            raise BusRefused("stopping", "the scheduler is being restarted; try again in a moment") from error
+
+    def _run(self, request: Request) -> Any:
+        check_id: str = request.body.check_id
+        result = self._ask(lambda: self._engine.run_now(check_id))
+        if result is None:
+            raise BusRefused("not_found", f"there is no check {check_id!r}")
+        return result_body(result)
+
+    def _try(self, request: Request) -> Any:
+        return result_body(self._ask(lambda: self._engine.try_out(request.body)))
+
+    def _test_channel(self, request: Request) -> Any:
+        channel_id: str = request.body.channel_id
+
+        answer = self._ask(lambda: self._engine.test_channel(channel_id))
+        if answer is None:
+            raise BusRefused("not_found", f"there is no channel {channel_id!r}")
+        return answer
+
+    def _stats(self, request: Request) -> Any:
+        async def stats() -> dict[str, Any]:
+            return self._engine.stats()
+
+        return self._ask(stats)

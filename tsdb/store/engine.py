@@ -209,6 +209,7 @@ class Engine:
             "block_samples": sum(entry.summary.sample_count for entry in entries),
             "quarantined_frames": self.replayed.quarantined_frame_count,
             "quarantined_blocks": self._catalogue.quarantined_count,
+            "damaged_reads": self._reader.damage_count,
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,

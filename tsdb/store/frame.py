@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.errors import NotReady
 from tsdb.sample import Int32s, Int64s
@@ -43,6 +44,7 @@ TIME_CONSTANT = 1
 TIME_UINT32 = 2
 
 _ALIGN = 8
+_ID_SPREAD = np.uint32(0x9E3779B1)  # Odd: another id gives another product, so an id cannot change unnoticed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ def frame_parts(
     if definitions.ids.size:
         blob = b"".join(definitions.canonical)
         lengths = np.fromiter(map(len, definitions.canonical), np.uint32, len(definitions.canonical))
-        defined = [definitions.ids, lengths, blob, _padding(len(blob))]
+        checks = _definition_checks(definitions)
+        defined = [definitions.ids, lengths, checks, blob, _padding(12 * lengths.size + len(blob))]
     codec, times = _time_column(samples.timestamp_ms, time_min_ms, time_max_ms)
     columns: list[Part] = [samples.series, _padding(samples.series.nbytes)]
     if times is not None:
@@ -220,11 +223,12 @@ def _read_frame(data: Bytes, at: int, end: int, header: _Header) -> Frame | Dama
     columns_at = at + FRAME_HEADER_BYTES + header.definition_bytes
     defined, columns = data[at + FRAME_HEADER_BYTES : columns_at], data[columns_at:end]
     wrong = []
-    definitions, samples = NO_DEFINITIONS, Columns.empty()
+    samples = Columns.empty()
     if _crc_of(defined) == header.definition_crc:
-        definitions = _read_definitions(defined, header.series_count)
+        definitions = _read_definitions(defined, header.series_count).definitions
     else:
-        wrong.append("checksum of the series")
+        definitions = _salvaged(_read_definitions(defined, header.series_count))
+        wrong.append(f"checksum of the series ({definitions.ids.size} of {header.series_count} are whole)")
     if _crc_of(columns) == header.column_crc:
         samples = _read_columns(columns, header)
     else:
@@ -240,12 +244,34 @@ def _crc_of(data: Bytes) -> int:
     return crc
 
 
-def _read_definitions(data: Bytes, series_count: int) -> Definitions:
+@dataclass(frozen=True, slots=True)
+class _CheckedDefinitions:
+    definitions: Definitions
+    checks: npt.NDArray[np.uint32]
+
+
+def _read_definitions(data: Bytes, series_count: int) -> _CheckedDefinitions:
     ids = data[: 4 * series_count].view("<i4")
     lengths = data[4 * series_count : 8 * series_count].view("<u4")
+    checks = data[8 * series_count : 12 * series_count].view("<u4")
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    blob = data[8 * series_count :].tobytes()
-    return Definitions(ids, [blob[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)])
+    blob = data[12 * series_count :].tobytes()
+    canonical = [blob[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
+    return _CheckedDefinitions(Definitions(ids, canonical), checks)
+
+
+def _definition_checks(definitions: Definitions) -> npt.NDArray[np.uint32]:
+    """A check of each id with its canonical bytes, so that damage to one definition costs one series."""
+    crcs = np.fromiter(map(google_crc32c.value, definitions.canonical), np.uint32, len(definitions.canonical))
+    checks: npt.NDArray[np.uint32] = crcs ^ (definitions.ids.astype(np.uint32) * _ID_SPREAD)
+    return checks
+
+
+def _salvaged(found: _CheckedDefinitions) -> Definitions:
+    """The definitions that are whole, of those whose common checksum is wrong."""
+    whole = np.flatnonzero(_definition_checks(found.definitions) == found.checks)
+    canonical = found.definitions.canonical
+    return Definitions(found.definitions.ids[whole], [canonical[at] for at in whole.tolist()])
 
 
 def _read_columns(data: Bytes, header: _Header) -> Columns:

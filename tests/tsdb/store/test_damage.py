@@ -1,0 +1,224 @@
+"""Named damage to every kind of file: it is found, set aside and counted, and the rest stays readable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sim.disk import MemoryDisk
+from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, everything, labels, open_engine
+from tsdb.errors import NotReady
+from tsdb.store.block.file import BlockFile
+from tsdb.store.frame import FRAME_HEADER_BYTES, FRAME_MAGIC, SEGMENT_HEADER_BYTES
+
+Change = Callable[[bytearray], None]
+
+
+def batch(number: int) -> list[Row]:
+    """Samples of one old and one new series; times differ, so that the column of times is there."""
+    return [
+        (one, NOW_MS + 1_000 * number + at, bits_of(number + at / 10))
+        for one in (labels(name="old"), labels(name=f"new{number}"))
+        for at in range(20)
+    ]
+
+
+def frame_at(data: bytearray, number: int) -> int:
+    """The offset of a frame of the one segment."""
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(FRAME_MAGIC, at + 1)
+    return at
+
+
+def flip(frame: int, inside: int) -> Change:
+    """Flip a bit of a frame; inside: the byte, counted from the start of the frame, or from its end if negative."""
+
+    def change(data: bytearray) -> None:
+        start = frame_at(data, frame)
+        end = frame_at(data, frame + 1) if frame < 3 else len(data)
+        data[start + inside if inside >= 0 else end + inside] ^= 0x10
+
+    return change
+
+
+def cut(bytes_count: int) -> Change:
+    def change(data: bytearray) -> None:
+        del data[-bytes_count:]
+
+    return change
+
+
+def zeros_at_the_end(data: bytearray) -> None:
+    data[-100:] = bytes(100)
+
+
+def garbage_at_the_end(data: bytearray) -> None:
+    data += b"\x01garbage" * 100
+
+
+def drop_frame(data: bytearray) -> None:
+    del data[frame_at(data, 1) : frame_at(data, 2)]
+
+
+def empty(data: bytearray) -> None:
+    data.clear()
+
+
+def noise_in_the_middle(data: bytearray) -> None:
+    start = frame_at(data, 1)
+    data[start : start + 300] = bytes((7 * at) % 256 for at in range(300))
+
+
+# The first frame defines two series, the others one: ids, lengths, checks, then the names, `old` first.
+NAME_OF_OLD = FRAME_HEADER_BYTES + 2 * 12 + 10
+ID_OF_NEW = FRAME_HEADER_BYTES
+
+LOG_DAMAGE: dict[str, tuple[Change, set[int], int, int]] = {
+    # name: (the change, batches that are whole afterwards, frames quarantined, tails cut)
+    "a bit of the samples in the middle": (flip(1, -5), {0, 2, 3}, 1, 0),
+    "a bit of the first frame's series": (flip(0, NAME_OF_OLD), set(), 4, 0),
+    "a bit of a middle frame's series": (flip(1, ID_OF_NEW), {0, 2, 3}, 1, 0),
+    "a bit of a frame's header": (flip(2, 20), {0, 1, 3}, 1, 0),
+    "a bit of a frame's magic": (flip(2, 0), {0, 1, 3}, 1, 0),
+    "a bit of the last frame": (flip(3, -5), {0, 1, 2}, 0, 1),
+    "a bit of the segment's header": (lambda data: data.__setitem__(9, data[9] ^ 1), {0, 1, 2, 3}, 0, 0),
+    "noise in the middle": (noise_in_the_middle, {0, 2, 3}, 1, 0),
+    "the last byte missing": (cut(1), {0, 1, 2}, 0, 1),
+    "cut within the last header": (lambda data: data.__delitem__(slice(frame_at(data, 3) + 9, None)), {0, 1, 2}, 0, 1),
+    "cut at the end of a frame": (lambda data: data.__delitem__(slice(frame_at(data, 3), None)), {0, 1, 2}, 0, 0),
+    "the tail in zeros": (zeros_at_the_end, {0, 1, 2}, 0, 1),
+    "garbage behind the end": (garbage_at_the_end, {0, 1, 2, 3}, 0, 1),
+    "a whole frame missing": (drop_frame, {0, 2, 3}, 0, 0),
+    "an empty segment": (empty, set(), 0, 0),
+    "half a segment header": (lambda data: data.__delitem__(slice(SEGMENT_HEADER_BYTES // 2, None)), set(), 0, 0),
+}
+
+
+def damaged_log(change: Change) -> MemoryDisk:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    for number in range(4):
+        append(engine, batch(number))
+    disk = disk.reboot()
+    (segment,) = disk.paths(FOLDER / "wal")
+    disk.damage(segment, 0, change)
+    return disk
+
+
+@pytest.mark.parametrize(("change", "whole", "quarantined", "torn"), LOG_DAMAGE.values(), ids=LOG_DAMAGE.keys())
+def test_damage_to_the_log(change: Change, whole: set[int], quarantined: int, torn: int) -> None:
+    disk = damaged_log(change)
+    engine = open_engine(disk)
+    found = set(everything(engine))
+    sent = {number: set(batch(number)) for number in range(4)}
+    assert found <= set().union(*sent.values()), "invented, or in another series"
+    assert {number for number, rows in sent.items() if rows <= found} == whole
+    stats = engine.stats()
+    assert (stats["quarantined_frames"], stats["torn_tails"]) == (quarantined, torn)
+    assert len(disk.names(FOLDER / "quarantine")) >= quarantined
+    append(engine, batch(9))
+    again = open_engine(disk.reboot())
+    assert set(everything(again)) == found | set(batch(9)), "a second start finds the same"
+    assert again.stats()["torn_tails"] == 0, "the tail was cut for good"
+
+
+def test_damage_to_one_definition_costs_the_samples_of_that_series_alone() -> None:
+    engine = open_engine(damaged_log(flip(0, NAME_OF_OLD)))
+    lost = {row for number in range(4) for row in batch(number) if row[0] == labels(name="old")}
+    assert set(everything(engine)) == {row for number in range(4) for row in batch(number)} - lost
+    assert engine.stats()["lost_samples"] == len(lost)
+
+
+def test_every_flipped_bit_of_the_log_is_noticed_or_harmless() -> None:
+    """No bit of the log, flipped, makes a sample appear that was not sent, or stops the store from starting."""
+    sent = set().union(*(set(batch(number)) for number in range(4)))
+    size = len(damaged_log(lambda _: None).map(FOLDER / "wal" / "0000000001.wal"))
+    for at in range(0, size, 7):
+        found = set(everything(open_engine(damaged_log(lambda data, at=at: data.__setitem__(at, data[at] ^ 4)))))
+        assert found <= sent, f"invented, byte {at}"
+        assert len(found) >= len(sent) / 2 or at < 200, f"too much is lost, byte {at}"
+
+
+def test_a_segment_of_a_later_version_is_refused_by_name() -> None:
+    import struct
+
+    import google_crc32c
+
+    def later(data: bytearray) -> None:
+        data[12:16] = struct.pack("<I", 2)
+        data[8:12] = struct.pack("<I", google_crc32c.value(bytes(data[12:32])))
+
+    with pytest.raises(NotReady, match="has version 2, this program reads 1"):
+        open_engine(damaged_log(later))
+
+
+def flushed(batches: int = 3) -> MemoryDisk:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    for number in range(batches):
+        append(engine, [(one, at, bits_of(at / 7)) for one, at, _ in batch(number)])
+        engine.flush()
+    engine.close()
+    return disk
+
+
+def test_every_flipped_bit_of_a_block_is_noticed() -> None:
+    """Method: flip a bit of every ninth byte of a block; what is still answered is right, and the damage is counted."""
+    whole = flushed(1)
+    sent = set(everything(open_engine(whole.reboot())))
+    (path,) = whole.paths(FOLDER / "blocks")
+    padding_count = 0
+    for at in range(0, whole.size_bytes(path), 9):
+        disk = whole.reboot()
+        disk.damage(path, at)
+        engine = open_engine(disk)
+        found = set(everything(engine))
+        assert found <= sent, f"invented, byte {at}"
+        damage_count = engine.stats()["quarantined_blocks"] + engine.stats()["damaged_reads"]
+        assert damage_count or found == sent, f"lost without a word, byte {at}"
+        padding_count += not damage_count
+    assert padding_count <= 4, "only padding may change unnoticed"
+
+
+def test_a_damaged_block_is_set_aside_and_the_others_stay_readable() -> None:
+    disk = flushed(3)
+    sent = set(everything(open_engine(disk.reboot())))
+    path = disk.paths(FOLDER / "blocks")[1]
+    disk.damage(path, 3)
+    engine = open_engine(disk.reboot())
+    assert engine.stats()["quarantined_blocks"] == 1
+    assert disk.names(FOLDER / "blocks") != []
+    found = set(everything(engine))
+    assert found < sent
+    assert len(found) == len(sent) * 2 // 3
+    engine.close()
+
+
+def test_a_damaged_tile_costs_its_samples_alone_and_is_never_joined_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 5)
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 10)
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MAX", 15)
+    disk = flushed(3)
+    sent = set(everything(open_engine(disk.reboot())))
+    path = disk.paths(FOLDER / "blocks")[1]
+    tiles = BlockFile(disk.map(path), path.name).tiles()
+    disk.damage(path, int(tiles[1]["data_offset"]))
+    engine = open_engine(disk.reboot())
+    found = set(everything(engine))
+    assert len(sent) - len(found) == tiles[1]["sample_count"]
+    assert engine.stats()["damaged_reads"] == 1
+    engine.compact()
+    assert set(everything(engine)) == found, "joining left the damaged block as it was"
+    assert BlockFile(disk.map(path), path.name).verify() != []
+
+
+def test_leftovers_of_an_interrupted_flush_are_removed() -> None:
+    disk = flushed(1)
+    stray = Path(FOLDER / "blocks" / "1700000000-2h-00000009.block.tmp")
+    disk.create(stray).append([b"half a block"])
+    engine = open_engine(disk)
+    assert stray.name not in disk.names(FOLDER / "blocks")
+    assert engine.stats()["block_count"] == 1

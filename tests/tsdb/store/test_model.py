@@ -1,0 +1,119 @@
+"""The engine against a deliberately dumb twin: a dict, over random lists of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sim.disk import MemoryDisk
+from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, labels, open_engine, rows_of
+from tests.tsdb.store.test_columns import any_bits, rank
+from tsdb.sample import Labels, Matcher, MatchOp
+
+SERIES = [
+    labels(name="up"),
+    labels(name="up", job="api"),
+    labels(name="up", job="api", host="h1"),
+    labels(name="up", job="web", host="h2"),
+    labels(name="down", job="api"),
+    labels(job="no metric name"),
+    labels(name="servers.h1.cpu"),
+    labels(name="grün\n", job="a|b"),
+]
+times_ms = st.one_of(
+    st.integers(NOW_MS, NOW_MS + 30),
+    st.integers(NOW_MS // HOUR_MS, NOW_MS // HOUR_MS + 9).map(lambda hour: hour * HOUR_MS),
+    st.sampled_from([0, NOW_MS - 1, NOW_MS + 10 * 24 * HOUR_MS]),
+)
+batches = st.lists(st.tuples(st.sampled_from(SERIES), times_ms, any_bits), max_size=40)
+matchers = st.builds(
+    Matcher,
+    st.sampled_from(["__name__", "job", "host", "absent"]),
+    st.sampled_from(list(MatchOp)),
+    st.sampled_from(["up", "api", "", "h1", "api|web", "api|", ".*", ".+", "u.", "[^x]*", "servers.h1.cpu", "a|b"]),
+)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), batches),
+        st.tuples(st.just("append"), batches),
+        st.tuples(st.sampled_from(["flush", "compact", "restart", "crash", "tick"]), st.none()),
+        st.tuples(st.just("select"), st.tuples(st.lists(matchers, max_size=3), times_ms, times_ms)),
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_parts() -> Iterator[None]:
+    """Runs, tiles and pieces of a few samples, so that a few dozen samples meet every border there is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.head.RUN_SAMPLE_COUNT_MAX", 16)
+        patch.setattr("tsdb.store.frame.FRAME_SAMPLE_COUNT_MAX", 7)
+        patch.setattr("tsdb.store.flush._PIECE_SAMPLE_COUNT", 12)
+        patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 3)
+        patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 5)
+        patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MAX", 8)
+        yield
+
+
+class Twin:
+    def __init__(self) -> None:
+        self.bits_at: dict[tuple[Labels, int], int] = {}
+
+    def append(self, rows: list[Row]) -> None:
+        for series, time_ms, bits in rows:
+            held = self.bits_at.get((series, time_ms), bits)
+            self.bits_at[series, time_ms] = max(held, bits, key=rank)
+
+    def select(self, wanted: list[Matcher], start_ms: int, end_ms: int) -> list[Row]:
+        return [
+            (series, time_ms, bits)
+            for (series, time_ms), bits in sorted(self.bits_at.items())
+            if start_ms <= time_ms <= end_ms
+            and all(matcher.matches(dict(series).get(matcher.name, "")) for matcher in wanted)
+        ]
+
+
+@given(operations)
+def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None:
+    disk, twin = MemoryDisk(), Twin()
+    engine = open_engine(disk)
+    for what, argument in [*steps, ("select", ([], 0, 2**60)), ("crash", None), ("select", ([], 0, 2**60))]:
+        match what:
+            case "append":
+                append(engine, argument)
+                twin.append(argument)
+            case "flush":
+                engine.flush()
+            case "compact":
+                engine.compact()
+            case "tick":
+                engine.tick(NOW_MS)
+            case "restart":
+                engine.close()
+                engine = open_engine(disk)
+            case "crash":
+                disk = disk.reboot()
+                engine = open_engine(disk)
+            case _:
+                wanted, start_ms, end_ms = argument
+                assert rows_of(engine.select(wanted, start_ms, end_ms)) == twin.select(wanted, start_ms, end_ms)
+                names = {series for series, _, _ in twin.select(wanted, start_ms, end_ms)}
+                assert names <= set(engine.series(wanted, start_ms, end_ms))
+
+
+def test_values_are_kept_bit_for_bit_through_log_and_block() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    odd = [0x7FF0000000000002, 0x7FF8000000000001, 0xFFF8000000000123, bits_of(-0.0), 1, bits_of(float("-inf"))]
+    rows = [(SERIES[0], NOW_MS + at, bits) for at, bits in enumerate(odd)]
+    append(engine, rows)
+    for _ in range(2):
+        engine = open_engine(disk.reboot())
+        assert rows_of(engine.select([], 0, 2**60)) == rows
+        engine.flush()
+        assert rows_of(engine.select([], 0, 2**60)) == rows

@@ -1,0 +1,80 @@
+"""Floats and times as Prometheus writes them, whole columns at a time.
+
+A million values are one call of msgspec's encoder and one split; only values whose text differs from ours (NaN,
+infinities, whole numbers past 2^53, tiny ones) meet a Python loop.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from tsdb.sample import Float64s, Int64s
+
+PLAIN_MIN = 1e-5  # Below it msgspec writes an exponent, which Prometheus does only below 1e-6.
+WHOLE_MAX = 2.0**53  # Every whole float below it is that integer exactly.
+EXPONENT_BELOW, EXPONENT_FROM = 1e-6, 1e21
+
+
+def number_text(value: float) -> bytes:
+    """One float: shortest text that reads back to it, without an exponent between 1e-6 and 1e21."""
+    if math.isnan(value):
+        return b"NaN"
+    if math.isinf(value):
+        return b"+Inf" if value > 0 else b"-Inf"
+    if value == 0:
+        return b"-0" if math.copysign(1, value) < 0 else b"0"
+    text = repr(value)
+    if EXPONENT_BELOW <= abs(value) < EXPONENT_FROM:
+        text = f"{Decimal(text):f}"
+        return (text.removesuffix(".0")).encode()
+    return text.encode()  # Python writes 1e-07 and 1e+21 as Go does.
+
+
+def number_texts(value: Float64s) -> list[bytes]:
+    """The text of each value of a column."""
+    if not value.size:
+        return []
+    size = np.abs(value)
+    whole = (value == np.floor(value)) & (size < WHOLE_MAX)
+    if whole.all():
+        texts = _split(msgspec.json.encode(value.astype(np.int64).tolist()))
+        odd = np.flatnonzero((value == 0) & np.signbit(value))
+    else:
+        texts = _split(msgspec.json.encode(value.tolist()))
+        odd = np.flatnonzero(whole | ~((size >= PLAIN_MIN) & (size < WHOLE_MAX)))
+        whole_index = np.flatnonzero(whole & ~((value == 0) & np.signbit(value)))
+        for index, text in zip(
+            whole_index.tolist(),
+            _split(msgspec.json.encode(value[whole_index].astype(np.int64).tolist())),
+            strict=True,
+        ):
+            texts[index] = text
+        odd = np.setdiff1d(odd, whole_index, assume_unique=True)
+    for index, number in zip(odd.tolist(), value[odd].tolist(), strict=True):
+        texts[index] = number_text(number)
+    return texts
+
+
+def _split(encoded: bytes) -> list[bytes]:
+    inner = encoded[1:-1]
+    return inner.split(b",") if inner else []
+
+
+def time_text(timestamp_ms: int) -> bytes:
+    """Seconds with three decimals, or none when they are zero."""
+    seconds, milliseconds = divmod(timestamp_ms, 1_000)
+    if timestamp_ms < 0 and milliseconds:
+        return b"%.3f" % (timestamp_ms / 1_000)
+    return b"%d.%03d" % (seconds, milliseconds) if milliseconds else b"%d" % seconds
+
+
+def pair_heads(timestamp_ms: Int64s) -> list[bytes]:
+    """For each time the text that stands before its value: `],[12.5,"`; times repeat, so each text is made once."""
+    distinct, inverse = np.unique(timestamp_ms, return_inverse=True)
+    heads = np.empty(distinct.size, dtype=object)
+    heads[:] = [b'"],[' + time_text(time) + b',"' for time in distinct.tolist()]
+    return heads[inverse].tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""The appliance itself: processes, numbers, refusals, disk; and the record of what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from appliance.state import Event
+from web.api.paging import LIMIT, asked_page
+from web.auth.identity import identity
+from web.errors import invalid, json_response
+from web.services import services
+from web.system_report import report
+
+bp = Blueprint("api_system", __name__, url_prefix="/api/v1")
+
+PUBLIC_EVENTS = ("flip", "failure", "incident", "delivery")  # Log-ins and the like are nobody's but an administrator's.
+
+
+@bp.get("/system")
+def system() -> Response:
+    return json_response(report(services()))
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(event)
+    return body
+
+
+@bp.get("/events")
+def list_events() -> Response:
+    """Newest first; `?kind=`, `?subject=`; the next piece by `?before_seq=` of the last one seen."""
+    kind, subject = request.args.get("kind") or None, request.args.get("subject") or None
+    before = request.args.get("before_seq", "")
+    if before and not before.isdecimal():
+        raise invalid(f"before_seq is {before[:40]!r}; it must be a whole number", field="before_seq")
+    limit = asked_page().limit if "limit" in request.args else LIMIT
+    found = services().state.read.events(
+        kind=kind, subject=subject, before_seq=int(before) if before else None, limit=limit
+    )
+    is_admin = identity().role == "admin"
+    shown = [event for event in found if is_admin or event.kind in PUBLIC_EVENTS]
+    following = f"{request.path}?before_seq={found[-1].seq}&limit={limit}" if len(found) == limit else None
+    if following and kind:
+        following += f"&kind={kind}"
+    if following and subject:
+        following += f"&subject={subject}"
+    return json_response({"items": [event_view(event) for event in shown], "next": following})

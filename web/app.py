@@ -1,0 +1,75 @@
+"""The web application, made from collaborators that are handed in."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, g, request, url_for
+from jinja2 import StrictUndefined
+
+from appliance.version import version
+from web import api, errors, headers, pages
+from web.auth import guard
+from web.auth.identity import identity
+from web.auth.kit import Auth, set_stranger_cookie
+from web.board import Board
+from web.kit import board
+from web.rates import Rates
+from web.services import Services
+from web.words import FILTERS
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+BODY_BYTES_MAX = 1024 * 1024  # Of a form or a JSON object; the door for series allows itself more.
+THEMES = ("auto", "light", "dark")
+
+
+def create_app(services: Services) -> Flask:
+    """Everything under one host: pages, `/api/v1`, `/prometheus`, `/metrics`, `/health`."""
+    app = Flask("web", root_path=str(Path(__file__).parent), static_folder=str(STATIC_FOLDER))
+    app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
+    app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    app.extensions["henge"] = services
+    app.extensions["henge_auth"] = Auth(state=services.state, port=services.port)
+    app.extensions["henge_board"] = Board(services.state)
+    app.extensions["henge_rates"] = Rates()
+    app.extensions["own_names"] = guard.own_names(services.config.web.listen.host)
+    app.after_request(set_stranger_cookie)
+    headers.install(app)
+    errors.install(app)
+    guard.install(app)
+    _install_template_words(app)
+    api.install(app)
+    pages.install(app)
+    return app
+
+
+def _install_template_words(app: Flask) -> None:
+    app.jinja_env.filters.update(FILTERS)
+    versions: dict[str, str] = {}
+
+    def static_url(name: str) -> str:
+        """The address of a static file with its checksum, so that it may be cached for ever."""
+        if name not in versions:
+            versions[name] = f"{zlib.crc32((STATIC_FOLDER / name).read_bytes()):08x}"
+        return url_for("static", filename=name, v=versions[name])
+
+    @app.context_processor
+    def words() -> dict[str, Any]:
+        theme = request.cookies.get("henge_theme", "auto")
+        return {
+            "identity": identity(),
+            "static_url": static_url,
+            "csrf_token": guard.csrf_token,
+            "henge_version": version(),
+            "open_incident_count": lambda: board().view().open_incident_count,
+            "theme": theme if theme in THEMES else "auto",
+            "now_ms": g.get("now_ms") or services_now_ms(app),
+        }
+
+
+def services_now_ms(app: Flask) -> int:
+    services = app.extensions["henge"]
+    assert isinstance(services, Services)
+    return services.clock.now_ms()

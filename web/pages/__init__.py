@@ -1,0 +1,20 @@
+"""The pages, a folder per family: views, templates and partials."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+
+def install(app: Flask) -> None:
+    from web.pages.account import views as account
+    from web.pages.channels import views as channels
+    from web.pages.checks import forms as check_forms
+    from web.pages.checks import views as checks
+    from web.pages.explore import views as explore
+    from web.pages.incidents import views as incidents
+    from web.pages.overview import views as overview
+    from web.pages.setup import views as setup
+    from web.pages.system import views as system
+
+    for family in (overview, checks, check_forms, explore, incidents, channels, system, setup, account):
+        app.register_blueprint(family.bp)

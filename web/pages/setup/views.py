@@ -1,0 +1,140 @@
+"""The first run, log-in and log-out."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Blueprint, Response, make_response, render_template, request
+
+from web import htmx
+from web.auth.guard import open_to_all, safe_target
+from web.auth.identity import identity
+from web.auth.kit import auth, clear_session_cookie, set_session_cookie
+from web.auth.roles import Role
+from web.auth.users import NewUser
+from web.errors import Refusal
+from web.services import services
+
+bp = Blueprint("setup", __name__, template_folder="templates")
+
+THEMES = ("auto", "light", "dark")
+
+
+def _begin_session(user_id: str, target: str) -> Response:
+    """A session for the user, and on to the target."""
+    now_ms = services().clock.now_ms()
+    secret, mutations = auth().sessions.beginning(
+        user_id, address=request.remote_addr or "", agent=request.user_agent.string, now_ms=now_ms
+    )
+    services().state.apply(mutations, actor="web")
+    response = htmx.go_to(target)
+    set_session_cookie(response, secret)
+    return response
+
+
+@bp.get("/setup/<secret>")
+@open_to_all()
+def first_run(secret: str) -> Response:
+    """The page behind the one-time link. Looking at it does not use the link up."""
+    if auth().administrator_exists():
+        return htmx.go_to("/" if identity().is_known else "/login")
+    if not auth().first_run.is_valid(secret, now_ms=services().clock.now_ms()):
+        raise Refusal(403, "forbidden", "this link is not valid any more; the newest one is printed by `henge up`")
+    return make_response(render_template("setup/first.html", section="", problems={}, name="admin"))
+
+
+@bp.post("/setup/<secret>")
+@open_to_all()
+def create_administrator(secret: str) -> Response:
+    """The link is spent in the transaction that creates the user: of two who hold it, one becomes administrator."""
+    if auth().administrator_exists():
+        return htmx.go_to("/login")
+    if not auth().first_run.is_valid(secret, now_ms=services().clock.now_ms()):
+        raise Refusal(403, "forbidden", "this link is not valid any more; the newest one is printed by `henge up`")
+    name, password = request.form.get("name", "").strip(), request.form.get("password", "")
+    problems: dict[str, str] = {}
+    if password != request.form.get("again", ""):
+        problems["again"] = "The two passwords differ."
+    try:
+        new = msgspec.convert({"name": name, "password": password, "role": Role.ADMIN.value}, NewUser)
+    except msgspec.ValidationError:
+        problems["name"] = "A name has 1 to 64 characters, no colon, and does not begin with a blank."
+    if not problems:
+        try:
+            user_id, creation = auth().users.creation(new)
+        except Refusal as refusal:
+            problems[refusal.field or "name"] = refusal.message
+        else:
+            services().state.apply([creation, *auth().first_run.spending(secret)], actor=f"user:{name}")
+            return _begin_session(user_id, "/")
+    page = render_template("setup/first.html", section="", problems=problems, name=name)
+    return make_response(page, 422)
+
+
+@bp.get("/login")
+@open_to_all()
+def login() -> Response:
+    target = safe_target(request.args.get("next", "/"))
+    if identity().is_known:
+        return htmx.go_to(target)
+    return make_response(
+        render_template(
+            "setup/login.html", section="", problem="", name="", target=target, is_new=not auth().administrator_exists()
+        )
+    )
+
+
+@bp.post("/login")
+@open_to_all()
+def check_login() -> Response:
+    """Wrong names and wrong passwords are answered alike, after the same work."""
+    name, password = request.form.get("name", ""), request.form.get("password", "")
+    target = safe_target(request.form.get("next", "/"))
+    now_ms = services().clock.now_ms()
+    keys = (f"account:{name.strip().casefold()[:64]}", f"address:{request.remote_addr}")
+    wait_ms = auth().throttle.remaining_ms(keys, now_ms)
+    if wait_ms:
+        return _again(f"Too many tries. Wait {-(-wait_ms // 1_000)} s and try again.", 429, wait_ms)
+    user = auth().users.by_name(name)
+    if not auth().passwords.verify(str(user.body["password_hash"]) if user else None, password):
+        auth().throttle.failed(keys, now_ms)
+        services().log.warning("log-in of %r from %s failed", name[:64], request.remote_addr)
+        return _again("The name or the password is not right.", 401)
+    assert user is not None
+    auth().throttle.succeeded(keys)
+    return _begin_session(user.id, target)
+
+
+def _again(problem: str, status: int, wait_ms: int = 0) -> Response:
+    page = render_template(
+        "setup/login.html",
+        section="",
+        problem=problem,
+        name=request.form.get("name", "")[:64],
+        target=safe_target(request.form.get("next", "/")),
+        is_new=False,
+    )
+    response = make_response(page, status)
+    if wait_ms:
+        response.headers["Retry-After"] = str(-(-wait_ms // 1_000))
+    return response
+
+
+@bp.post("/logout")
+@open_to_all()
+def logout() -> Response:
+    if identity().session_id:
+        auth().sessions.end(identity().session_id, actor=identity().actor)
+    response = htmx.go_to("/login")
+    clear_session_cookie(response)
+    return response
+
+
+@bp.post("/theme")
+@open_to_all()
+def theme() -> Response:
+    """Light, dark, or as the system: a cookie, so that the page arrives in its colours and nothing flickers."""
+    chosen = request.form.get("theme", "auto")
+    response = htmx.go_to(safe_target(request.form.get("next", "/")))
+    if chosen in THEMES:
+        response.set_cookie("henge_theme", chosen, max_age=5 * 365 * 86_400, samesite="Lax", httponly=True)
+    return response

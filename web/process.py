@@ -1,0 +1,102 @@
+"""The web process: waitress on the inherited socket, and a service on the bus for what the supervisor asks."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from appliance.bus import Client, Reply, Server
+from appliance.child import ChildContext
+from appliance.config import Address
+from appliance.readyfile import web_url
+from appliance.secrets import SecretBox
+from appliance.state import StateClient, state_path
+from tsdb.client import TsdbClient
+from web.app import create_app
+from web.auth.first_run import FirstRun
+from web.auth.kit import Auth
+from web.services import Services
+
+THREADS = 16
+READ_BYTES = 256 * 1024  # One read of the socket; the default of 8 KiB makes a large body cost 32 times the calls.
+BODY_BYTES_MAX = 65 * 1024 * 1024  # A little above the largest that any view allows, so that the view says why.
+CONNECTION_COUNT_MAX = 1_000
+LOOP_S = 0.5  # How soon a stop is noticed.
+DRAIN_S = 3.0  # For answers that are being written at a stop.
+
+
+class Asking:
+    """Clients by service, made when first needed; each serves any number of threads."""
+
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._clients: dict[str, Client] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, service: str, op: str, body: Any = None, *, columns: Any = (), timeout_s: float = 5.0) -> Reply:
+        with self._lock:
+            client = self._clients.setdefault(service, Client(self._context.config.run_dir, service))
+        return client.call(op, body, columns, timeout_s=timeout_s)
+
+
+def services_of(context: ChildContext, port: int) -> Services:
+    config = context.config
+    return Services(
+        config=config,
+        clock=context.clock,
+        metrics=context.metrics,
+        state=StateClient(config.run_dir, state_path(config.data_dir)),
+        tsdb=TsdbClient(config.run_dir),
+        secrets=SecretBox(config.data_dir),
+        ask=Asking(context),
+        port=port,
+        log=context.log,
+    )
+
+
+def run_web(context: ChildContext) -> None:
+    """Serve until context.stopping."""
+    listening = context.sockets["web"]
+    host, port = listening.getsockname()[:2]
+    services = services_of(context, port)
+    app = create_app(services)
+    bus = Server(context.config.run_dir, "web", metrics=context.metrics)
+    bus.handle("login_link", lambda _: login_link(app.extensions["henge_auth"], services, Address(host, port)))
+    bus.start_thread(context.stopping)
+    context.ready()
+    serve(app, listening, context.stopping)
+
+
+def login_link(auth: Auth, services: Services, address: Address) -> dict[str, str] | None:
+    """{"url"} of a link that makes its holder the administrator; None as soon as there is one."""
+    if auth.administrator_exists():
+        return None
+    secret = FirstRun(services.state).new_secret(now_ms=services.clock.now_ms())
+    return {"url": f"{web_url(address)}/setup/{secret}"}
+
+
+def serve(app: Any, listening: socket.socket, stopping: threading.Event) -> None:
+    """waitress' own loop, one turn at a time, so that it ends when told and lets answers go out first."""
+    connections: dict[int, Any] = {}
+    server = create_server(
+        app,
+        map=connections,
+        sockets=[listening],
+        threads=THREADS,
+        recv_bytes=READ_BYTES,
+        max_request_body_size=BODY_BYTES_MAX,
+        connection_limit=CONNECTION_COUNT_MAX,
+        channel_timeout=120,
+        clear_untrusted_proxy_headers=False,  # Their presence says that a request is not from this machine.
+        ident=None,
+        expose_tracebacks=False,
+    )
+    while not stopping.is_set():
+        wasyncore.loop(timeout=LOOP_S, use_poll=True, map=connections, count=1)
+    server.task_dispatcher.shutdown(timeout=DRAIN_S)
+    wasyncore.loop(timeout=0, use_poll=True, map=connections, count=20)
+    wasyncore.close_all(connections)

@@ -1,0 +1,125 @@
+// Draws every [data-chart] with uPlot from /api/v1/chart. Tables beside the charts tell the same without script.
+"use strict";
+
+(() => {
+  const SERIES_COLOURS = 8;
+  const REFRESH_MS = 15000;
+
+  // Colours are names in the style sheet that depend on the theme; a probe element resolves them.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  const colour = (className, property = "color") => {
+    probe.className = className;
+    return getComputedStyle(probe)[property];
+  };
+
+  const scaled = (value, steps) => {
+    const size = Math.abs(value);
+    for (const [limit, divisor, unit] of steps) if (size >= limit) return [value / divisor, unit];
+    const [, divisor, unit] = steps[steps.length - 1];
+    return [value / divisor, unit];
+  };
+  const digits = (value) => {
+    const size = Math.abs(value);
+    if (value === 0) return "0";
+    if (size >= 100 || Number.isInteger(value)) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+    return value.toLocaleString("en", { maximumSignificantDigits: 3 });
+  };
+  const bytes = [[2 ** 40, 2 ** 40, "TiB"], [2 ** 30, 2 ** 30, "GiB"], [2 ** 20, 2 ** 20, "MiB"], [2 ** 10, 2 ** 10, "KiB"], [0, 1, "B"]];
+  const formats = {
+    s: (value) => { const [v, u] = scaled(value, [[1, 1, "s"], [1e-3, 1e-3, "ms"], [0, 1e-6, "µs"]]); return value === 0 ? "0" : `${digits(v)} ${u}`; },
+    B: (value) => { const [v, u] = scaled(value, bytes); return `${digits(v)} ${u}`; },
+    "%": (value) => `${digits(value)} %`,
+    "": (value) => {
+      const [v, u] = scaled(value, [[1e12, 1e12, "T"], [1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"], [0, 1, ""]]);
+      return `${digits(v)}${u}`;
+    },
+  };
+  const formatFor = (unit) => formats[unit] ?? ((value) => `${formats[""](value)} ${unit}`);
+
+  const message = (element, text) => {
+    element.replaceChildren();
+    const note = document.createElement("p");
+    note.className = "message";
+    note.textContent = text;
+    element.append(note);
+  };
+
+  const labelFor = (series, only) => {
+    if (only) return series.labels[only] ?? series.name;
+    return series.name.length > 90 ? `${series.name.slice(0, 89)}…` : series.name;
+  };
+
+  const draw = (element, answer) => {
+    const format = formatFor(element.dataset.unit ?? "");
+    const text = colour("muted"), line = colour("chart-line", "borderTopColor");
+    const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const single = answer.series.length === 1;
+    const options = {
+      width: element.clientWidth,
+      height: element.classList.contains("small") ? 170 : 280,
+      cursor: { focus: { prox: 24 }, drag: { x: true, y: false } },
+      focus: { alpha: 0.35 },
+      legend: { live: true },
+      scales: { x: { time: true, range: [answer.start_ms / 1000, answer.end_ms / 1000] }, y: { range: (_u, low, high) => {
+        if (low === null) return [0, 1];
+        const floor = low >= 0 && low < high * 0.6 ? 0 : low;
+        const room = (high - floor || Math.abs(high) || 1) * 0.08;
+        return [floor === 0 && low >= 0 ? 0 : floor - room, high + room];
+      } } },
+      axes: [axis, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
+      series: [{ label: "Time" }, ...answer.series.map((series, index) => ({
+        label: labelFor(series, element.dataset.label),
+        stroke: colour(`series-${index % SERIES_COLOURS}`),
+        width: 1.5,
+        fill: single ? colour("chart-fill", "backgroundColor") : undefined,
+        points: { size: 4 },
+        spanGaps: false,
+        value: (_u, value) => (value === null || value === undefined ? "–" : format(value)),
+      }))],
+    };
+    if (!single && answer.series.length > 6) options.legend.show = false; // The table below names them.
+    element.replaceChildren();
+    element.chart?.destroy();
+    element.chart = new uPlot(options, [answer.time_s, ...answer.series.map((series) => series.values)], element);
+    element.answer = answer;
+  };
+
+  const load = async (element) => {
+    const fixed = element.dataset.endMs;
+    const end = fixed ? Number(fixed) : Date.now();
+    const start = fixed ? Number(element.dataset.startMs) : end - Number(element.dataset.rangeMs);
+    const query = new URLSearchParams({ expression: element.dataset.expression, start_ms: start, end_ms: end });
+    if (element.dataset.stepMs) query.set("step_ms", element.dataset.stepMs);
+    try {
+      const response = await fetch(`/api/v1/chart?${query}`, { headers: { Accept: "application/json" } });
+      const answer = await response.json();
+      if (!response.ok) return message(element, answer.error.message);
+      if (!answer.series.some((series) => series.values.some((value) => value !== null))) {
+        return message(element, element.dataset.empty ?? "Nothing was stored in this time.");
+      }
+      draw(element, answer);
+    } catch {
+      message(element, "The chart could not be loaded; it is tried again.");
+    }
+  };
+
+  const all = () => document.querySelectorAll("[data-chart]");
+  const start = () => {
+    for (const element of all()) {
+      load(element);
+      new ResizeObserver(() => {
+        if (element.chart && element.clientWidth) element.chart.setSize({ width: element.clientWidth, height: element.chart.height });
+      }).observe(element);
+    }
+  };
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const element of all()) if (!element.dataset.endMs && !element.matches(":hover")) load(element);
+  }, REFRESH_MS);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const element of all()) if (element.answer) draw(element, element.answer);
+  });
+  start();
+})();

@@ -55,7 +55,7 @@ def tree(config: Config) -> Subtree:
             Process(
                 name="intake",
                 entry="tsdb.node:run_intake",
-                sockets=("graphite", "graphite_udp", "graphite_pickle", "statsd", "statsd_udp"),
+                sockets=("graphite", "graphite_udp"),
                 memory_bytes_max=2 * GIB,
             ),
             Process(name="query", entry="tsdb.node:run_query", memory_bytes_max=4 * GIB),

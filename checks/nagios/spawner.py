@@ -21,7 +21,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
-from appliance.bus.errors import WireError
+from appliance.bus.errors import STOPPING, WireError
 from appliance.bus.place import Place
 from appliance.child import ChildContext
 from appliance.metrics import Metrics
@@ -109,7 +109,7 @@ class Spawner:
         self._sweeper.cancel()
         while self._queue:
             waiting = self._queue.popleft()
-            self._refuse(waiting.peer, waiting.head, "stopping", "the spawner is stopping")
+            self._refuse(waiting.peer, waiting.head, STOPPING, "the spawner is stopping")
         for execution in list(self._running):
             execution.kill()
         for _ in range(SWEEP_TRIES_MAX // 2):  # Half a second: an orphaned spawner has one in all.

@@ -78,6 +78,8 @@ class HttpOptions(Options, frozen=True):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         yield from url_problems("url", self.url, ("http", "https"))
+        if "@" in self.url.partition("://")[2].partition("/")[0]:
+            yield "url", "an address is shown to everybody; give the user and password in their own fields"
         if self.proxy:
             yield from url_problems("proxy", self.proxy, ("http", "https"))
         try:

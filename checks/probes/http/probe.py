@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from http import HTTPStatus
 from typing import Any
@@ -59,15 +60,13 @@ class HttpProbe(Probe[HttpOptions]):
 async def _ask(options: HttpOptions, door: HttpDoor, journey: Journey) -> str:
     """Ask and hold the answer against the options; returns the line that describes the answer."""
     findings = journey.findings
-    auth = aiohttp.BasicAuth(options.username, options.password, "utf-8") if options.username else None
     async with (
         door.session(journey) as session,
         session.request(
             options.method,
             options.url,
-            headers=options.headers or None,
+            headers=_headers(options),
             data=options.body.encode() if options.body else None,
-            auth=auth,
             allow_redirects=options.follow_redirects,
             max_redirects=options.redirect_count_max + 1,  # aiohttp refuses when it reaches the number.
             ssl=client_context(verify_chain=options.verify_tls, alpn="http/1.1"),
@@ -92,6 +91,14 @@ async def _ask(options: HttpOptions, door: HttpDoor, journey: Journey) -> str:
     if options.json_path:
         _judge_json(findings, options, body)
     return f"{_status_line(response)}, {len(body):,} bytes in {seconds:.3f} s"
+
+
+def _headers(options: HttpOptions) -> dict[str, str]:
+    """aiohttp leaves Authorization out when a redirect leads to another host."""
+    if not options.username:
+        return options.headers
+    credentials = base64.b64encode(f"{options.username}:{options.password}".encode()).decode()
+    return {**options.headers, "Authorization": f"Basic {credentials}"}
 
 
 async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> tuple[bytes, bool]:

@@ -30,6 +30,7 @@ class RunningSpawner:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.run_dir = load(data_dir=data_dir).run_dir
+        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # A client waits only where an appliance has been.
         self.start()
 
     def start(self) -> None:

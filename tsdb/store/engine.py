@@ -187,7 +187,7 @@ class Engine:
         self._index.index_some()
         with self._upkeep_lock:
             is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
-            if is_old or self._head.size_bytes >= self._head_bytes_max:
+            if is_old or self._wal.is_broken or self._head.size_bytes >= self._head_bytes_max:
                 self._flush()
             self._drop_expired(now_ms)
             self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
@@ -233,7 +233,8 @@ class Engine:
         return [str(entry.name) for entry in entries if entry.overlaps(start_ms, end_ms)], runs
 
     def _flush(self) -> None:
-        self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
+        if not self._wal.is_broken:
+            self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
         with self._lock:
             runs = self._head.detach()
             self._flushed_at_s = self._clock.monotonic_s()
@@ -280,6 +281,8 @@ class Engine:
     def _sync_if_due(self) -> None:
         """fdatasync at half the interval, so that with the time between two calls it is kept."""
         now_s = self._clock.monotonic_s()
+        if self._wal.is_broken:
+            return  # The next flush makes durable what the log could not.
         if self._fsync == "interval" and 2_000 * (now_s - self._synced_at_s) >= self._fsync_interval_ms:
             self._synced_at_s = now_s
             self._wal.sync()

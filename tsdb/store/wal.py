@@ -49,12 +49,13 @@ class Wal:
         self.number = number
         self.written_count = 0  # Frames written since the start; sync() makes them durable.
         self.synced_count = 0
+        self._not_durable = (0, 0)  # Batches after the first and up to the second number were left in a broken segment.
         self._sync_lock = threading.Lock()
         self._is_defined = np.zeros(1_024, np.bool_)  # by local id: this segment has its definition
         self._size_bytes = 0
         self._older_bytes = 0
         self._sequence = 0
-        self._is_broken = False
+        self.is_broken = False
         self._file = self._create()
 
     def append(self, samples: Columns, time_min_ms: int, time_max_ms: int, series_count: int) -> None:
@@ -62,7 +63,7 @@ class Wal:
 
         Raises: DiskFull, NotReady; nothing of the batch is in the log then, unless the machine stops meanwhile.
         """
-        if self._is_broken:
+        if self.is_broken:
             self.roll()
         if self._is_defined.size < series_count:
             grown = np.zeros(max(series_count, 2 * self._is_defined.size), np.bool_)
@@ -94,13 +95,18 @@ class Wal:
         up_to_count = self.written_count if up_to_count is None else up_to_count
         with self._sync_lock:
             written_count = self.written_count
+            if self._not_durable[0] < up_to_count <= self._not_durable[1]:
+                raise NotReady("the write-ahead log could not be synced; send the batch again")
             if self.synced_count >= up_to_count:
                 return
+            if self.is_broken:
+                raise NotReady("the write-ahead log could not be synced before; send the batch again")
             try:
                 self._file.sync()
             except OSError as error:
-                # After a failed sync the kernel may have dropped the pages: nothing more goes into this segment.
-                self._is_broken = True
+                # After a failed sync the kernel may have dropped the pages: nothing more goes into this segment, and
+                # the engine writes what is in it into blocks.
+                self.is_broken = True
                 raise NotReady(
                     f"the write-ahead log could not be synced: {error.strerror}; send the batch again"
                 ) from error
@@ -112,7 +118,9 @@ class Wal:
         The old segment is durable before the new one takes its first frame, so that what a crash leaves is a prefix.
         """
         with self._sync_lock:
-            if not self._is_broken and self.synced_count < self.written_count:
+            if self.is_broken:
+                self._not_durable = (self.synced_count, self.written_count)
+            elif self.synced_count < self.written_count:
                 self._file.sync()
             self.synced_count = self.written_count
             old = self._file
@@ -151,7 +159,7 @@ class Wal:
             self._disk.sync_folder(self._folder)
         self._is_defined[:] = False
         self._sequence = 0
-        self._is_broken = False
+        self.is_broken = False
         self._measure_older()
         return file
 
@@ -188,6 +196,6 @@ class Wal:
         try:
             self._file.truncate(self._size_bytes)
         except OSError as error:
-            self._is_broken = True
+            self.is_broken = True
             if error.errno not in (errno.EIO, errno.ENOSPC, errno.EROFS):
                 raise

@@ -1,0 +1,144 @@
+"""Tiles bit for bit, where they are cut, names, plans of joining."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from tests.tsdb.store.stores import HOUR_MS, NOW_MS
+from tests.tsdb.store.test_columns import any_bits
+from tsdb.errors import CorruptData
+from tsdb.store.block import tile
+from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName, Summary
+from tsdb.store.block.writer import cut
+from tsdb.store.columns import Columns, ordered, rows_of
+from tsdb.store.compaction import plan
+from tsdb.store.flush import split_by_window
+
+
+@st.composite
+def values(draw: st.DrawFn) -> np.ndarray:
+    """Anything, constants, and what devices send: decimals and counters with odd values strewn in."""
+    count = draw(st.integers(1, 300))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    column = draw(
+        st.sampled_from(
+            [
+                random.integers(0, 2**64, count, dtype=np.uint64).view(np.float64),
+                np.full(count, 3.5),
+                np.round(np.cumsum(random.normal(size=count)), 2),
+                np.cumsum(random.poisson(5, count)).astype(float),
+            ]
+        )
+    ).copy()
+    odd = draw(st.lists(any_bits, max_size=5))
+    column.view(np.uint64)[: len(odd)] = odd[:count]
+    random.shuffle(column)
+    return column
+
+
+@given(values())
+def test_values_come_back_bit_for_bit(value: np.ndarray) -> None:
+    codec, data = tile.encode_values(value)
+    decoded = np.empty(value.size)
+    tile.decode_values(codec, data, decoded)
+    np.testing.assert_array_equal(decoded.view(np.uint64), value.view(np.uint64))
+
+
+@given(npst.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 2**62) | st.integers(0, 5)))
+def test_times_come_back(timestamp_ms: np.ndarray) -> None:
+    codec, data = tile.encode_times(timestamp_ms)
+    decoded = np.empty(timestamp_ms.size, np.int64)
+    tile.decode_times(codec, data, decoded)
+    np.testing.assert_array_equal(decoded, timestamp_ms)
+
+
+DAMAGE = {  # name: (codec, data for two values, what is said)
+    "an unknown codec": (99, b"", "codec 99"),
+    "a constant of seven bytes": (tile.CONSTANT, bytes(7), "7 bytes, not 8"),
+    "a short raw column": (tile.RAW, bytes(15), "15 bytes for 2 samples"),
+    "noise for pcodec": (tile.PCODEC, b"noise", "a pcodec column of 5 bytes"),
+    "three numbers for two": (tile.PCODEC, tile.encode_values(np.arange(3000.0))[1], "for 2 samples"),
+    "one number for two": (tile.PCODEC, tile._encode(np.arange(2.0)[:1], np.arange(1, 3), tile._VALUES)[1], "a pcodec"),
+}
+
+
+@pytest.mark.parametrize(("codec", "data", "said"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_bytes_that_are_no_column_are_named(codec: int, data: bytes, said: str) -> None:
+    with pytest.raises(CorruptData, match=said):
+        tile.decode_values(codec, data, np.empty(2))
+
+
+LOW, TARGET, HIGH = tile.SAMPLE_COUNT_MIN, tile.SAMPLE_COUNT_TARGET, tile.SAMPLE_COUNT_MAX
+CUTS = {  # name: (where rows begin, where groups begin, samples, whether it is the end, the ends wanted)
+    "nothing": ([], [], 0, True, []),
+    "too few for a tile, more to come": ([], [], HIGH - 1, False, []),
+    "too few for a tile at the end": ([], [], 5, True, [5]),
+    "one long series": ([], [], 2 * TARGET + 5, True, [TARGET, 2 * TARGET + 5]),
+    "at the row next to the target": ([LOW, TARGET - 10, TARGET + 5], [], HIGH, True, [TARGET + 5, HIGH]),
+    "rows outside the bounds do not count": ([LOW - 1], [], HIGH, True, [TARGET, HIGH]),
+    "a group goes before a better row": ([LOW, TARGET], [LOW + 1], HIGH, True, [LOW + 1, HIGH]),
+}
+
+
+@pytest.mark.parametrize(("rows", "groups", "count", "is_last", "ends"), CUTS.values(), ids=CUTS.keys())
+def test_cut(rows: list[int], groups: list[int], count: int, is_last: bool, ends: list[int]) -> None:
+    found = cut(np.array(rows, np.int64), np.array(groups, np.int64), count, is_last=is_last)
+    assert found == ends
+
+
+def test_names_read_back_and_sort_by_time() -> None:
+    name = BlockName(NOW_MS, WINDOW_MS, 7)
+    assert str(name) == f"{NOW_MS // 1_000}-2h-00000007.block"
+    assert BlockName.parse(str(name)) == name
+    assert BlockName.parse("1700000000-2h-00000007.block.tmp") is None
+    assert str(BlockName(0, WINDOW_MS, 1)) < str(BlockName(WINDOW_MS, WINDOW_MS, 1)) < str(name)
+
+
+def entries(text: str) -> list[BlockEntry]:
+    """Blocks from `start-end#number` in hours after a border of windows."""
+    found = []
+    for part in text.split():
+        span, number = part.split("#")
+        start, end = (int(hour) * HOUR_MS for hour in span.split("-"))
+        summary = Summary(series_count=1, sample_count=1, min_ms=NOW_MS + start, max_ms=NOW_MS + start)
+        found.append(BlockEntry(BlockName(NOW_MS + start, end - start, int(number)), summary, 1))
+    return found
+
+
+PLANS = {  # name: (blocks on disk, hours before which windows are closed, the groups wanted)
+    "nothing on disk": ("", 9, []),
+    "one block a window": ("0-2#1 2-4#2", 9, []),
+    "two of one window": ("0-2#1 2-4#2 0-2#3", 9, ["0-2#1 0-2#3"]),
+    "an open window waits": ("0-2#1 0-2#2", 1, []),
+    "an open window with many does not": (
+        " ".join(f"0-2#{n}" for n in range(9)),
+        1,
+        [" ".join(f"0-2#{n}" for n in range(9))],
+    ),
+    "oldest window first": ("2-4#1 2-4#2 0-2#3 0-2#4", 9, ["0-2#3 0-2#4", "2-4#1 2-4#2"]),
+    "windows of other lengths stay apart": ("0-2#1 0-8#2", 9, []),
+}
+
+
+@pytest.mark.parametrize(("disk", "closed_before", "wanted"), PLANS.values(), ids=PLANS.keys())
+def test_plan(disk: str, closed_before: int, wanted: list[str]) -> None:
+    found = plan(entries(disk), closed_before_ms=NOW_MS + closed_before * HOUR_MS)
+    assert found == [entries(group) for group in wanted]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5 * WINDOW_MS)), min_size=1, max_size=50))
+def test_splitting_by_window_keeps_every_sample(samples: list[tuple[int, int]]) -> None:
+    columns = Columns(
+        np.array([series for series, _ in samples], np.int32),
+        np.array([time_ms for _, time_ms in samples], np.int64),
+        np.zeros(len(samples)),
+    )
+    found = []
+    for window, rows in split_by_window(rows_of(ordered(columns))):
+        assert (rows.timestamp_ms // WINDOW_MS == window).all()
+        found += zip(np.repeat(rows.row, rows.lengths).tolist(), rows.timestamp_ms.tolist(), strict=True)
+    assert sorted(found) == sorted(set(samples))

@@ -77,6 +77,7 @@ class Jobs:
 
 class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is untyped.
     def __init__(self, clock: Clock, executor: BaseExecutor) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)  # It tells of every job that is added.
         super().__init__(
             timezone=UTC,
             executors={"default": executor},

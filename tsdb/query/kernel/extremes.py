@@ -24,12 +24,12 @@ def window_extremes(function: np.ufunc, windows: Windows) -> Float64s:
 def window_extreme_times_ms(function: np.ufunc, windows: Windows) -> Int64s:
     """When the extreme occurred: its last occurrence; the last sample where all values are NaN."""
     found = np.zeros(windows.first.size, np.int64)
-    for part in windows.parts():
-        value = windows.value[part.index]
-        extreme = function.reduceat(value, part.starts)
-        is_extreme = (value == extreme[part.owner]) | np.isnan(extreme)[part.owner]
-        last = np.maximum.reduceat(np.where(is_extreme, part.index, -1), part.starts)
-        found[part.cell] = windows.timestamp_ms[last]
+    for cell, index in windows.parts():
+        value = windows.value[index]
+        extreme = function.reduce(value, axis=1)[:, None]
+        is_extreme = (value == extreme) | np.isnan(extreme)
+        last = value.shape[1] - 1 - np.argmax(is_extreme[:, ::-1], axis=1)
+        found[cell] = windows.timestamp_ms[index[np.arange(cell.size), last]]
     return found.reshape(windows.first.shape)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tsdb.query.kernel.steps import Bools, Cells
 from tsdb.query.kernel.sums import window_sums
 from tsdb.query.kernel.windows import Windows
-from tsdb.sample import Float64s
+from tsdb.sample import Float64s, Int64s
 
 # A gap to the window's end of up to 1.1 mean sample distances is taken for the same distance, scraped late; a larger
 # one means that the series starts or ends within the window.
@@ -19,46 +21,70 @@ def extrapolated(windows: Windows, *, is_counter: bool, is_rate: bool) -> Cells:
 
     Source: Prometheus promql/functions.go, extrapolatedRate.
     """
-    gaps = windows.count - 1
-    present = gaps >= 1
+    value, present = np.empty(windows.first.shape), np.empty(windows.first.shape, np.bool_)
+    falls = Falls.of(windows) if is_counter else None
+    for rows, block in windows.blocks():
+        present[rows] = block.count >= 2
+        value[rows] = _extrapolated(block, falls, present[rows])
+    if is_rate:
+        value /= windows.range_ms / 1000.0
+    return Cells(value, present)
+
+
+def _extrapolated(windows: Windows, falls: Falls | None, present: Bools) -> Float64s:
     last_index = windows.end - 1
     first_value = windows.at(windows.value, windows.first)
     change = windows.at(windows.value, last_index) - first_value
-    if is_counter:
-        change += reset_corrections(windows, present)
+    if falls is not None:
+        change += falls.corrections(windows, present)
     first_ms, last_ms = windows.time_ms_at(windows.first), windows.time_ms_at(last_index)
     to_start_s = (first_ms - (windows.end_ms - windows.range_ms)) / 1000.0
     to_end_s = (windows.end_ms - last_ms) / 1000.0
     sampled_s = (last_ms - first_ms) / 1000.0
-    mean_gap_s = sampled_s / gaps
+    mean_gap_s = sampled_s / (last_index - windows.first)
     threshold_s = mean_gap_s * EXTRAPOLATION_THRESHOLD
     half_s = mean_gap_s / 2
     to_start_s = np.where(to_start_s >= threshold_s, half_s, to_start_s)
-    if is_counter:
+    if falls is not None:
         # A counter does not start below zero: extrapolate no further than to where the line meets it.
         to_zero_s = sampled_s * (first_value / change)
         bounded = (change > 0) & (first_value >= 0) & (to_zero_s < to_start_s)
         to_start_s = np.where(bounded, to_zero_s, to_start_s)
     to_end_s = np.where(to_end_s >= threshold_s, half_s, to_end_s)
-    factor = (sampled_s + to_start_s + to_end_s) / sampled_s
-    if is_rate:
-        factor /= windows.range_ms / 1000.0
-    return Cells(change * factor, present)
+    return change * ((sampled_s + to_start_s + to_end_s) / sampled_s)
 
 
-def reset_corrections(windows: Windows, present: Bools) -> Float64s | float:
-    """What counters lost by starting again from zero: the sum of the values before each fall within the window."""
-    value = windows.value
-    falls = np.flatnonzero(value[1:] < value[:-1]) + 1  # Falls between two series lie in no window.
-    if not falls.size:
-        return 0.0
-    falls_until = np.zeros(value.size + 1, np.int64)
-    falls_until[falls + 1] = 1
-    np.cumsum(falls_until, out=falls_until)
-    # A fall at index i is one from i - 1 to i, so the first sample of a window has none.
-    inner = np.where(present, windows.first + 1, 0)
-    outer = np.where(present, windows.end, 0)
-    return window_sums(value[falls - 1], falls_until[inner], falls_until[outer])
+@dataclass(frozen=True, slots=True)
+class Falls:
+    """Where counters start again from zero: the values before each fall, and how many falls there were until a sample.
+
+    until[i] counts the falls at samples before i; empty when there is none at all.
+    """
+
+    lost: Float64s
+    until: Int64s
+
+    @staticmethod
+    def of(windows: Windows) -> Falls:
+        value = windows.value
+        fell = value[1:] < value[:-1]
+        fell[windows.offsets[1:-1][(windows.offsets[1:-1] > 0) & (windows.offsets[1:-1] < value.size)] - 1] = False
+        places = np.flatnonzero(fell)
+        if not places.size:
+            return Falls(np.empty(0), np.empty(0, np.int64))
+        until = np.zeros(value.size + 1, np.int64)
+        np.cumsum(fell, out=until[2:])
+        return Falls(value[places], until)
+
+    def corrections(self, windows: Windows, present: Bools) -> Float64s | float:
+        """What each window lost to falls; a fall at its first sample is none of its own."""
+        if not self.lost.size:
+            return 0.0
+        first = self.until[np.where(present, windows.first + 1, 0)]
+        end = self.until[np.where(present, windows.end, 0)]
+        if not (end > first).any():
+            return 0.0
+        return window_sums(self.lost, first, end)
 
 
 def instantaneous(windows: Windows, *, is_rate: bool) -> Cells:

@@ -1,103 +1,99 @@
-"""Windows described by more than a sum: variance, quantiles, median distance, regression."""
+"""Windows described by more than a sum: variance, quantiles, median distance, regression, smoothing."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tsdb.query.kernel.order import interpolated
-from tsdb.query.kernel.sums import add_pairs
-from tsdb.query.kernel.windows import Expanded, Windows
+from tsdb.query.kernel.windows import Windows
 from tsdb.sample import Float64s, Int64s
 
 
 def window_variances(windows: Windows) -> Float64s:
     """The population variance of every window, around its own mean."""
     variance = np.zeros(windows.first.size)
-    for part in windows.parts():
-        value = windows.value[part.index]
-        distance = value - _means(part, value)[part.owner]
-        variance[part.cell] = np.add.reduceat(distance * distance, part.starts) / part.count
+    for cell, index in windows.parts():
+        distance = _centred(windows.value[index])
+        variance[cell] = (distance * distance).mean(axis=1)
     return variance.reshape(windows.first.shape)
 
 
-def _means(part: Expanded, value: Float64s) -> Float64s:
-    """Means whose rounding error does not show: a second pass adds the mean of what the first left over."""
-    rough = np.add.reduceat(value, part.starts) / part.count
-    rest = np.add.reduceat(value - rough[part.owner], part.starts) / part.count
-    return add_pairs((rough, np.zeros_like(rough)), (np.where(np.isfinite(rest), rest, 0.0), np.zeros_like(rough)))[0]
+def _centred(value: Float64s) -> Float64s:
+    """The distances from the mean of each row; in two passes, so that equal values are at distance 0 exactly."""
+    rough = value - value.mean(axis=1, keepdims=True)
+    centred: Float64s = rough - rough.mean(axis=1, keepdims=True)
+    return centred
 
 
 def window_quantiles(windows: Windows, phi: Float64s) -> Float64s:
     """The phi[step]-quantile of every window; NaN sorts before every number."""
     quantile = np.zeros(windows.first.size)
-    phi_of_cell = np.broadcast_to(phi, windows.first.shape).reshape(-1)
-    for part in windows.parts():
-        quantile[part.cell] = _quantiles(part, windows.value[part.index], phi_of_cell[part.cell])
+    for cell, index in windows.parts():
+        quantile[cell] = _quantiles(windows.value[index], phi[cell % windows.end_ms.size])
     return quantile.reshape(windows.first.shape)
 
 
-def _quantiles(part: Expanded, value: Float64s, phi: Float64s) -> Float64s:
-    ordered = value[np.lexsort((value, ~np.isnan(value), part.owner))]
+def _quantiles(value: Float64s, phi: Float64s) -> Float64s:
+    """The phi[row]-quantile of each row."""
+    length = value.shape[1]
+    ordered = np.sort(value, axis=1)
+    # numpy sorts NaN to the end, Prometheus to the front: the ranks are turned by as many.
+    nan_count = np.isnan(ordered).sum(axis=1)
+    rows = np.arange(value.shape[0])
 
     def value_at(rank: Int64s) -> Float64s:
-        return ordered[part.starts + np.clip(rank, 0, part.count - 1)]
+        found: Float64s = ordered[rows, (np.clip(rank, 0, length - 1) - nan_count) % length]
+        return found
 
-    return interpolated(value_at, part.count.astype(np.float64), phi)
+    return interpolated(value_at, np.full(rows.size, float(length)), phi)
 
 
 def window_median_distances(windows: Windows) -> Float64s:
     """The median of the distances from the median of every window (mad_over_time)."""
     found = np.zeros(windows.first.size)
-    for part in windows.parts():
-        value, half = windows.value[part.index], np.full(part.cell.size, 0.5)
-        median = _quantiles(part, value, half)
-        found[part.cell] = _quantiles(part, np.abs(value - median[part.owner]), half)
+    for cell, index in windows.parts():
+        value, half = windows.value[index], np.full(cell.size, 0.5)
+        found[cell] = _quantiles(np.abs(value - _quantiles(value, half)[:, None]), half)
     return found.reshape(windows.first.shape)
 
 
 def window_regressions(windows: Windows, intercept_ms: Int64s | None) -> tuple[Float64s, Float64s]:
     """Slope (per second) and value at intercept_ms[step] of the least-squares line through every window.
 
-    Without intercept_ms the line is taken at each window's first sample, as deriv does.
+    Without intercept_ms the line is taken at each window's first sample, as deriv does. A window of one repeated value
+    has the slope 0 exactly; infinities have none.
     Source: Prometheus promql/functions.go, linearRegression.
     """
     slope, intercept = np.zeros(windows.first.size), np.zeros(windows.first.size)
-    steps = windows.end_ms.size
-    for part in windows.parts():
-        value, times_ms = windows.value[part.index], windows.timestamp_ms[part.index]
-        origin_ms = times_ms[part.starts] if intercept_ms is None else intercept_ms[part.cell % steps]
-        x = (times_ms - origin_ms[part.owner]) / 1000.0
-        x_mean, y_mean = _means(part, x), _means(part, value)
-        x_away, y_away = x - x_mean[part.owner], value - y_mean[part.owner]
-        covariance = np.add.reduceat(x_away * y_away, part.starts)
-        slope[part.cell] = covariance / np.add.reduceat(x_away * x_away, part.starts)
-        intercept[part.cell] = y_mean - slope[part.cell] * x_mean
-        _flatten_constant(part, value, slope, intercept)
+    for cell, index in windows.parts():
+        value, times_ms = windows.value[index], windows.timestamp_ms[index]
+        origin_ms = times_ms[:, 0] if intercept_ms is None else intercept_ms[cell % windows.end_ms.size]
+        x = (times_ms - origin_ms[:, None]) / 1000.0
+        x_away = _centred(x)
+        inclined = (x_away * _centred(value)).sum(axis=1) / (x_away * x_away).sum(axis=1)
+        crossing = value.mean(axis=1) - inclined * x.mean(axis=1)
+        first = value[:, 0]
+        constant = (value == first[:, None]).all(axis=1)
+        slope[cell] = np.where(constant, np.where(np.isinf(first), np.nan, 0.0), inclined)
+        intercept[cell] = np.where(constant, np.where(np.isinf(first), np.nan, first), crossing)
     return slope.reshape(windows.first.shape), intercept.reshape(windows.first.shape)
 
 
 def window_smoothed(windows: Windows, smoothing: Float64s, trend: Float64s) -> Float64s:
     """Double exponential smoothing with the factors of each step; any value for a window of less than two samples.
 
-    One round for each position within the longest window, for all windows together.
+    One round for each position within the windows of a length, for all of them together.
     Source: Prometheus promql/functions.go, funcDoubleExponentialSmoothing.
     """
-    count = windows.count
-    before, smoothed = np.zeros(count.shape), windows.at(windows.value, windows.first)
-    slope = windows.at(windows.value, windows.first + 1) - smoothed
-    for place in range(1, int(count.max(initial=0))):
-        if place > 1:
-            slope = trend * (smoothed - before) + (1 - trend) * slope
-        here = windows.at(windows.value, windows.first + place)
-        after = smoothing * here + (1 - smoothing) * (smoothed + slope)
-        inside = place < count
-        before, smoothed = np.where(inside, smoothed, before), np.where(inside, after, smoothed)
-    return smoothed
-
-
-def _flatten_constant(part: Expanded, value: Float64s, slope: Float64s, intercept: Float64s) -> None:
-    """A window of one repeated value has the slope 0 exactly; infinities have none."""
-    first = value[part.starts]
-    constant = np.logical_and.reduceat(value == first[part.owner], part.starts)
-    slope[part.cell[constant]] = np.where(np.isinf(first[constant]), np.nan, 0.0)
-    intercept[part.cell[constant]] = np.where(np.isinf(first[constant]), np.nan, first[constant])
+    found = np.zeros(windows.first.size)
+    for cell, index in windows.parts():
+        value = windows.value[index]
+        level_share, trend_share = smoothing[cell % windows.end_ms.size], trend[cell % windows.end_ms.size]
+        before, level = np.zeros(cell.size), value[:, 0]
+        slope = value[:, 1] - level if value.shape[1] > 1 else level
+        for place in range(1, value.shape[1]):
+            if place > 1:
+                slope = trend_share * (level - before) + (1 - trend_share) * slope
+            before, level = level, level_share * value[:, place] + (1 - level_share) * (level + slope)
+        found[cell] = level
+    return found.reshape(windows.first.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from tsdb.query.kernel.positions import positions
 from tsdb.query.kernel.steps import Bools, Steps
 from tsdb.sample import Float64s, Int64s, Selection, is_stale
 
-# Windows are laid out one after the other only in parts of this many samples: 4 Mi × (8 B value + 8 B index + 8 B of
-# the sort that follows) = 96 MiB at most, however large the query.
-EXPANDED_COUNT_MAX = 4 * 2**20
+# Windows are spelled out sample by sample only in parts of this many: 64 Ki × (8 B index + 8 B value + as much again
+# for what is computed from them) = 2 MiB, which stays in the cache, however large the query.
+PART_COUNT_MAX = 2**16
 
 
 def without_stale(selection: Selection) -> Selection:
@@ -29,6 +29,11 @@ def without_stale(selection: Selection) -> Selection:
         timestamp_ms=selection.timestamp_ms[keep],
         value=selection.value[keep],
     )
+
+
+# Long arithmetic runs over blocks of this many cells: 2^15 × 8 B = 256 KiB for each matrix, so that they stay in the
+# cache and the allocator gives the same memory again; with twice as many rate takes four times as long.
+BLOCK_CELLS = 2**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,14 @@ class Windows:
         """The number of samples in each window; int64, shape (series, steps)."""
         return self.end - self.first
 
+    def blocks(self) -> Iterator[tuple[slice, Windows]]:
+        """The same windows in blocks of rows whose matrices fit the processor's cache."""
+        rows, steps = self.first.shape
+        height = max(1, BLOCK_CELLS // steps)
+        for start in range(0, rows, height):
+            block = slice(start, start + height)
+            yield block, replace(self, first=self.first[block], end=self.end[block])
+
     def at(self, column: Float64s, index: Int64s) -> Float64s:
         """column[index], with any value where index lies outside, so that empty windows need no special case."""
         if not column.size:
@@ -78,39 +91,22 @@ class Windows:
             return np.zeros(index.shape, np.int64)
         return self.timestamp_ms[np.clip(index, 0, self.timestamp_ms.size - 1)]
 
-    def parts(self) -> Iterator[Expanded]:
-        """All windows that hold a sample, laid out one after the other, in parts of a bounded size."""
+    def parts(self) -> Iterator[tuple[Int64s, Int64s]]:
+        """All windows that hold a sample, those of equal length together, in parts of a bounded size.
+
+        Yields: the flat (series × steps) index of each window, int64[windows]; the samples of each, (windows, length).
+        There are as many parts as there are lengths, or more: a handful where samples are regular.
+        """
         count = self.count.reshape(-1)
-        filled = np.flatnonzero(count)
-        first, count = self.first.reshape(-1)[filled], count[filled]
-        until = np.cumsum(count)
-        start = 0
-        while start < filled.size:
-            before = int(until[start - 1]) if start else 0
-            stop = max(int(np.searchsorted(until, before + EXPANDED_COUNT_MAX, side="right")), start + 1)
-            yield Expanded.of(filled[start:stop], first[start:stop], count[start:stop])
-            start = stop
-
-
-@dataclass(frozen=True, slots=True)
-class Expanded:
-    """Some windows with every sample spelled out: the i-th holds the samples index[starts[i] : starts[i] + count[i]].
-
-    cell[i] is its flat (series × steps) index; no window is empty.
-    """
-
-    cell: Int64s
-    count: Int64s
-    starts: Int64s
-    owner: Int64s  # For every entry of index: which of the windows it belongs to.
-    index: Int64s
-
-    @staticmethod
-    def of(cell: Int64s, first: Int64s, count: Int64s) -> Expanded:
-        starts = np.cumsum(count) - count
-        owner = np.repeat(np.arange(count.size), count)
-        index = np.arange(int(count.sum())) + (first - starts)[owner]
-        return Expanded(cell, count, starts, owner, index)
+        order = np.argsort(count, kind="stable")
+        lengths, starts = np.unique(count[order], return_index=True)
+        first = self.first.reshape(-1)
+        bounds = [*starts.tolist(), count.size]
+        for length, start, end in zip(lengths.tolist(), bounds[:-1], bounds[1:], strict=True):
+            height = max(1, PART_COUNT_MAX // max(length, 1))
+            for top in range(start, end, height) if length else ():
+                cell = order[top : min(top + height, end)]
+                yield cell, first[cell][:, None] + np.arange(length)
 
 
 def filled(windows: Windows) -> Bools:

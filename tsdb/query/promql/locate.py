@@ -35,12 +35,12 @@ COMPLETIONS = (
     ") x",
 )
 KEYWORDS = frozenset(
-    ("bool", "by", "end", "fill", "fill_left", "fill_right", "group_left", "group_right")
-    + ("ignoring", "offset", "on", "start", "without")
+    {"bool", "by", "end", "fill", "fill_left", "fill_right", "group_left", "group_right", "ignoring", "offset", "on"}
+    | {"start", "without"}
 )
 AGGREGATIONS = frozenset(
-    ("avg", "bottomk", "count", "count_values", "group", "limitk", "limit_ratio")
-    + ("max", "min", "quantile", "stddev", "stdvar", "sum", "topk")
+    {"avg", "bottomk", "count", "count_values", "group", "limitk", "limit_ratio", "max", "min", "quantile", "stddev"}
+    | {"stdvar", "sum", "topk"}
 )
 # What the parser says when grammar, not meaning, is at fault.
 GRAMMAR_ERRORS = ("invalid promql query",)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.shared import shared
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded
+from tsdb.ingest.graphite import lines as graphite_lines
 from tsdb.ingest.graphite.exact import LINE_BYTES_MAX
 from tsdb.ingest.graphite.lines import decode
 from tsdb.ingest.graphite.names import canonical_of
@@ -123,8 +124,17 @@ lines = st.lists(line, max_size=30).map(lambda parts: b"".join(part + b"\n" for 
 @example(b"a 1 2\n\nb  1 2\n")
 @example(b"a nan x\nb x nan\n")
 @example(b"a\x00b 1 2\n")
+@example(b" 1 2\na 1 2\n")
+@example(b"a 1 2\n 1 2\nb 1 2 \n")
 def test_fast_path_and_dumb_twin_agree(data: bytes) -> None:
     assert_same_as_dumb(data)
+
+
+@given(lines)
+def test_many_lines_left_out_by_a_mask_or_few_by_slices_give_the_same(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphite_lines, "_SLICES_COUNT_MAX", 0)
+        assert_same_as_dumb(data)
 
 
 @given(st.lists(plain, min_size=1, max_size=200))

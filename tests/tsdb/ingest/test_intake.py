@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 from tsdb.errors import DiskFull, NotReady, RefusedSample
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.limits import IntakeLimits
+from tsdb.ingest.udp_drops import dropped_count
 
 LOG = logging.getLogger("tests.intake")
 
@@ -222,6 +223,20 @@ def test_a_stalled_store_pauses_reading_and_nothing_is_lost(start: Start) -> Non
     wait_until(lambda: len(rig.store.stored) == sent_count, timeout_s=60)
     assert len({series for series, _, _ in rig.store.stored}) == sent_count
     assert rig.metric("henge_ingest_paused_seconds_total") > 0
+
+
+def test_datagrams_that_the_kernel_drops_are_counted(start: Start) -> None:
+    rig = start(batch_bytes_max=100, in_flight_count_max=1)
+    rig.store.gate.clear()
+    sent_count = 0
+    while sent_count < 200_000 and sum(map(dropped_count, rig.intake._listener._sockets.values())) < 100:
+        for _ in range(1_000):
+            rig.send_datagram(b"u%d 1 1700000000" % sent_count)
+            sent_count += 1
+    rig.store.gate.set()
+    wait_until(lambda: rig.metric("henge_udp_dropped_total", listener="graphite_udp") >= 100, timeout_s=20)
+    dropped = rig.metric("henge_udp_dropped_total", listener="graphite_udp")
+    wait_until(lambda: len(rig.store.stored) + dropped == sent_count, timeout_s=20)
 
 
 def test_a_store_that_starts_anew_mid_stream_mixes_no_series(start: Start) -> None:

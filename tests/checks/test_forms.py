@@ -143,9 +143,9 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("nagios", {}, "command", "the program to run is missing, such as /usr/lib/nagios/plugins/check_ping"),
     (
         "nagios",
-        {"command": "check_ping"},
+        {"command": "plugins/check_ping"},
         "command",
-        "'check_ping' must be a full path, such as /usr/lib/nagios/plugins/check_ping",
+        "'plugins/check_ping' must be a full path, or a name alone, such as check_ping",
     ),
     ("nagios", {"command": "/bin/x 'a"}, "command", "cannot be split into words: No closing quotation"),
     ("nagios", {"command": "/bin/x", "argv": ["/bin/y"]}, "argv", "give the command or the argv list, not both"),

@@ -60,8 +60,8 @@ class NagiosOptions(Options, frozen=True):
             return
         if not words or not words[0]:
             yield field, "the program to run is missing, such as /usr/lib/nagios/plugins/check_ping"
-        elif not words[0].startswith("/"):
-            yield field, f"{words[0]!r} must be a full path, such as /usr/lib/nagios/plugins/check_ping"
+        elif "/" in words[0] and not words[0].startswith("/"):
+            yield field, f"{words[0]!r} must be a full path, or a name alone, such as check_ping"
         if any("\0" in word for word in words):
             yield field, "an argument contains a NUL character"
         if not self.cwd.startswith("/"):

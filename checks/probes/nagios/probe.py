@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -17,6 +19,15 @@ from checks.probes.options import one_line
 
 TIMEOUT_STATES = {"critical": State.CRITICAL, "warning": State.WARNING, "unknown": State.UNKNOWN}
 LONG_LINE_COUNT_MAX = 100
+PLUGIN_FOLDERS = (  # Where packages put plugins: Debian, Fedora, the project's own default, SUSE; then programs.
+    "/usr/lib/nagios/plugins",
+    "/usr/lib64/nagios/plugins",
+    "/usr/local/nagios/libexec",
+    "/usr/lib/monitoring-plugins",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/bin",
+)
 
 
 class NagiosProbe(Probe[NagiosOptions]):
@@ -33,7 +44,13 @@ class NagiosProbe(Probe[NagiosOptions]):
         if context.plugins is None:
             findings.fault(State.UNKNOWN, "this process cannot run programs")
             return findings.result()
-        run = PluginRun(argv=options.words(), env=options.env, cwd=options.cwd, timeout_s=context.timeout_s)
+        program, *arguments = options.words()
+        path = located(program)
+        if path is None:
+            findings.fault(State.UNKNOWN, f"{program} is in none of the folders {', '.join(PLUGIN_FOLDERS)}")
+            return findings.result()
+        findings.note(f"running {path}")
+        run = PluginRun(argv=[path, *arguments], env=options.env, cwd=options.cwd, timeout_s=context.timeout_s)
         try:
             outcome = await context.plugins.run(run)
         except BusRefused as error:
@@ -43,6 +60,13 @@ class NagiosProbe(Probe[NagiosOptions]):
             findings.fault(State.UNKNOWN, f"the program was not run: {one_line(str(error))}")
             return findings.result()
         return result_of(options, outcome, findings)
+
+
+def located(program: str, folders: Sequence[str] = PLUGIN_FOLDERS) -> str | None:
+    """The full path of a program that is named alone; None, if it is nowhere."""
+    if program.startswith("/"):
+        return program
+    return next((path for folder in folders if os.access(path := f"{folder}/{program}", os.X_OK)), None)
 
 
 def result_of(options: NagiosOptions, outcome: PluginOutcome, findings: Findings) -> Result:

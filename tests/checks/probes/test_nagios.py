@@ -11,6 +11,7 @@ import pytest
 
 from checks.model import Result, State
 from checks.nagios.client import PluginClient
+from checks.probes.nagios.probe import located
 from tests.checks.nagios.spawning import RunningSpawner, running_spawner, script
 from tests.checks.probes.probing import bench
 
@@ -52,6 +53,15 @@ def test_it_works(spawner: RunningSpawner, tmp_path: Path) -> None:
 def test_a_command_is_no_shell(spawner: RunningSpawner) -> None:
     result = run(spawner.run_dir, command="/bin/echo a; echo $HOME | cat > /tmp/x `id`")
     assert result.output == "a; echo $HOME"
+
+
+def test_a_program_named_alone_is_looked_for(spawner: RunningSpawner, tmp_path: Path) -> None:
+    assert run(spawner.run_dir, command="echo hello").output == "hello"
+    missing = run(spawner.run_dir, command="check_nothing_here")
+    assert missing.state is State.UNKNOWN
+    assert missing.output.startswith("check_nothing_here is in none of the folders /usr/lib/nagios/plugins, ")
+    plugin = Path(script(tmp_path, "#!/bin/sh\n"))
+    assert located(plugin.name, ["/no/such", str(tmp_path)]) == str(plugin)
 
 
 def test_an_argv_list(spawner: RunningSpawner) -> None:

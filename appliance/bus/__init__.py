@@ -7,7 +7,7 @@ on disk before it is acknowledged. Layout of the frames: wire.py.
 
 from appliance.bus.asynchronous import AsyncClient, AsyncSubscriber
 from appliance.bus.client import Client
-from appliance.bus.errors import BusError, BusGone, BusRefused, BusTimeout
+from appliance.bus.errors import BusAbsent, BusError, BusGone, BusRefused, BusTimeout
 from appliance.bus.publish import RESYNC, Hint, Publisher, Resync, Subscriber
 from appliance.bus.server import Answer, Handler, Request, Server
 from appliance.bus.wire import Columns, Reply
@@ -17,6 +17,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "AsyncSubscriber",
+    "BusAbsent",
     "BusError",
     "BusGone",
     "BusRefused",

@@ -21,7 +21,7 @@ from appliance.bus.client import (
     reply_from,
     request_frames,
 )
-from appliance.bus.errors import BusGone, BusRefused, BusTimeout, WireError
+from appliance.bus.errors import STOPPING, BusAbsent, BusGone, BusRefused, BusTimeout, WireError
 from appliance.bus.place import Place
 from appliance.bus.publish import HINT_COUNT_MAX, Following, Hint, Resync, open_subscriber
 
@@ -48,6 +48,9 @@ class _Link:
         for fd in self._fds:
             self._loop.add_reader(fd, self._look)
         self._look_again: asyncio.Handle | None = None
+
+    def is_of_running_loop(self) -> bool:
+        return self._loop is asyncio.get_running_loop()
 
     async def call(
         self, request_id: int, prefix: list[bytes], buffers: list[Any], timeout_s: float
@@ -106,14 +109,15 @@ class _Link:
         if self.is_closed:
             return
         self.is_closed = True
-        for fd in self._fds:
-            self._loop.remove_reader(fd)
+        if not self._loop.is_closed():
+            for fd in self._fds:
+                self._loop.remove_reader(fd)
         self._dealer.disable_monitor()
         self._dealer.close()
         self._monitor.close(linger=0)
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            if not future.done():
+            if not future.done() and not self._loop.is_closed():
                 future.set_exception(ConnectionResetError())
 
 
@@ -123,7 +127,6 @@ class AsyncClient:
     def __init__(self, run_dir: Path, service: str) -> None:
         self.service = service
         self._place = Place(run_dir)
-        self._address = self._place.address(service)
         self._ids = itertools.count(1)
         self._link: _Link | None = None
 
@@ -141,20 +144,29 @@ class AsyncClient:
         while True:
             request_id = next(self._ids)
             prefix, buffers = request_frames(request_id, op, body, columns, deadline_ns)
-            if self._link is None or self._link.is_closed:
-                self._link = _Link(self._address)
+            link = self._present_link()
             try:
                 rest_s = (deadline_ns - time.monotonic_ns()) / 1e9
-                head, frames = await self._link.call(request_id, prefix, buffers, rest_s)
+                head, frames = await link.call(request_id, prefix, buffers, rest_s)
                 return reply_from(head, frames, type)
             except TimeoutError as error:
                 raise BusTimeout(self.service, op, timeout_s) from error
             except ConnectionResetError as error:
                 raise BusGone(self.service, op) from error
             except BusRefused as error:
-                if error.code != "stopping" or time.monotonic_ns() > deadline_ns:
+                if error.code != STOPPING or time.monotonic_ns() > deadline_ns:
                     raise
             await asyncio.sleep(STOPPING_WAIT_S)
+
+    def _present_link(self) -> _Link:
+        """The link, made anew when the service, or the event loop, is another one. Raises: BusAbsent."""
+        if self._link is not None and not self._link.is_of_running_loop():
+            self._link.close()
+        if self._link is None or self._link.is_closed:
+            if not self._place.exists():
+                raise BusAbsent(self.service, self._place.run_dir)
+            self._link = _Link(self._place.address(self.service))
+        return self._link
 
     def close(self) -> None:
         """Calls that still wait end with BusGone."""
@@ -167,11 +179,10 @@ class AsyncSubscriber:
     """As Subscriber, for one task of an event loop."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
+        """Raises: BusAbsent, if there is no run folder."""
         self._place = Place(run_dir)
-        self._sequence = Following()
-        self._socket: zmq.asyncio.Socket = open_subscriber(
-            zmq.asyncio.Context.instance(), self._place.address(f"{name}.hints")
-        )
+        self._following = Following()
+        self._socket: zmq.asyncio.Socket = open_subscriber(zmq.asyncio.Context.instance(), self._place, name)
 
     async def poll(self, timeout_s: float) -> list[Hint] | Resync:
         """What has come, after waiting at most timeout_s for the first; an empty list, if nothing has."""
@@ -180,7 +191,7 @@ class AsyncSubscriber:
         messages: list[list[bytes]] = []
         while len(messages) < HINT_COUNT_MAX and wire.is_readable(self._socket):
             messages.append(await self._socket.recv_multipart())
-        return self._sequence.take(messages)
+        return self._following.take(messages)
 
     def close(self) -> None:
         self._socket.close()

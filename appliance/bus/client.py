@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
-from appliance.bus.errors import BusGone, BusRefused, BusTimeout, WireError
+from appliance.bus.errors import STOPPING, BusAbsent, BusGone, BusRefused, BusTimeout, WireError
 from appliance.bus.place import Place
 
 RECONNECT_MS = 20
@@ -24,9 +24,9 @@ STOPPING_WAIT_S = 0.02  # A service that is stopping closes its socket in less; 
 _EVENT_BYTES = 2  # A monitor event starts with its number, a native uint16.
 
 
-def open_dealer(context: zmq.Context[Any], socket_type: Any = None) -> Any:
+def open_dealer(context: zmq.Context[Any]) -> Any:
     """A socket that asks. Closing it drops what it has not sent: nobody waits for it any more."""
-    dealer = context.socket(zmq.DEALER) if socket_type is None else context.socket(zmq.DEALER, socket_type)
+    dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
     dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     dealer.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
@@ -139,7 +139,6 @@ class Client:
     def __init__(self, run_dir: Path, service: str) -> None:
         self.service = service
         self._place = Place(run_dir)
-        self._address = self._place.address(service)
         self._ids = itertools.count(1)  # next() of it is atomic.
         self._lock = threading.Lock()
         self._idle: list[_Link] = []
@@ -157,7 +156,7 @@ class Client:
         """Ask, and wait for the answer.
 
         Raises: BusTimeout, if no answer came in timeout_s; BusGone, if the service ended meanwhile: in both cases it
-        may have been done. BusRefused, with the code and text of the service.
+        may have been done. BusAbsent, if there is no run folder. BusRefused, with the code and text of the service.
         """
         deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
         while True:
@@ -166,7 +165,7 @@ class Client:
                 return reply_from(head, frames, type)
             except BusRefused as error:
                 # It was not done, and the service comes back: as good as a service that is down.
-                if error.code != "stopping" or time.monotonic_ns() > deadline_ns:
+                if error.code != STOPPING or time.monotonic_ns() > deadline_ns:
                     raise
             time.sleep(STOPPING_WAIT_S)
 
@@ -182,7 +181,7 @@ class Client:
             found = link.wait(request_id, deadline_ns)
             if found is None:
                 raise BusTimeout(self.service, op, timeout_s)
-            is_usable = found[0].code != "stopping"
+            is_usable = found[0].code != STOPPING
             return found
         except ConnectionResetError as error:
             raise BusGone(self.service, op) from error
@@ -197,7 +196,9 @@ class Client:
             assert not self._is_closed, f"the client of {self.service} is closed"
             if self._idle:
                 return self._idle.pop()
-        return _Link(self._address)
+        if not self._place.exists():
+            raise BusAbsent(self.service, self._place.run_dir)
+        return _Link(self._place.address(self.service))
 
     def _give(self, link: _Link, *, is_usable: bool) -> None:
         with self._lock:

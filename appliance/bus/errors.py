@@ -1,10 +1,15 @@
 """What a call can end with, by what the caller can do.
 
-BusError ─┬─ BusTimeout (nobody answered: try again later; whether it was done is not known) ── BusGone
+BusError ─┬─ BusTimeout (nobody answered: try again later; whether it was done is not known) ─┬─ BusGone
+          │                                                                                └─ BusAbsent (it was not)
           └─ BusRefused (the service answered with a refusal; its code says which)
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+
+STOPPING = "stopping"  # The refusal of a service that stops: it has not looked at the request. Clients ask again.
 
 
 class BusError(Exception):
@@ -33,6 +38,18 @@ class BusGone(BusTimeout):
     def __init__(self, service: str, op: str) -> None:
         BusError.__init__(
             self, f"{service} ended before it answered {op!r}; it is started again by itself: try again in a moment"
+        )
+
+
+class BusAbsent(BusTimeout):
+    """No appliance has ever run there, so nothing is worth waiting for."""
+
+    code = "absent"
+
+    def __init__(self, service: str, run_dir: Path) -> None:
+        BusError.__init__(
+            self,
+            f"no appliance runs in {run_dir.parent} ({service} was asked): start it with `henge up`, or give --data",
         )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import stat
+import threading
 from pathlib import Path
 
 import zmq
@@ -12,30 +15,61 @@ IPC_PATH_BYTES_MAX = zmq.IPC_PATH_MAX_LEN  # 107 on Linux: sun_path of sockaddr_
 
 
 class Place:
-    """The run folder, made and kept at 0700, and the addresses of the sockets in it.
+    """The run folder, and the addresses of the sockets in it.
 
     When a path is too long for a socket, the folder is kept open and named by its descriptor; so a Place must live as
     long as the sockets that use its addresses.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, make: bool = False) -> None:
+        """make: make the folder, and close it to others. Who only asks does not: a typing error is no appliance."""
+        self.run_dir = run_dir
         self._folder_fd: int | None = None
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(run_dir.stat().st_mode) != 0o700:
-            run_dir.chmod(0o700)
-        self._run_dir = run_dir
+        self._lock = threading.Lock()
+        if make:
+            run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if stat.S_IMODE(run_dir.stat().st_mode) != 0o700:
+                run_dir.chmod(0o700)
+
+    def exists(self) -> bool:
+        return self.run_dir.is_dir()
+
+    def bind(self, socket: zmq.Socket[bytes], name: str) -> int:
+        """Let a socket listen under a name, in place of whoever did before. Returns what withdraw() needs.
+
+        It is bound under a name of its own and then renamed: so the name is never without a listener, and ZeroMQ,
+        which removes what it has bound some time after the close, cannot remove the next listener's.
+        """
+        own_name = f"{name}.{secrets.token_hex(4)}"
+        socket.bind(self.address(own_name))
+        path = self._path(own_name).rename(self._path(name))
+        return path.stat().st_ino
+
+    def withdraw(self, name: str, inode: int) -> None:
+        """Take the name away, if it is still ours: who asks from now on waits for the next listener."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path(name).stat().st_ino == inode:
+                self._path(name).unlink()
 
     def address(self, name: str) -> str:
-        """The ZeroMQ address of a socket. name: a service, or a service and `.hints`."""
+        """The ZeroMQ address of a socket. name: a service, or a service and `.hints`.
+
+        Raises: OSError, if the path is long and its folder is absent.
+        """
         assert name.replace("_", "").replace("-", "").replace(".", "").isalnum(), name
-        path = self._run_dir / f"{name}.sock"
+        path = self._path(name)
         if len(os.fsencode(path)) <= IPC_PATH_BYTES_MAX:
             return f"ipc://{path}"
-        if self._folder_fd is None:
-            self._folder_fd = os.open(self._run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"ipc:///proc/self/fd/{self._folder_fd}/{name}.sock"
+        with self._lock:
+            if self._folder_fd is None:
+                self._folder_fd = os.open(self.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return f"ipc:///proc/self/fd/{self._folder_fd}/{name}.sock"
+
+    def _path(self, name: str) -> Path:
+        return self.run_dir / f"{name}.sock"
 
     def close(self) -> None:
-        if self._folder_fd is not None:
-            os.close(self._folder_fd)
-            self._folder_fd = None
+        with self._lock:
+            if self._folder_fd is not None:
+                os.close(self._folder_fd)
+                self._folder_fd = None

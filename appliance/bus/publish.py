@@ -25,6 +25,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
+from appliance.bus.errors import BusAbsent
 from appliance.bus.place import Place
 
 HINT_COUNT_MAX = 10_000  # Waiting for one subscriber; more are dropped, which it sees as a gap.
@@ -52,14 +53,15 @@ class Publisher:
 
     def __init__(self, run_dir: Path, name: str) -> None:
         self._lock = threading.Lock()
-        self._place = Place(run_dir)
+        self._place = Place(run_dir, make=True)
         self._epoch = secrets.randbits(64)
         self._number = 0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HINT_COUNT_MAX)
         self._socket.setsockopt(zmq.LINGER, 100)
         self._socket.setsockopt(zmq.XPUB_WELCOME_MSG, self._stamp())
-        self._socket.bind(self._place.address(f"{name}.hints"))
+        self._name = f"{name}.hints"
+        self._inode = self._place.bind(self._socket, self._name)
         self._closing = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name=f"hints-{name}", daemon=True)
         self._ticker.start()
@@ -101,21 +103,27 @@ class Publisher:
             if self._closing.is_set():
                 return
             self._closing.set()
+            self._place.withdraw(self._name, self._inode)
             self._socket.close()
             self._place.close()
         self._ticker.join()
 
 
-def open_subscriber(context: zmq.Context[Any], address: str, socket_type: Any = None) -> Any:
-    """All topics are taken, because a filtered one would look like a gap."""
-    socket = context.socket(zmq.SUB) if socket_type is None else context.socket(zmq.SUB, socket_type)
+def open_subscriber(context: Any, place: Place, name: str) -> Any:
+    """A socket of the kind that context makes. All topics are taken, because a filtered one would look like a gap.
+
+    Raises: BusAbsent.
+    """
+    if not place.exists():
+        raise BusAbsent(name, place.run_dir)
+    socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, 20)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
     socket.setsockopt(zmq.RCVHWM, HINT_COUNT_MAX)
     socket.setsockopt(zmq.MAXMSGSIZE, wire.BODY_BYTES_MAX)
     socket.setsockopt(zmq.SUBSCRIBE, b"")
-    socket.connect(address)
+    socket.connect(place.address(f"{name}.hints"))
     return socket
 
 
@@ -159,9 +167,10 @@ class Subscriber:
     """The receiving side, for one thread. RESYNC comes first, once the link is made: read, then follow."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
+        """Raises: BusAbsent, if there is no run folder."""
         self._place = Place(run_dir)
-        self._sequence = Following()
-        self._socket: zmq.Socket[bytes] = open_subscriber(zmq.Context.instance(), self._place.address(f"{name}.hints"))
+        self._following = Following()
+        self._socket: zmq.Socket[bytes] = open_subscriber(zmq.Context.instance(), self._place, name)
 
     def poll(self, timeout_s: float) -> list[Hint] | Resync:
         """What has come, after waiting at most timeout_s for the first; an empty list, if nothing has."""
@@ -171,7 +180,7 @@ class Subscriber:
         messages: list[list[bytes]] = []
         while len(messages) < HINT_COUNT_MAX and wire.is_readable(self._socket):
             messages.append(self._socket.recv_multipart())
-        return self._sequence.take(messages)
+        return self._following.take(messages)
 
     def close(self) -> None:
         self._socket.close()

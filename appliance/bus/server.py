@@ -6,7 +6,6 @@ import collections
 import difflib
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,8 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
-from appliance.bus.errors import BusRefused, WireError
+from appliance.bus.errors import STOPPING, BusRefused, WireError
+from appliance.bus.jobs import Job, Jobs
 from appliance.bus.place import Place
 from appliance.metrics import Metrics
 
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_MS = 100  # How soon a stop is seen; half of the 200 ms that a stop may take.
+STOP_S = 0.05
+STOP_POLL_MS = 5
 RECEIVE_COUNT_MAX = 100  # Requests taken at once, so that answers do not wait behind a flood.
 PEER_QUEUE_COUNT_MAX = 10_000  # ZeroMQ's own bound for one peer; beyond it ZeroMQ drops what goes to that peer.
 QUEUE_BYTES_MAX = 512 * 2**20
+LAST_ANSWERS_S = 0.05  # ZeroMQ writes in a thread of its own, which a hard exit would stop in the middle.
 EXIT_STATUS_OF_A_CRASH = 70  # EX_SOFTWARE of sysexits.h.
 
 
@@ -61,17 +64,6 @@ class _Operation:
     decoder: msgspec.msgpack.Decoder[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A request that waits for a worker."""
-
-    peer: bytes
-    head: wire.RequestHead
-    body: bytes
-    columns: tuple[np.ndarray[Any, Any], ...]
-    size_bytes: int
-
-
 _Outgoing = tuple[list[bytes], list[Any]]
 
 
@@ -85,20 +77,17 @@ class Server:
         self, run_dir: Path, name: str, *, metrics: Metrics, threads: int = 1, queue_count_max: int = 1_000
     ) -> None:
         assert threads >= 1, threads
-        assert queue_count_max >= 1, queue_count_max
         self.name = name
-        self._place = Place(run_dir)
+        self._place = Place(run_dir, make=True)
         self._metrics = metrics
         self._threads_count = threads
-        self._queue_count_max = queue_count_max
         self._operations: dict[str, _Operation] = {}
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._jobs_bytes = 0
-        self._jobs_lock = threading.Lock()
+        self._jobs = Jobs(queue_count_max, QUEUE_BYTES_MAX)
         self._outgoing: collections.deque[_Outgoing] = collections.deque()
-        self._wake_fd = -1
+        self._wake_lock = threading.Lock()
+        self._wake_fd = -1  # Only while it serves.
         self._op_counts: collections.Counter[str] = collections.Counter()
-        self._in_hand_count = 0
+        self._is_stopping = False
         self._crash: BaseException | None = None
         self._requests_total = metrics.counter("henge_bus_requests_total", "Requests that a service has handled.")
         self._refused_total = metrics.counter("henge_bus_refused_total", "Requests that a service has refused.")
@@ -140,8 +129,7 @@ class Server:
             router.setsockopt(zmq.MAXMSGSIZE, wire.FRAME_BYTES_MAX)
             router.setsockopt(zmq.SNDHWM, PEER_QUEUE_COUNT_MAX)
             router.setsockopt(zmq.RCVHWM, PEER_QUEUE_COUNT_MAX)
-            address = self._place.address(self.name)
-            router.bind(address)
+            inode = self._place.bind(router, self.name)
             workers = [
                 threading.Thread(target=self._work, name=f"bus-{self.name}-{index}", daemon=True)
                 for index in range(self._threads_count)
@@ -151,14 +139,17 @@ class Server:
             if ready is not None:
                 ready()
             self._serve_until(router, stopping)
-            router.unbind(address)
-            self._end_workers(router, workers)
+            self._is_stopping = True
+            self._place.withdraw(self.name, inode)
+            self._end(router, workers)
         finally:
             router.close(linger=100)  # Milliseconds; for the last answers.
-            wake_fd, self._wake_fd = self._wake_fd, -1
-            os.close(wake_fd)
+            with self._wake_lock:  # A handler that is left behind must not write into whatever has this number next.
+                os.close(self._wake_fd)
+                self._wake_fd = -1
             self._place.close()
         if self._crash is not None:
+            time.sleep(LAST_ANSWERS_S)
             raise self._crash
 
     def _serve_until(self, router: zmq.Socket[bytes], stopping: threading.Event) -> None:
@@ -173,20 +164,18 @@ class Server:
                     os.eventfd_read(self._wake_fd)
             self._send_outgoing(router)
 
-    def _end_workers(self, router: zmq.Socket[bytes], workers: list[threading.Thread]) -> None:
-        """Refuse what waits; give what is in hand a moment. A handler that takes longer is left behind."""
-        waiting = []
-        while not self._jobs.empty():
-            waiting.append(self._jobs.get())
-        for _ in workers:
-            self._jobs.put(None)
-        for job in waiting:
-            if job is not None:
-                self._refuse(job.peer, job.head, "stopping", f"{self.name} is stopping")
-        deadline_s = time.monotonic() + 0.05
-        for worker in workers:
-            worker.join(max(0.0, deadline_s - time.monotonic()))
-        self._send_outgoing(router)
+    def _end(self, router: zmq.Socket[bytes], workers: list[threading.Thread]) -> None:
+        """Refuse what waits and what still comes; give what is in hand a moment, then leave it behind."""
+        for job in self._jobs.end(len(workers)):
+            self._refuse_stopping(job.peer, job.head)
+        deadline_s = time.monotonic() + STOP_S
+        while True:
+            self._receive(router, RECEIVE_COUNT_MAX)
+            are_working = any(worker.is_alive() for worker in workers)
+            self._send_outgoing(router)
+            if not are_working or time.monotonic() > deadline_s:
+                return
+            router.poll(STOP_POLL_MS)
 
     def _receive(self, router: zmq.Socket[bytes], count_max: int) -> None:
         for _ in range(count_max):
@@ -212,6 +201,9 @@ class Server:
         if (built_in := _BUILT_IN.get(head.op)) is not None:
             self._outgoing.append(self._answer_frames(peer, head, built_in(self)))
             return
+        if self._is_stopping:
+            self._refuse_stopping(peer, head)
+            return
         if head.op not in self._operations:
             near = difflib.get_close_matches(head.op, [*self._operations, *_BUILT_IN], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -222,28 +214,19 @@ class Server:
         except WireError as error:
             self._refuse(peer, head, "bad_request", f"{self.name}/{head.op}: {error}")
             return
-        size_bytes = len(body) + sum(column.nbytes for column in columns)
-        with self._jobs_lock:
-            jobs_bytes = self._jobs_bytes + size_bytes
-        if self._jobs.qsize() >= self._queue_count_max or (jobs_bytes > QUEUE_BYTES_MAX and self._jobs.qsize()):
+        if not self._jobs.offer(Job(peer, head, body, columns)):
+            figures = self._jobs.figures()
             self._refuse(
                 peer,
                 head,
                 "busy",
-                f"{self.name} is busy: {self._jobs.qsize():,} requests wait, of at most {self._queue_count_max:,}; "
-                f"try again in a moment",
+                f"{self.name} is busy: {figures['queue_count']:,} requests of {figures['queue_bytes']:,} bytes wait, "
+                f"of at most {figures['queue_count_max']:,} and {QUEUE_BYTES_MAX:,}; try again in a moment",
             )
-            return
-        with self._jobs_lock:
-            self._jobs_bytes += size_bytes
-        self._jobs.put(_Job(peer, head, body, columns, size_bytes))
 
     def _work(self) -> None:
         """A worker's life: handle jobs until a None."""
-        while (job := self._jobs.get()) is not None:
-            with self._jobs_lock:
-                self._jobs_bytes -= job.size_bytes
-                self._in_hand_count += 1
+        while (job := self._jobs.take()) is not None:
             try:
                 self._run(job)
             except BaseException as error:  # Ours: the serving thread raises it, so that the process ends.
@@ -255,10 +238,9 @@ class Server:
                 self._wake()
                 return
             finally:
-                with self._jobs_lock:
-                    self._in_hand_count -= 1
+                self._jobs.done()
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: Job) -> None:
         """Run the handler and leave its answer for the serving thread.
 
         Raises: AssertionError, and whatever is no Exception: faults of ours.
@@ -268,10 +250,8 @@ class Server:
         if started_ns > job.head.deadline_ns:
             self._count_refused("expired")  # The caller has given up: what it asked is not wanted any more.
             return
-        operation = self._operations[op]
         try:
-            body = operation.decoder.decode(job.body)
-            outgoing = self._answer_frames(job.peer, job.head, operation.function(Request(op, body, job.columns)))
+            outgoing = self._handled(job)
         except AssertionError:
             raise
         except Exception as error:  # noqa: BLE001 - The caller is told, and what has no code is logged with its trace.
@@ -283,12 +263,20 @@ class Server:
         self._requests_total.inc(service=self.name, op=op)
         self._seconds_total.inc((time.monotonic_ns() - started_ns) / 1e9, service=self.name, op=op)
 
+    def _handled(self, job: Job) -> _Outgoing:
+        """Raises: BusRefused, for a body of another type; what the handler raises, and encoding its answer."""
+        operation = self._operations[job.head.op]
+        try:
+            body = operation.decoder.decode(job.body)
+        except msgspec.MsgspecError as error:
+            raise BusRefused("bad_request", f"{self.name}/{job.head.op}: {error}") from error
+        return self._answer_frames(job.peer, job.head, operation.function(Request(job.head.op, body, job.columns)))
+
     def _refusal(self, op: str, error: Exception) -> tuple[str, str]:
-        """The code and the message of what a handler, or the decoding for it, raised."""
-        if isinstance(error, msgspec.MsgspecError):
-            return "bad_request", f"{self.name}/{op}: {error}"
+        """The code and the message for what a handler raised."""
         if isinstance(code := getattr(error, "code", None), str):
-            return code, error.message if isinstance(error, BusRefused) else str(error)
+            # Of another service that it asked; passed on as it is, the caller would take it for ours and ask again.
+            return "not_ready" if code == STOPPING else code, str(error)
         log.error("service %s: the handler of %s failed", self.name, op, exc_info=error)
         return "internal", f"{self.name}/{op} failed: {type(error).__name__}: {error}; the log has the details"
 
@@ -311,6 +299,9 @@ class Server:
         self._outgoing.append(([peer, reply, wire.NIL], []))
         self._wake()
 
+    def _refuse_stopping(self, peer: bytes, head: wire.RequestHead) -> None:
+        self._refuse(peer, head, STOPPING, f"{self.name} is stopping")
+
     def _count_refused(self, code: str) -> None:
         self._refused_total.inc(service=self.name, code=code)
 
@@ -321,14 +312,15 @@ class Server:
 
     def _wake(self) -> None:
         """Let the serving thread look at what is to be sent."""
-        if self._wake_fd >= 0:
-            os.eventfd_write(self._wake_fd, 1)
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
 
     def _ping(self) -> str:
         return "pong"
 
     def _snapshot(self) -> Any:
-        self._queue_length.set(self._jobs.qsize(), service=self.name)
+        self._queue_length.set(self._jobs.figures()["queue_count"], service=self.name)
         return self._metrics.snapshot()
 
     def _process(self) -> dict[str, Any]:
@@ -336,11 +328,8 @@ class Server:
             "service": self.name,
             "pid": os.getpid(),
             "threads": self._threads_count,
-            "queue_count": self._jobs.qsize(),
-            "queue_count_max": self._queue_count_max,
-            "queue_bytes": self._jobs_bytes,
-            "in_hand_count": self._in_hand_count,
             "ops": dict(self._op_counts),
+            **self._jobs.figures(),
         }
 
 

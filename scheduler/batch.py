@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,15 +132,16 @@ class Batch:
         self._urgent_came.set()
 
     async def _write_state(self) -> None:
-        written_s = time.monotonic()
+        now_s = asyncio.get_running_loop().time
+        written_s = now_s()
         while not self._stopping.is_set():
-            rest_s = self._every_s - (time.monotonic() - written_s)
+            rest_s = self._every_s - (now_s() - written_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._urgent_came.wait(), max(rest_s, 0.001))
             self._urgent_came.clear()
             await self._write_urgent()
-            if time.monotonic() - written_s >= self._every_s:
-                written_s = time.monotonic()
+            if now_s() - written_s >= self._every_s:
+                written_s = now_s()
                 await self._write_results()
             for kind, count in self.waiting().items():
                 self._waiting.set(count, kind=kind)

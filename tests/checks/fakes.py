@@ -15,7 +15,7 @@ class MemoryReader:
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], Document] = {}
 
-    def apply(self, mutations: Sequence[Mutation]) -> None:
+    def apply_all(self, mutations: Sequence[Mutation]) -> None:
         for mutation in mutations:
             if isinstance(mutation, PutDocument):
                 before = self.documents.get((mutation.kind, mutation.id))

@@ -22,7 +22,7 @@ WEB: dict[str, Any] = {"kind": "http", "name": "web", "options": {"url": "https:
 @pytest.fixture(name="reader")
 def reader_fixture() -> MemoryReader:
     reader = MemoryReader()
-    reader.apply(
+    reader.apply_all(
         [
             PutDocument(kind="channel", id="h1", body={"kind": "webhook", "name": "hook"}, unique="default/hook"),
             PutDocument(
@@ -43,7 +43,7 @@ def catalogue_fixture(reader: MemoryReader) -> Catalogue:
 
 def create(catalogue: Catalogue, reader: MemoryReader, body: dict[str, Any]) -> Draft:
     draft = catalogue.create(body)
-    reader.apply(draft.mutations)
+    reader.apply_all(draft.mutations)
     return draft
 
 
@@ -150,7 +150,7 @@ def test_secrets_are_sealed_at_rest_hidden_in_answers_and_kept_by_a_change(
     assert catalogue.opened(document).options["password"] == "geheim"
     kept = catalogue.patch(draft.id, {"options": {"password": HIDDEN, "keyword": "x"}})
     assert kept.check.options["password"] == "geheim"
-    reader.apply(kept.mutations)
+    reader.apply_all(kept.mutations)
     assert catalogue.trial({"options": {"password": HIDDEN}}, check_id=draft.id).options["password"] == "geheim"
     with pytest.raises(CheckError) as caught:
         catalogue.create(WEB | {"name": "other", "options": options | {"password": HIDDEN}})
@@ -179,9 +179,9 @@ def test_a_check_that_is_not_there(catalogue: Catalogue) -> None:
 
 def test_delete_and_pause(catalogue: Catalogue, reader: MemoryReader) -> None:
     draft = create(catalogue, reader, WEB)
-    reader.apply(catalogue.pause(draft.id, paused=True).mutations)
+    reader.apply_all(catalogue.pause(draft.id, paused=True).mutations)
     assert shown(reader, draft.id)["paused"] is True
-    reader.apply(catalogue.delete(draft.id).mutations)
+    reader.apply_all(catalogue.delete(draft.id).mutations)
     assert reader.get("check", draft.id) is None
 
 
@@ -200,7 +200,7 @@ def test_the_latest_result_is_shown_and_gives_the_machines_back(catalogue: Catal
     )
     reading = take_in({}, result, max_check_attempts=3)
     body = latest_body(result, reading, next_run_ms=3_000, late=False)
-    reader.apply([PutDocument(kind="result", id=draft.id, body=body)])
+    reader.apply_all([PutDocument(kind="result", id=draft.id, body=body)])
     view = shown(reader, draft.id)
     assert (view["state"], view["state_type"], view["attempt"], view["next_run_ms"]) == ("critical", "soft", 1, 3_000)
     assert view["last_result"]["output"] == "2 of 2 are bad"

@@ -14,25 +14,24 @@ from tsdb.query.promql.guard import WORD_OPERATORS, Token, position
 from tsdb.query.promql.labels import quoted
 
 CLOSERS = {"(": ")", "[": "]", "{": "}"}
+# What may follow a prefix: something before the closing brackets that it lacks, and something after them.
 COMPLETIONS = (
-    "",
-    " x",
-    "x",
-    " 1",
-    "1m",
-    '"x"',
-    '="x"',
-    "(x)",
-    " (x)",
-    "(x[1m])",
-    "(1,x)",
-    "m:",
-    ":",
-    "x)",
-    "1m]",
-    "()",
-    ") (x)",
-    ") x",
+    ("", ""),
+    (" x", ""),
+    (" 1", ""),
+    ("1m", ""),
+    ('"x"', ""),
+    ('="x"', ""),
+    ('x="x"', ""),
+    ("()", ""),
+    ("(x)", ""),
+    ("(x)(x)", ""),
+    ("(x[1m])", ""),
+    (" 1,x", ""),
+    ("", " x"),
+    ("", "(x)"),
+    ("x", "(x)"),
+    ("", "[1m]"),
 )
 KEYWORDS = frozenset(
     {"bool", "by", "end", "fill", "fill_left", "fill_right", "group_left", "group_right", "ignoring", "offset", "on"}
@@ -50,8 +49,20 @@ def error_text(expression: str, tokens: list[Token], message: str) -> str:
     """The text of a parse error, as Prometheus begins it: `line:column: parse error: …`."""
     if message.startswith("no expression found"):
         return "unknown position: parse error: no expression found in input"
+    if message not in GRAMMAR_ERRORS and not message.startswith("unexpected "):
+        return f"{position(expression, _culprit(tokens, message))}: parse error: {_reworded(message)}"
+    at = _viable_count(expression, tokens)
+    if at == len(tokens):
+        where, what = len(expression), "unexpected end of input"
+    else:
+        where, what = tokens[at].start, f"unexpected {_described(tokens[at])}"
     if message not in GRAMMAR_ERRORS:
-        return f"{position(expression, _culprit(expression, tokens, message))}: parse error: {_reworded(message)}"
+        what = _reworded(message)
+    return f"{position(expression, where)}: parse error: {what}"
+
+
+def _viable_count(expression: str, tokens: list[Token]) -> int:
+    """How many tokens from the start can still become an expression."""
     low, high = 0, len(tokens)  # The prefix of `low` tokens is viable, that of `high` + 1 tokens is not.
     while low < high:
         middle = (low + high + 1) // 2
@@ -59,9 +70,7 @@ def error_text(expression: str, tokens: list[Token], message: str) -> str:
             low = middle
         else:
             high = middle - 1
-    if low == len(tokens):
-        return f"{position(expression, len(expression))}: parse error: unexpected end of input"
-    return f"{position(expression, tokens[low].start)}: parse error: unexpected {_described(tokens[low])}"
+    return low
 
 
 def _reworded(message: str) -> str:
@@ -80,7 +89,7 @@ def _is_viable(expression: str, tokens: list[Token], count: int) -> bool:
         elif token.kind == "bracket" and open_brackets:
             open_brackets.pop()
     closing = "".join(CLOSERS[bracket] for bracket in reversed(open_brackets))
-    return any(_is_grammatical(prefix + completion + closing) for completion in COMPLETIONS)
+    return any(_is_grammatical(prefix + inside + closing + after) for inside, after in COMPLETIONS)
 
 
 def _is_grammatical(text: str) -> bool:
@@ -93,13 +102,15 @@ def _is_grammatical(text: str) -> bool:
     return True
 
 
-def _culprit(expression: str, tokens: list[Token], message: str) -> int:
+def _culprit(tokens: list[Token], message: str) -> int:
     """Where a complaint about meaning points: at the first word that the message quotes, else at the start."""
+    if message.startswith("unclosed"):
+        return tokens[-1].start + len(tokens[-1].text)
     for token in tokens:
+        if token.kind == "number" and message.startswith("duration") and not re.search("[1-9]", token.text):
+            return token.start
         if token.kind != "string" and f"'{token.text}'" in message:
             return token.start
-    if message.startswith("un"):
-        return len(expression.rstrip())
     return tokens[0].start if tokens else 0
 
 

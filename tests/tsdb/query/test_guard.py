@@ -1,0 +1,107 @@
+"""What is refused before or by the parser: too long, too deep, too busy, wrong, or of a grammar not built here."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tsdb.query.memory_source import MemorySource
+from tsdb.errors import NotSupported, RefusedQuery
+from tsdb.query import promql
+from tsdb.query.promql.guard import LENGTH_BYTES_MAX, NESTING_MAX, OPERATOR_COUNT_MAX, scan
+from tsdb.query.promql.parse import parse
+
+TOO_MUCH = {
+    "30 KB of nested functions": "abs(" * 6_000 + "x" + ")" * 6_000,
+    "30 KB of or": " or ".join(["a"] * 6_000),
+    "brackets nested once too often": "(" * (NESTING_MAX + 1) + "1" + ")" * (NESTING_MAX + 1),
+    "one operator too many": "+".join(["1"] * (OPERATOR_COUNT_MAX + 2)),
+    "powers, which lean to the right": "^".join(["2"] * 500),
+    "signs": "-" * 900 + "x",
+    "one byte too long": "x" * (LENGTH_BYTES_MAX + 1),
+    "brackets of every kind": "{[(" * 5_000,
+    "only blanks": " " * LENGTH_BYTES_MAX,
+    "unclosed string": '"' + "a" * 10_000,
+}
+
+
+@pytest.mark.parametrize("expression", TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_too_much_is_refused_and_the_process_lives(expression: str) -> None:
+    with pytest.raises(RefusedQuery):
+        promql.instant(expression, 0, MemorySource())
+
+
+def test_the_largest_that_is_allowed_is_answered() -> None:
+    chain = "+".join(["1"] * (OPERATOR_COUNT_MAX + 1))
+    assert promql.instant(chain, 0, MemorySource()).value[0] == OPERATOR_COUNT_MAX + 1
+    deep = "(" * NESTING_MAX + "1" + ")" * NESTING_MAX
+    assert promql.instant(deep, 0, MemorySource()).value[0] == 1
+    alternatives = " or ".join(["x"] * 1_000)
+    assert promql.instant(alternatives, 0, MemorySource()).labels == []
+    nested = "abs(" * (NESTING_MAX - 5) + "x" + ")" * (NESTING_MAX - 5)
+    assert promql.instant(nested, 0, MemorySource()).labels == []
+
+
+def test_brackets_and_operators_within_strings_and_comments_do_not_count() -> None:
+    inside = "(" * 2_000 + "+" * 2_000
+    assert len(scan(f'x{{a="{inside}"}} # {inside}')) == 6
+
+
+ERRORS = {  # expression: the text, as Prometheus 3.5 words it
+    "": "unknown position: parse error: no expression found in input",
+    "foo bar": '1:5: parse error: unexpected identifier "bar"',
+    "1 +": "1:4: parse error: unexpected end of input",
+    "sum(x) by": "1:10: parse error: unexpected end of input",
+    "rate(up[5m]) > > 1": "1:16: parse error: unexpected <op:>>",
+    "sum by (a) by (b) (x)": "1:12: parse error: unexpected <by>",
+    "x{}}": "1:4: parse error: unexpected right brace '}'",
+    "time(1)": '1:1: parse error: expected 0 argument(s) in call to "time", got 1',
+    "abs(1)": '1:1: parse error: expected type instant vector in call to function "abs", got scalar',
+    "rate(x)": '1:1: parse error: expected type range vector in call to function "rate", got instant vector',
+    "nosuch(x)": '1:1: parse error: unknown function with name "nosuch"',
+    "\n\n x +\n y +": "4:5: parse error: unexpected end of input",
+    "{}": "1:1: parse error: vector selector must contain at least one non-empty matcher",
+}
+
+
+@pytest.mark.parametrize(("expression", "message"), ERRORS.items(), ids=[repr(text) for text in ERRORS])
+def test_a_parse_error_says_what_and_where(expression: str, message: str) -> None:
+    with pytest.raises(RefusedQuery) as refused:
+        parse(expression)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("expression", ["servers.web-1.cpu.load", "rate(servers.web-1.cpu.load[5m])"])
+def test_a_bare_graphite_path_is_refused_with_a_hint(expression: str) -> None:
+    with pytest.raises(RefusedQuery, match=r'quotes and braces: \{"servers\.web-1\.cpu\.load"\}$'):
+        parse(expression)
+
+
+def test_a_dotted_name_in_quotes_is_a_metric() -> None:
+    source = MemorySource()
+    source.add({"__name__": "servers.web-1.cpu"}, [(0, 7.0)])
+    for expression in ('{"servers.web-1.cpu"}', '{__name__="servers.web-1.cpu"}'):
+        assert promql.instant(expression, 0, source).value.tolist() == [7.0]
+
+
+UNBUILT = {
+    "info(up)": "the function info()",
+    "rate(x[5m] smoothed)": "the modifier smoothed",
+    "increase(x[5m] anchored)": "the modifier anchored",
+    "x[5m+1m]": "arithmetic in durations",
+    "x offset (1m + 1m)": "arithmetic in durations",
+    "limit_ratio(0.5, x)": "the aggregation limit_ratio()",
+    "histogram_count(x)": "the function histogram_count()",
+    "x @ -10": "@ with a time before 1970",
+    'x{a="1" or b="2"}': "`or` between label matchers",
+    'x{a="\\xff"}': 'the byte escape in "\\xff"',
+    'x{a=~"\\\\pL"}': "\\p in a regular expression",
+    "1_000_000": "_ within numbers",
+}
+
+
+@pytest.mark.parametrize(("expression", "what"), UNBUILT.items(), ids=UNBUILT)
+def test_what_is_not_built_is_refused_by_name(expression: str, what: str) -> None:
+    with pytest.raises(NotSupported) as refused:
+        promql.instant(expression, 0, MemorySource())
+    assert refused.value.what == what
+    assert str(refused.value) == f"{what} is not supported yet"

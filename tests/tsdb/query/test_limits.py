@@ -1,0 +1,107 @@
+"""A query that would cost too much is refused, with the count that was met and the limit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.tsdb.query.memory_source import FixedSource, MemorySource
+from tsdb.errors import QueryTimeout, QueryTooLarge, RefusedQuery
+from tsdb.query import promql
+from tsdb.query.promql import Deadline, Limits
+from tsdb.sample import Selection, labels_from
+
+
+def selection(series_count: int, samples_count: int) -> Selection:
+    """Counters, one sample each 10 s."""
+    rng = np.random.default_rng(1)
+    return Selection(
+        labels=[labels_from({"__name__": "m", "i": f"{i:06}", "g": str(i % 10)}) for i in range(series_count)],
+        offsets=np.arange(series_count + 1, dtype=np.int64) * samples_count,
+        timestamp_ms=np.tile(np.arange(samples_count, dtype=np.int64) * 10_000, series_count),
+        value=rng.random((series_count, samples_count)).cumsum(axis=1).reshape(-1),
+    )
+
+
+def test_too_many_series_are_refused_with_the_count() -> None:
+    with pytest.raises(QueryTooLarge, match=r"selects 11 series of at most 10; .* query\.series_count_max"):
+        promql.instant("m", 0, FixedSource(selection(11, 1)), Limits(series_count_max=10))
+
+
+def test_too_many_samples_are_refused_with_the_count() -> None:
+    with pytest.raises(QueryTooLarge, match=r"reads 1,000 samples of at most 999; .* query\.samples_count_max"):
+        promql.instant("m", 0, FixedSource(selection(10, 100)), Limits(samples_count_max=999))
+
+
+def test_too_many_cells_are_refused_before_they_are_made() -> None:
+    source = FixedSource(selection(100, 1))
+    with pytest.raises(QueryTooLarge, match="needs 1,000,000 samples"):
+        promql.range_("m", 0, 9_999, 1, source, Limits(samples_count_max=50_000))
+    with pytest.raises(QueryTooLarge, match=r"needs 31,536,000,000 samples"):
+        promql.instant("sum_over_time(vector(1)[1y:1ms])", 10**12, source)
+
+
+def test_too_many_steps_are_refused_as_prometheus_does() -> None:
+    with pytest.raises(QueryTooLarge, match="exceeded maximum resolution of 11,000 points per timeseries"):
+        promql.range_("1", 0, 11_000_000, 1_000, MemorySource())
+
+
+@pytest.mark.parametrize(("start_ms", "end_ms", "step_ms"), [(0, 10, 0), (0, 10, -1), (10, 0, 1)])
+def test_ranges_that_are_none_are_refused(start_ms: int, end_ms: int, step_ms: int) -> None:
+    with pytest.raises(RefusedQuery):
+        promql.range_("1", start_ms, end_ms, step_ms, MemorySource())
+
+
+def test_a_range_vector_has_no_range() -> None:
+    with pytest.raises(RefusedQuery, match='invalid expression type "range vector" for range query'):
+        promql.range_("m[5m]", 0, 10, 1, MemorySource())
+
+
+def test_a_query_past_its_deadline_gives_up_between_two_operations() -> None:
+    times_s = iter([0.0, 1.0, 2.0, 31.0])
+    with pytest.raises(QueryTimeout, match=r"query timed out in .*: it ran longer than 30 s"):
+        promql.instant("a + b + c + d", 0, MemorySource(), deadline=Deadline(30.0, lambda: next(times_s)))
+
+
+EXPRESSIONS = [
+    "m",
+    "avg(m)",
+    "sum by (g) (rate(m[1m]))",
+    "sum without (i) (m)",
+    "max_over_time(m[1m]) > 3",
+    "quantile_over_time(0.9, m[1m])",
+    "m / m",
+    "m * on (i, g) m",
+    "sum by (g) (m) * on (g) group_right () m",
+    "m and m > 5",
+    "topk(3, m)",
+    "stddev by (g) (m)",
+]
+
+
+def python_calls(function: Callable[[], object]) -> int:
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_number_of_python_calls_does_not_grow_with_the_series(expression: str) -> None:
+    few, many = (FixedSource(selection(count, 12)) for count in (10, 10_000))
+    calls_few, calls_many = (
+        python_calls(lambda source=source: promql.range_(expression, 60_000, 100_000, 20_000, source))
+        for source in (few, many)
+    )
+    assert calls_many <= 2 * calls_few, (calls_few, calls_many)

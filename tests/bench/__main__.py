@@ -31,5 +31,29 @@ def ingest(protocol: str, hosts: int, steps: int, runs: int, peers: str, as_json
         show(figure, as_json)
 
 
+@bench.command()
+@click.option("--victim", type=click.Choice(["store", "intake", "web"]), default="store", show_default=True)
+@click.option("--rounds", default=10, show_default=True, help="Rounds of load, one kill -9 each.")
+@click.option("--samples", default=1_000_000, show_default=True, help="Samples sent in a round.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def kill(victim: str, rounds: int, samples: int, as_json: bool) -> None:
+    """Acknowledged samples that are missing after kill -9 under load."""
+    from tests.bench.kill import run
+
+    for figure in run(victim=victim, rounds=rounds, samples_per_round=samples):
+        show(figure, as_json)
+
+
+@bench.command()
+@click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def decode(hosts: int, as_json: bool) -> None:
+    """Graphite lines a second that one core decodes and resolves to ids, in process."""
+    from tests.bench.decode import run
+
+    for figure in run(hosts=hosts):
+        show(figure, as_json)
+
+
 if __name__ == "__main__":
     bench()

@@ -55,14 +55,14 @@ def _install_template_words(app: Flask) -> None:
             versions[name] = f"{zlib.crc32((STATIC_FOLDER / name).read_bytes()):08x}"
         return url_for("static", filename=name, v=versions[name])
 
+    # Globals, not context: macros that are imported see only these.
+    app.jinja_env.globals.update(static_url=static_url, csrf_token=guard.csrf_token, henge_version=version())
+
     @app.context_processor
     def words() -> dict[str, Any]:
         theme = request.cookies.get("henge_theme", "auto")
         return {
             "identity": identity(),
-            "static_url": static_url,
-            "csrf_token": guard.csrf_token,
-            "henge_version": version(),
             "open_incident_count": lambda: board().view().open_incident_count,
             "theme": theme if theme in THEMES else "auto",
             "now_ms": g.get("now_ms") or services_now_ms(app),

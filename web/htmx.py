@@ -14,7 +14,7 @@ def is_swap() -> bool:
     return bool(headers) and not headers.history_restore_request
 
 
-def page_or_partial(page: str, partial: str, **context: Any) -> Response:
+def page_or_partial(page: str, partial: str, /, **context: Any) -> Response:
     """Answer a navigation with the whole page, an htmx swap with the partial alone."""
     response = make_response(render_template(partial if is_swap() else page, **context))
     response.vary.update(("HX-Request", "HX-History-Restore-Request"))  # Same URL, two bodies.

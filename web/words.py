@@ -43,20 +43,31 @@ def stamp(at_ms: int | None) -> str:
     return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def moment(at_ms: int | None, now_ms: int) -> Markup:
     """A time element: how long ago, with the exact time under the pointer; a script keeps it fresh."""
     if at_ms is None:
         return Markup('<span class="muted">never</span>')
-    iso = datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}" title="{} UTC" data-ago>{}</time>').format(iso, stamp(at_ms), ago(at_ms, now_ms))
+    return Markup('<time datetime="{}" title="{} UTC" data-ago>{}</time>').format(_iso(at_ms), stamp(at_ms), ago(at_ms, now_ms))
+
+
+def lasting(at_ms: int | None, now_ms: int) -> Markup:
+    """A time element: how long it has been so, kept fresh by a script."""
+    if at_ms is None:
+        return Markup("–")
+    return Markup('<time datetime="{}" title="since {} UTC" data-lasting>{}</time>').format(
+        _iso(at_ms), stamp(at_ms), duration(max(0, now_ms - at_ms))
+    )
 
 
 def clock(at_ms: int | None) -> Markup:
     """A time element with the exact time; a script writes it in the reader's time zone."""
     if at_ms is None:
         return Markup("–")
-    iso = datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}" data-local>{} UTC</time>').format(iso, stamp(at_ms))
+    return Markup('<time datetime="{}" data-local>{} UTC</time>').format(_iso(at_ms), stamp(at_ms))
 
 
 def latency(seconds: float | None) -> str:
@@ -67,6 +78,17 @@ def latency(seconds: float | None) -> str:
     if seconds < 1:
         return f"{seconds * 1_000:.0f} ms"
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def measured(value: float | None, unit: str) -> str:
+    """A number with its unit: seconds and bytes in the size that suits, others as they are."""
+    if value is None:
+        return "–"
+    if unit == "s" and abs(value) < 600:
+        return latency(value)
+    if unit == "B":
+        return size(value)
+    return f"{number(value)} {unit}".rstrip()
 
 
 def size(count_bytes: float | None) -> str:
@@ -111,7 +133,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ago": ago,
     "clock": clock,
     "duration": duration,
+    "lasting": lasting,
     "latency": latency,
+    "measured": measured,
     "moment": moment,
     "number": number,
     "plural": plural,

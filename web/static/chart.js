@@ -38,6 +38,19 @@
   };
   const formatFor = (unit) => formats[unit] ?? ((value) => `${formats[""](value)} ${unit}`);
 
+  // The time axis in the reader's zone: hours and minutes, with the date where days matter.
+  const clocks = new Map();
+  const clockFor = (increment) => {
+    const style = increment >= 86400 ? { month: "short", day: "numeric" }
+      : increment >= 21600 ? { weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false }
+      : increment >= 60 ? { hour: "2-digit", minute: "2-digit", hour12: false }
+      : { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+    const key = JSON.stringify(style);
+    if (!clocks.has(key)) clocks.set(key, new Intl.DateTimeFormat("en-GB", style));
+    return (second) => clocks.get(key).format(new Date(second * 1000));
+  };
+  const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
   const message = (element, text) => {
     element.replaceChildren();
     const note = document.createElement("p");
@@ -68,15 +81,19 @@
         const room = (high - floor || Math.abs(high) || 1) * 0.08;
         return [floor === 0 && low >= 0 ? 0 : floor - room, high + room];
       } } },
-      axes: [axis, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
-      series: [{ label: "Time" }, ...answer.series.map((series, index) => ({
+      axes: [{ ...axis, values: (_u, splits, _a, _s, increment) => splits.map(clockFor(increment)) }, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
+      series: [{ label: "Time", value: (_u, second) => (second === null ? "" : moment.format(new Date(second * 1000))) }, ...answer.series.map((series, index) => ({
         label: labelFor(series, element.dataset.label),
         stroke: colour(`series-${index % SERIES_COLOURS}`),
         width: 1.5,
         fill: single ? colour("chart-fill", "backgroundColor") : undefined,
         points: { size: 4 },
         spanGaps: false,
-        value: (_u, value) => (value === null || value === undefined ? "–" : format(value)),
+        // Without a pointer in the chart the legend tells the latest value.
+        value: (chart, value) => {
+          if (value === null || value === undefined) value = chart?.cursor?.idx == null ? series.values.findLast((known) => known !== null) : null;
+          return value === null || value === undefined ? "–" : format(value);
+        },
       }))],
     };
     if (!single && answer.series.length > 6) options.legend.show = false; // The table below names them.

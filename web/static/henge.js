@@ -40,18 +40,27 @@
       if (element.textContent !== text) element.textContent = text;
     }
   };
+  const lasting = (root) => {
+    for (const element of root.querySelectorAll("time[data-lasting]")) {
+      element.textContent = duration(Math.max(0, Math.round((Date.now() - Date.parse(element.dateTime)) / 1000)));
+    }
+  };
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const short = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const thisYear = new Date().getFullYear();
   const localise = (root) => {
     for (const element of root.querySelectorAll("time[data-local]")) {
-      element.textContent = local.format(new Date(element.dateTime));
+      const at = new Date(element.dateTime);
+      element.textContent = (at.getFullYear() === thisYear ? short : local).format(at).replace(",", "");
+      element.title = local.format(at);
     }
     for (const element of root.querySelectorAll("time[data-ago]")) {
       element.title = local.format(new Date(element.dateTime));
     }
   };
-  const show = (root) => { localise(root); freshen(root); };
+  const show = (root) => { localise(root); freshen(root); lasting(root); };
   show(document);
-  setInterval(() => { if (!document.hidden) freshen(document); }, 1000);
+  setInterval(() => { if (!document.hidden) { freshen(document); lasting(document); } }, 1000);
   document.addEventListener("htmx:afterSettle", () => show(document));
 
   // A select that is a filter acts at once.

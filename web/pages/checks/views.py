@@ -31,6 +31,7 @@ bp = Blueprint("checks", __name__, url_prefix="/checks", template_folder="templa
 BEAT_COUNT = 90
 EVENT_COUNT = 30
 FAILURE_COUNT = 20
+SHOWN_FAILURE_COUNT = 5  # The others are folded away.
 CHART_COUNT_MAX = 6
 DOWNTIME_HOURS = {"1": "1 hour", "4": "4 hours", "24": "1 day", "168": "1 week"}
 
@@ -42,7 +43,7 @@ def page(check_id: str) -> Response:
     etag = f"{board().view().revision}"
     if (same := htmx.unchanged(etag)) is not None:
         return same
-    response = htmx.page_or_partial("checks/page.html", "checks/_live.html", etag=etag, **_content(check))
+    response = htmx.page_or_partial("checks/page.html", "checks/_update.html", etag=etag, **_content(check))
     response.set_etag(etag)
     return response
 
@@ -61,6 +62,7 @@ def _content(check: dict[str, Any]) -> dict[str, Any]:
         "downtime_hours": DOWNTIME_HOURS,
         "events": services().state.read.events(kind="flip", subject=check["id"], limit=EVENT_COUNT),
         "failures": services().state.read.events(kind="failure", subject=check["id"], limit=FAILURE_COUNT),
+        "shown_failure_count": SHOWN_FAILURE_COUNT,
         "options": shown_options(check),
         "ranges": list(RANGES_MS),
         "range_name": range_name,
@@ -160,6 +162,8 @@ def charts_of(check: dict[str, Any], range_ms: int) -> list[dict[str, Any]]:
         }
     )
     perfdata = (check["last_result"] or {}).get("perfdata", [])
+    if all(entry["label"] == "time" for entry in perfdata if entry.get("unit") == "s"):
+        perfdata = [entry for entry in perfdata if entry.get("unit") != "s"]  # The latency once more.
     for unit in dict.fromkeys(entry.get("unit", "") for entry in perfdata):
         expression = f"avg_over_time({PERFDATA}{{{whose},unit={_quoted(unit)}}}[{window}])"
         names = [entry["label"] for entry in perfdata if entry.get("unit", "") == unit]
@@ -181,7 +185,7 @@ def run(check_id: str) -> Response:
     if not htmx.is_swap():
         return htmx.go_to(f"/checks/{check_id}")
     etag = f"{board().view().revision}"
-    return make_response(render_template("checks/_live.html", etag=etag, **_content(view_of(check_id))))
+    return make_response(render_template("checks/_update.html", etag=etag, **_content(view_of(check_id))))
 
 
 @bp.post("/<check_id>/pause")

@@ -156,10 +156,11 @@ class Engine:
             self._outbox.wake()
         if "downtime" in kinds:
             self._inventory.read_downtimes()
+        check_ids = [document_id for kind, document_id in documents if kind == "check"]
+        for check_id in check_ids:
+            self._read_check(check_id, is_crowd=len(check_ids) > CROWD_COUNT)
         for kind, document_id in documents:
-            if kind == "check":
-                self._read_check(document_id)
-            elif kind == "incident":
+            if kind == "incident":
                 self._inventory.read_incident(document_id)
 
     async def _read_until_read(self) -> None:
@@ -179,11 +180,11 @@ class Engine:
             self._end(watched)
         return True
 
-    def _read_check(self, check_id: str) -> None:
+    def _read_check(self, check_id: str, *, is_crowd: bool = False) -> None:
         is_changed, gone = self._inventory.read_check(check_id)
         if is_changed:
             self._forget(check_id)
-            self._plan(self._inventory.watched[check_id])
+            self._plan(self._inventory.watched[check_id], is_crowd=is_crowd)
         if gone is not None:
             self._end(gone)
 

@@ -24,6 +24,7 @@ def report(services: Services) -> dict[str, Any]:
     for process in processes:
         process["queue"] = queues.get(process["name"])
     return {
+        "pid": status.get("pid"),
         "version": status.get("version"),
         "started_ms": status.get("started_ms"),
         "now_ms": services.clock.now_ms(),

@@ -32,7 +32,7 @@ def ago(at_ms: int | None, now_ms: int) -> str:
         return "never"
     past_ms = now_ms - at_ms
     if abs(past_ms) < 2 * SECOND_MS:
-        return "just now"
+        return "now"
     return f"{duration(past_ms)} ago" if past_ms > 0 else f"in {duration(past_ms)}"
 
 
@@ -51,7 +51,9 @@ def moment(at_ms: int | None, now_ms: int) -> Markup:
     """A time element: how long ago, with the exact time under the pointer; a script keeps it fresh."""
     if at_ms is None:
         return Markup('<span class="muted">never</span>')
-    return Markup('<time datetime="{}" title="{} UTC" data-ago>{}</time>').format(_iso(at_ms), stamp(at_ms), ago(at_ms, now_ms))
+    return Markup('<time datetime="{}" title="{} UTC" data-ago>{}</time>').format(
+        _iso(at_ms), stamp(at_ms), ago(at_ms, now_ms)
+    )
 
 
 def lasting(at_ms: int | None, now_ms: int) -> Markup:

@@ -81,7 +81,7 @@
         const room = (high - floor || Math.abs(high) || 1) * 0.08;
         return [floor === 0 && low >= 0 ? 0 : floor - room, high + room];
       } } },
-      axes: [{ ...axis, values: (_u, splits, _a, _s, increment) => splits.map(clockFor(increment)) }, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
+      axes: [{ ...axis, size: 30, values: (_u, splits, _a, _s, increment) => splits.map(clockFor(increment)) }, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
       series: [{ label: "Time", value: (_u, second) => (second === null ? "" : moment.format(new Date(second * 1000))) }, ...answer.series.map((series, index) => ({
         label: labelFor(series, element.dataset.label),
         stroke: colour(`series-${index % SERIES_COLOURS}`),

@@ -36,7 +36,7 @@
     const now = Date.now();
     for (const element of root.querySelectorAll("time[data-ago]")) {
       const past = Math.round((now - Date.parse(element.dateTime)) / 1000);
-      const text = Math.abs(past) < 2 ? "just now" : past > 0 ? `${duration(past)} ago` : `in ${duration(-past)}`;
+      const text = Math.abs(past) < 2 ? "now" : past > 0 ? `${duration(past)} ago` : `in ${duration(-past)}`;
       if (element.textContent !== text) element.textContent = text;
     }
   };

@@ -59,6 +59,14 @@ class Form:
         return probe(self.kind)
 
 
+def suggested_name(kind: str, options: Mapping[str, Any]) -> str:
+    """For who leaves the name empty: what is watched, else the kind."""
+    required = next((entry.name for entry in forms.fields(kind) if entry.required), None)
+    value = options.get(required, "") if required else ""
+    text = " ".join(value) if isinstance(value, list) else str(value)
+    return text.partition("://")[2].rstrip("/")[:120] or text[:120] or probe(kind).title
+
+
 def _known(kind: str) -> str:
     if kind not in KINDS:
         raise not_found("kind of check", kind)
@@ -168,6 +176,7 @@ def create(kind: str) -> Response:
     if request.form.get("do") == "try":  # Without script: the page again, with the result.
         return _page(form, trial=_trial(form, body))
     if not form.problems:
+        body["name"] = form.name.strip() or suggested_name(kind, body["options"])
         try:
             draft = catalogue().create(with_team(body))
             refuse_team(draft.check.team)

@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 FILE_BYTES_MAX = 2**20  # A settings file has tens of lines; 1 MiB is a wrong file.
+_ENVIRONMENT = "environment "
 _SETTING_BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
@@ -147,11 +148,17 @@ def _known(key: str, written: str, source: str) -> str:
     """The key itself, if it is a setting. Raises: ConfigError, naming the nearest known key as it would be written."""
     if key in _SETTING_BY_KEY:
         return key
-    if not (near := difflib.get_close_matches(key, _SETTING_BY_KEY, n=1, cutoff=0.5)):
+    near = difflib.get_close_matches(key.lower(), _SETTING_BY_KEY, n=1, cutoff=0.5)
+    if not near:
         # A right name in a wrong section is nearer to people than to difflib.
-        name = key.rpartition(".")[2]
-        near = [known for known in _SETTING_BY_KEY if _SETTING_BY_KEY[known].name == name]
-    hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(_SETTING_BY_KEY)}"
+        name = key.lower().rpartition(".")[2]
+        near = [known for known, setting in _SETTING_BY_KEY.items() if setting.name == name]
+    if not near:
+        hint = f"the settings are {', '.join(_SETTING_BY_KEY)}"
+    elif source.startswith(_ENVIRONMENT):
+        hint = f"did you mean {_SETTING_BY_KEY[near[0]].environment_name}?"
+    else:
+        hint = f"did you mean {near[0]}?"
     raise ConfigError(f"{written}: there is no such setting; {hint} ({source})")
 
 
@@ -219,7 +226,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     for name, value in environ.items():
         section, underscores, rest = name.removeprefix("HENGE_").partition("__")
         if name.startswith("HENGE_") and underscores:
-            source = f"environment {name}"
+            source = _ENVIRONMENT + name
             given[_known(f"{section}.{rest}".lower(), name, source)] = _Given(value, source)
     return given
 

@@ -13,7 +13,7 @@ import numpy as np
 from appliance.bus import Answer, Request, Server
 from appliance.clock import Clock
 from appliance.metrics import Metrics
-from tsdb.errors import DiskFull
+from tsdb.errors import NotReady
 from tsdb.sample import Labels, Matcher, MatchOp, SampleBatch
 from tsdb.store.engine import Engine
 
@@ -138,7 +138,7 @@ class StoreService:
         while not stopping.wait(UPKEEP_EVERY_S):
             try:
                 self._engine.tick(self._clock.now_ms())
-            except (DiskFull, OSError) as error:
+            except (NotReady, OSError) as error:
                 log.warning("upkeep of the store failed and will be tried again: %s", error)
                 stopping.wait(1.0)
             self._measure()

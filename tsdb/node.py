@@ -50,8 +50,7 @@ def run_store(context: ChildContext) -> None:
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
         upkeep.start()
-        context.ready()
-        server.serve(context.stopping)
+        server.serve(context.stopping, ready=context.ready)
         upkeep.join()
     finally:
         engine.close()
@@ -89,8 +88,7 @@ def run_query(context: ChildContext) -> None:
     run_dir = context.config.run_dir
     server = Server(run_dir, "query", metrics=context.metrics, threads=QUERY_THREADS)
     QueryService(StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))).register(server)
-    context.ready()
-    server.serve(context.stopping)
+    server.serve(context.stopping, ready=context.ready)
 
 
 def samples_folder(data_dir: Path) -> Path:

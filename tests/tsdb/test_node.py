@@ -26,6 +26,7 @@ class Room:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes = {name: self.start(name) for name in ("store", "intake", "query")}
+        wait_until((folder / "run").exists, what="the folder of sockets")
         self.client = TsdbClient(folder / "run")
 
     def start(self, name: str) -> subprocess.Popen[bytes]:

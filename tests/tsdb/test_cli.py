@@ -1,0 +1,90 @@
+"""`henge query` and `henge db` on a real appliance, and on a damaged folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import CHECKOUT, HENGE, Appliance
+from tests.waiting import wait_until
+from tsdb.cli import series_text
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with Appliance(tmp_path_factory.mktemp("cli")) as running:
+        yield running
+
+
+def henge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*HENGE, *arguments], capture_output=True, text=True, cwd=CHECKOUT, timeout=60, check=False)
+
+
+def test_a_value_is_asked_for_and_a_range_of_it(appliance: Appliance) -> None:
+    now_s = int(time.time())
+    appliance.send_graphite("".join(f"shop.orders {n} {now_s - n}\n" for n in range(30)))
+    expression = '{"shop.orders"}'
+    text = wait_until(lambda: appliance.henge("query", expression).strip(), what="the value")
+    assert text == '{"shop.orders"}  0'
+    (line,) = appliance.henge("query", expression, "--range", "20s", "--step", "5s", "--json").splitlines()
+    found = json.loads(line)
+    assert found["labels"] == {"__name__": "shop.orders"}
+    assert len(found["samples"]) >= 4
+
+
+def test_what_is_refused_says_why_on_one_line(appliance: Appliance) -> None:
+    done = henge("query", "sum(", "--data", str(appliance.data_dir))
+    assert done.returncode == 1
+    assert "parse error" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_compacting_leaves_everything_in_verified_blocks(appliance: Appliance) -> None:
+    now_s = int(time.time())
+    appliance.send_graphite("".join(f"kept.{n} {n} {now_s}\n" for n in range(1000)))
+    wait_until(lambda: appliance.query('{"kept.999"}'), what="the last line")
+    assert "blocks" in appliance.henge("db", "compact")
+    verified = appliance.henge("db", "verify")
+    assert ".block" in verified
+    assert "damaged" not in verified
+    assert appliance.query('{"kept.500"}')[0]["value"][1] == "500"
+
+
+def test_damage_is_found_and_named(tmp_path: Path) -> None:
+    with Appliance(tmp_path) as appliance:
+        appliance.send_graphite("".join(f"kept.{n} {n} {int(time.time())}\n" for n in range(1000)))
+        wait_until(lambda: appliance.query('{"kept.999"}'), what="the last line")
+        appliance.henge("db", "compact")
+        data_dir = appliance.data_dir
+    (block,) = (data_dir / "samples" / "blocks").glob("*.block")
+    content = bytearray(block.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    block.write_bytes(content)
+    done = henge("db", "verify", "--data", str(data_dir))
+    assert done.returncode == 1
+    assert block.name in done.stdout
+    assert "damaged" in done.stdout
+
+
+def test_without_an_appliance_the_way_out_is_named(tmp_path: Path) -> None:
+    done = henge("query", "up", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "henge up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ({"__name__": "up", "job": "a"}, 'up{job="a"}'),
+        ({"__name__": "up"}, "up"),
+        ({"__name__": "a.b", "x": 'q"'}, '{"a.b", x="q\\""}'),
+        ({}, "{}"),
+    ],
+)
+def test_a_series_is_written_as_promql_reads_it(labels: dict[str, str], text: str) -> None:
+    assert series_text(labels) == text

@@ -1,0 +1,156 @@
+"""`henge query` and `henge db`: the time-series room from a shell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from appliance.commands.options import data_option
+from appliance.config import Config, duration_ms, load
+from appliance.errors import CannotStart
+from appliance.lock import running_pid
+
+if TYPE_CHECKING:
+    from tsdb.answer import QueryAnswer
+    from tsdb.client import TsdbClient
+
+COMPACT_TIMEOUT_S = 3_600.0
+STEPS_OF_A_RANGE = 60  # Lines of a table that a person still reads; --step says otherwise.
+
+
+@click.command()
+@click.argument("expression")
+@click.option("--range", "range_text", metavar="DURATION", help="The values over this long until now, such as 1h.")
+@click.option("--step", "step_text", metavar="DURATION", help="From one value of a range to the next.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a series, a line each.")
+@data_option
+def query(expression: str, range_text: str | None, step_text: str | None, as_json: bool, data: Path | None) -> None:
+    """Evaluate a PromQL EXPRESSION now, or over a range.
+
+    A metric name with dots, as Graphite has them, is written in quotes and braces:
+
+      henge query '{"servers.web1.load"}' --range 1h
+
+    Exit status 1 when the expression is refused or no appliance runs."""
+    range_ms = _duration("--range", range_text)
+    step_ms = _duration("--step", step_text)
+    with connected(data) as (_, client):
+        now_ms = time.time_ns() // 1_000_000
+        if range_ms is None:
+            answer = client.query_instant(expression, now_ms)
+        else:
+            step_ms = step_ms or max(1_000, range_ms // STEPS_OF_A_RANGE)
+            end_ms = now_ms - now_ms % step_ms
+            answer = client.query_range(expression, end_ms - range_ms, end_ms, step_ms)
+    for line in _lines(answer, as_json=as_json):
+        click.echo(line)
+
+
+def _duration(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        found_ms = duration_ms(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+    if not found_ms:
+        raise click.BadParameter(f"{text!r} has no end or no length; write a duration such as 1h", param_hint=option)
+    return found_ms
+
+
+def _lines(answer: QueryAnswer, *, as_json: bool) -> Iterator[str]:
+    if answer.text:
+        yield json.dumps(answer.text) if as_json else answer.text
+        return
+    if not answer.labels:
+        labelled: list[tuple[dict[str, str], slice]] = [({}, slice(0, answer.value.size))] if answer.value.size else []
+    else:
+        ends = answer.offsets.tolist()
+        labelled = [(labels, slice(ends[at], ends[at + 1])) for at, labels in enumerate(answer.labels)]
+    for labels, where in labelled:
+        samples = list(zip(answer.timestamp_ms[where].tolist(), answer.value[where].tolist(), strict=True))
+        if as_json:
+            yield json.dumps({"labels": labels, "samples": [[at_ms, repr(value)] for at_ms, value in samples]})
+        elif len(samples) == 1:
+            yield f"{series_text(labels)}  {samples[0][1]:.12g}"
+        else:
+            yield series_text(labels)
+            for at_ms, value in samples:
+                yield f"  {datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}  {value:.12g}"
+
+
+def series_text(labels: dict[str, str]) -> str:
+    """A series as PromQL writes it."""
+    rest = dict(labels)
+    name = rest.pop("__name__", "")
+    is_plain = name.replace("_", "a").replace(":", "a").isalnum() and not name[:1].isdigit()
+    inside = [] if is_plain or not name else [json.dumps(name, ensure_ascii=False)]
+    inside += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sorted(rest.items())]
+    return (name if is_plain else "") + ("{" + ", ".join(inside) + "}" if inside or not is_plain else "")
+
+
+@click.group()
+def db() -> None:
+    """The stored samples: compact and verify them."""
+
+
+@db.command()
+@data_option
+def compact(data: Path | None) -> None:
+    """Write everything in memory into blocks and join the blocks of each window; returns when that is done.
+
+    The state file is checkpointed as well. Asks the running appliance; exit status 1 when none runs."""
+    from appliance.bus import Client
+
+    with connected(data) as (config, client):
+        stats = client.compact(timeout_s=COMPACT_TIMEOUT_S)
+        state = Client(config.run_dir, "state")
+        try:
+            state.call("compact", timeout_s=COMPACT_TIMEOUT_S)
+        finally:
+            state.close()
+    samples_count, bytes_count = stats["block_samples"], stats["block_bytes"]
+    per_sample = f", {bytes_count / samples_count:.2f} bytes a sample" if samples_count else ""
+    click.echo(f"{stats['block_count']} blocks, {samples_count:,} samples, {bytes_count:,} bytes{per_sample}")
+
+
+@db.command()
+@data_option
+def verify(data: Path | None) -> None:
+    """Read every block and every segment of the log, and compare checksums. Changes nothing.
+
+    Works with and without a running appliance. Exit status 1 if anything is damaged."""
+    from tsdb.store.verify import verify as verdicts
+
+    folder = load(data_dir=data).data_dir / "samples"
+    if not folder.is_dir():
+        raise CannotStart(f"there are no samples below {folder.parent}; give the data folder with --data DIR")
+    is_damaged = False
+    for verdict in verdicts(folder):
+        is_damaged |= bool(verdict.damage)
+        click.echo(f"{verdict.path}  {verdict.content}  {'damaged' if verdict.damage else 'ok'}")
+        for damage in verdict.damage:
+            click.echo(f"  {damage}")
+    raise SystemExit(1 if is_damaged else 0)
+
+
+@contextmanager
+def connected(data: Path | None) -> Iterator[tuple[Config, TsdbClient]]:
+    """Raises: CannotStart, when no appliance runs on the folder."""
+    from tsdb.client import TsdbClient
+
+    config = load(data_dir=data)
+    if running_pid(config.data_dir) is None:
+        raise CannotStart(f"no appliance runs on {config.data_dir}; start it with `henge up`, or give --data DIR")
+    client = TsdbClient(config.run_dir)
+    try:
+        yield config, client
+    finally:
+        client.close()

@@ -39,8 +39,16 @@ class Asking:
 
     def __call__(self, service: str, op: str, body: Any = None, *, columns: Any = (), timeout_s: float = 5.0) -> Reply:
         with self._lock:
-            client = self._clients.setdefault(service, Client(self._context.config.run_dir, service))
+            client = self._clients.get(service)
+            if client is None:
+                client = self._clients[service] = Client(self._context.config.run_dir, service)
         return client.call(op, body, columns, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
 
 
 def services_of(context: ChildContext, port: int) -> Services:
@@ -66,9 +74,11 @@ def run_web(context: ChildContext) -> None:
     app = create_app(services)
     bus = Server(context.config.run_dir, "web", metrics=context.metrics)
     bus.handle("login_link", lambda _: login_link(app.extensions["henge_auth"], services, Address(host, port)))
-    bus.start_thread(context.stopping)
+    served = bus.start_thread(context.stopping)
     context.ready()
     serve(app, listening, context.stopping)
+    served.join()
+    services.close()
 
 
 def login_link(auth: Auth, services: Services, address: Address) -> dict[str, str] | None:

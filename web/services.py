@@ -27,6 +27,8 @@ class Ask(Protocol):
         self, service: str, op: str, body: Any = None, *, columns: Sequence[Any] = (), timeout_s: float = 5.0
     ) -> Reply: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -39,6 +41,12 @@ class Services:
     ask: Ask
     port: int  # Of the listening socket; part of the cookie names, as cookies do not tell ports apart.
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("henge.web"))
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self.state.close()
+        self.tsdb.close()
+        self.ask.close()
 
 
 def services() -> Services:

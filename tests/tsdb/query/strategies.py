@@ -42,7 +42,8 @@ class Example:
 
 @st.composite
 def samples(draw: st.DrawFn, values: st.SearchStrategy[float]) -> list[Sample]:
-    gaps_ms = draw(st.lists(GAPS_MS, min_size=0, max_size=30))
+    length = draw(st.sampled_from([30, 29, 28, 12, 5, 1, 0]))
+    gaps_ms = draw(st.lists(GAPS_MS, min_size=length, max_size=length))
     time_ms, found = draw(st.integers(-3_000, 3_000)), []
     for gap_ms in gaps_ms:
         found.append((time_ms, draw(values)))
@@ -64,10 +65,10 @@ def counters(draw: st.DrawFn) -> list[Sample]:
 def examples(draw: st.DrawFn, series: st.SearchStrategy[list[Sample]]) -> Example:
     return Example(
         series=draw(st.lists(series, min_size=1, max_size=5)),
-        start_ms=draw(st.integers(-5_000, 20_000)),
-        step_ms=draw(st.sampled_from([1, 333, 1_000, 2_000, 10_000])),
-        step_count=draw(st.integers(1, 20)),
-        range_ms=draw(st.sampled_from([1, 1_000, 2_500, 5_000, 20_000, 3_600_000])),
+        start_ms=draw(st.integers(0, 10_000) | st.integers(0, 20_000) | st.integers(-5_000, 40_000)),
+        step_ms=draw(st.sampled_from([1_000, 999, 333, 2_000, 1, 10_000])),
+        step_count=draw(st.sampled_from([20, 15, 10, 5, 2, 1])),
+        range_ms=draw(st.sampled_from([5_000, 5_001, 20_000, 2_500, 1_000, 1, 3_600_000])),
     )
 
 

@@ -69,7 +69,7 @@ def test_functions_that_do_not_add_agree_on_odd_values_too(name: str, example: E
     compare(example, f"{name}(m[{example.range_ms}ms])", wanted)
 
 
-@given(example=examples(NUMBERS), phi=st.sampled_from([-1.0, 0.0, 0.1, 0.5, 0.99, 1.0, 2.0]))
+@given(example=examples(GAUGES), phi=st.sampled_from([-1.0, 0.0, 0.1, 0.5, 0.99, 1.0, 2.0]))
 def test_quantile_over_time_agrees_with_the_twin(example: Example, phi: float) -> None:
     def wanted(series: Sequence[dumb.Sample], at_ms: int) -> float | None:
         values = [value for _, value in dumb.window(series, at_ms, example.range_ms)]

@@ -31,6 +31,9 @@ from scheduler.watched import Watched
 HINT_POLL_S = 1.0
 READ_RETRY_S = 0.2
 CROWD_COUNT = 50  # More checks that are new at the same moment do not all run at once.
+SENDING_TIMEOUT_S = 1.5  # At a stop, what is being sent may be answered, so that it is not sent again.
+UPKEEP_EVERY_S = 3_600.0
+INCIDENT_KEEP_COUNT = 10_000  # That have ended; at 1 KB each.
 DELETED = "the check was deleted"
 
 log = logging.getLogger(__name__)
@@ -90,11 +93,13 @@ class Engine:
             tasks.create_task(self._batch.run())
             tasks.create_task(self._outbox.run())
             tasks.create_task(self._measure())
+            tasks.create_task(self._keep_up())
 
     async def stop(self) -> None:
-        """End the plan and the runs; what was found before is still written by the batch."""
+        """End the plan, the runs and, when they are through, the sendings; the batch still writes what was found."""
         self._jobs.stop()
         await self.runner.stop()
+        await self._outbox.finish(SENDING_TIMEOUT_S)
 
     async def run_now(self, check_id: str) -> Result | None:
         """None, if there is no such check."""
@@ -233,6 +238,18 @@ class Engine:
             self._batch.add_urgent(
                 end_incidents({key: incident}, check=check, reason=DELETED, channel_ids=(), around=around)
             )
+
+    async def _keep_up(self) -> None:
+        """Let the oldest incidents go."""
+        while True:
+            try:
+                ended = self._inventory.ended_incidents()
+            except StateError as error:
+                log.warning("the incidents cannot be counted: %s", error)
+                ended = []
+            for incident_id in ended[: max(0, len(ended) - INCIDENT_KEEP_COUNT)]:
+                self._batch.add_urgent([DeleteDocument(kind="incident", id=incident_id, audited=False)])
+            await asyncio.sleep(UPKEEP_EVERY_S)
 
     async def _measure(self) -> None:
         while True:

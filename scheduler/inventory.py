@@ -132,6 +132,11 @@ class Inventory:
         incidents = [incident for document in open_ones if (incident := _incident_of(document))]
         return [incident for incident in incidents if incident.check_id not in self.watched]
 
+    def ended_incidents(self) -> list[str]:
+        """The ids of incidents that have ended, the oldest first."""
+        ended = self._reader.list("incident", where={"$.state": "resolved"})
+        return [document.id for document in sorted(ended, key=lambda document: document.updated_ms)]
+
     def _take(self, document: Document) -> bool:
         """Take a document as a check. True if it is new or another version than we have."""
         known = self.watched.get(document.id)

@@ -101,11 +101,18 @@ class Outbox:
         self._finished: set[str] = set()  # Never to be sent again by this process, whatever the record says.
         self._sent = metrics.counter("henge_notifications_total", "Attempts to deliver a message, by outcome.")
         self._pending = metrics.gauge("henge_outbox_pending", "Messages that no receiver has answered yet.")
+        self._is_finishing = False
         self.pending_count = 0
 
     def wake(self) -> None:
         """There may be something to send."""
         self._woken.set()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Begin nothing more, and wait for the answers to what is being sent."""
+        self._is_finishing = True
+        if self._serving:
+            await asyncio.wait(list(self._serving.values()), timeout=timeout_s)
 
     async def run(self) -> None:
         """Until it is cancelled. What is being sent then is sent again by the next start."""
@@ -140,7 +147,7 @@ class Outbox:
             by_channel.setdefault(message.channel, []).append(message)
         rest_s = LOOK_EVERY_S
         for channel_id, messages in by_channel.items():
-            if channel_id in self._serving:
+            if channel_id in self._serving or self._is_finishing:
                 continue
             waiting_s = self._first_wait_s(messages)
             if waiting_s > 0:
@@ -196,6 +203,8 @@ class Outbox:
             return
         held: set[str] = set()
         for message in messages:
+            if self._is_finishing:
+                return
             incident_id = _incident_id(message)
             if incident_id and incident_id in held:
                 continue

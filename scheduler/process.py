@@ -72,11 +72,11 @@ async def _main(context: ChildContext) -> None:
         forget=toolbox.forget,
     )
     service = Service(config.run_dir, metrics, loop, engine)
-    await engine.start()
     serving = threading.Thread(
         target=service.server.serve, args=(context.stopping,), kwargs={"ready": context.ready}, name="scheduler-bus"
     )
-    serving.start()
+    serving.start()  # It answers at once; ten thousand checks take a moment to read.
+    await engine.start()
     working = asyncio.create_task(engine.run())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -84,7 +84,10 @@ async def _main(context: ChildContext) -> None:
         context.stopping.set()
     else:
         await engine.stop()
-        await _finished(working, batch)
+        batch.stop()
+        await batch.finished(STOP_TIMEOUT_S)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
     waiting.cancel()
     await loop.run_in_executor(None, serving.join, STOP_TIMEOUT_S)
     await toolbox.close()
@@ -93,14 +96,6 @@ async def _main(context: ChildContext) -> None:
         client.close()
     if working.done() and not working.cancelled():
         working.result()
-
-
-async def _finished(working: asyncio.Task[None], batch: Batch) -> None:
-    """Let the batch bring its last away; end the rest."""
-    batch.stop()
-    await batch.finished(STOP_TIMEOUT_S)
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
 
 
 async def _pending_ids(state: AsyncStateClient) -> list[str]:

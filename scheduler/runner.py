@@ -72,7 +72,13 @@ class Runner:
             self.lateness.late_count += 1
             self._late.inc(reason="still_running")
             return
-        watched.running = asyncio.create_task(self._run(watched, planned_ms), name=f"check {check_id}")
+        self._start(watched, planned_ms)
+
+    def _start(self, watched: Watched, planned_ms: int | None) -> asyncio.Task[Result]:
+        task = asyncio.create_task(self._run(watched, planned_ms), name=f"check {watched.id}")
+        task.add_done_callback(_tell_fault)
+        watched.running = task
+        return task
 
     async def run_now(self, check_id: str) -> Result | None:
         """Run a check at once, or wait for the run that is going on. None, if there is no such check.
@@ -82,9 +88,7 @@ class Runner:
         watched = self.inventory.watched.get(check_id)
         if watched is None:
             return None
-        if watched.running is None:
-            watched.running = asyncio.create_task(self._run(watched, None), name=f"check {check_id}")
-        result = await asyncio.shield(watched.running)
+        result = await asyncio.shield(watched.running or self._start(watched, None))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.batch.write_result_now(check_id), WRITTEN_TIMEOUT_S)
         return result
@@ -176,3 +180,9 @@ class Runner:
             new_message_id=self.message_ids.new,
             now_ms=self.clock.now_ms(),
         )
+
+
+def _tell_fault(task: asyncio.Task[Result]) -> None:
+    """A mistake of ours while a result was taken in: this run is lost, and the next one comes."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s failed", task.get_name(), exc_info=error)

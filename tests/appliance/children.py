@@ -14,6 +14,7 @@ from appliance.child import ChildContext
 from appliance.config import Config
 from appliance.processes import Process
 from appliance.supervisor import Child, Strategy, Subtree
+from tests.waiting import wait_until
 
 HERE = "tests.appliance.children"
 MIB = 2**20
@@ -153,6 +154,8 @@ def note_start_and_stop(context: ChildContext) -> None:
     diary = context.config.data_dir / "diary"
     _note(diary, f"+{context.name}")
     time.sleep(0.05)  # So that an order kept by chance is not taken for one kept by rule.
+    if context.name != "a":  # b and c start together: neither is ready before the other has begun.
+        wait_until(lambda: {"+b", "+c"} <= set(diary.read_text().split()), what="the other to begin")
     _note(diary, f"{context.name} ready")
     context.ready()
     context.stopping.wait()

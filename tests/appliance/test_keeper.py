@@ -24,7 +24,7 @@ def test_start_waits_for_the_first_and_stop_goes_in_reverse(tmp_path: Path) -> N
         assert house.stop() == 0
         diary = (house.data_dir / "diary").read_text().split("\n")
     assert diary[:2] == ["+a", "a ready"]
-    assert sorted(diary[2:4]) == ["+b", "+c"], "b and c start together"
+    assert sorted(diary[2:6]) == ["+b", "+c", "b ready", "c ready"]
     assert diary[-4:-1] == ["-c", "-b", "-a"]
 
 

@@ -16,6 +16,7 @@ from appliance.child import ChildContext
 from tsdb.errors import NotReady, error_of
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack
+from tsdb.query.memory import keep_large_blocks
 from tsdb.query.service import QueryService
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
@@ -85,6 +86,7 @@ def run_intake(context: ChildContext) -> None:
 
 
 def run_query(context: ChildContext) -> None:
+    keep_large_blocks()
     run_dir = context.config.run_dir
     server = Server(run_dir, "query", metrics=context.metrics, threads=QUERY_THREADS)
     QueryService(StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))).register(server)

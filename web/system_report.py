@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from appliance.metrics import Sample
-from web.gathering import ask_all, gather_metrics
+from web.gathering import SERVICES, ask_all, gather_metrics
 from web.services import Services
 
 ACCEPTED = "henge_ingest_samples_total"
@@ -18,7 +18,7 @@ def report(services: Services) -> dict[str, Any]:
     """Every part is there also when a process is silent: then it is empty, and the process is named in `silent`."""
     status = ask_all(services, "status", ("supervisor",))["supervisor"] or {}
     stats = ask_all(services, "stats", ("store", "intake", "scheduler"))
-    queues = ask_all(services, "process")
+    queues = ask_all(services, "process", (*SERVICES, "web"))
     samples = gather_metrics(services)
     processes = status.get("processes", [])
     for process in processes:

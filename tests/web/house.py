@@ -96,6 +96,11 @@ def csrf_of(page: str) -> str:
 
 @contextlib.contextmanager
 def running_house(folder: Path, *, with_users: bool = True) -> Iterator[House]:
+    with mock.patch("web.gathering.TIMEOUT_S", 0.2):  # No supervisor runs here; nobody shall wait for it.
+        yield from _running_house(folder, with_users=with_users)
+
+
+def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
     config = load(data_dir=folder / "data", overrides=["store.retention=forever"], environ={})
     config.data_dir.mkdir(parents=True)
     config.run_dir.mkdir(mode=0o700)

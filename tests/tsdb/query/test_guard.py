@@ -83,6 +83,11 @@ def test_a_dotted_name_in_quotes_is_a_metric() -> None:
         assert promql.instant(expression, 0, source).value.tolist() == [7.0]
 
 
+def test_a_long_wrong_expression_is_refused_without_looking_for_the_place() -> None:
+    with pytest.raises(RefusedQuery, match="^unknown position: parse error: invalid promql query$"):
+        parse("+".join(["1"] * 900) + " +")
+
+
 UNBUILT = {
     "info(up)": "the function info()",
     "rate(x[5m] smoothed)": "the modifier smoothed",

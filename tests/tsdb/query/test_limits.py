@@ -55,6 +55,25 @@ def test_ranges_that_are_none_are_refused(start_ms: int, end_ms: int, step_ms: i
         promql.range_("1", start_ms, end_ms, step_ms, MemorySource())
 
 
+@pytest.mark.parametrize("time_ms", [10**19, -(10**19), 2**53 + 1])
+def test_times_beyond_the_columns_are_refused(time_ms: int) -> None:
+    with pytest.raises(RefusedQuery, match="is not in the range of"):
+        promql.instant("m", time_ms, MemorySource())
+    with pytest.raises(RefusedQuery):
+        promql.range_("m", min(0, time_ms), max(0, time_ms), 2**60, MemorySource())
+
+
+@pytest.mark.parametrize("expression", ["m @ 1e20", "m offset 9000000y", "m[100000000y]", "m @ 1e300", "m @ 3e11"])
+def test_durations_beyond_the_columns_are_refused(expression: str) -> None:
+    with pytest.raises(RefusedQuery, match="is too large"):
+        promql.instant(expression, 0, MemorySource())
+
+
+@pytest.mark.parametrize("expression", ["m offset 200y", "m offset -200y", "count_over_time(m[290y])", "m @ 2e11"])
+def test_durations_of_centuries_are_answered(expression: str) -> None:
+    assert promql.instant(expression, 0, FixedSource(selection(1, 1))).value.size <= 1
+
+
 def test_a_range_vector_has_no_range() -> None:
     with pytest.raises(RefusedQuery, match='invalid expression type "range vector" for range query'):
         promql.range_("m[5m]", 0, 10, 1, MemorySource())

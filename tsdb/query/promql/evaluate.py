@@ -17,6 +17,8 @@ from tsdb.sample import Selection
 
 DEFAULT_LIMITS = Limits()
 DEFAULT_OPTIONS = Options()
+# 285,000 years: far from the ends of int64, so that ranges and offsets of centuries cannot overflow it.
+TIME_MS_MAX = 2**53
 FOREVER = Deadline(None)
 
 
@@ -32,6 +34,7 @@ def instant(
 
     Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout.
     """
+    _check_time(time_ms)
     node = parse(expression)
     steps = Steps(time_ms, 1, 1)
     evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, limits, deadline, options)
@@ -74,6 +77,8 @@ def range_(
         )
     if end_ms < start_ms:
         raise RefusedQuery(f"end timestamp must not be before start time: {end_ms} ms is before {start_ms} ms")
+    _check_time(start_ms)
+    _check_time(end_ms)
     steps = Steps.over(start_ms, end_ms, step_ms)
     limits.check_steps(steps.count)
     node = parse(expression)
@@ -83,6 +88,11 @@ def range_(
     with np.errstate(all="ignore"):
         samples = as_samples(finished_vector(evaluator.evaluate(node), steps), steps)
     return _matrix_answer(samples)
+
+
+def _check_time(time_ms: int) -> None:
+    if abs(time_ms) > TIME_MS_MAX:
+        raise RefusedQuery(f"the time {time_ms} ms is not in the range of ±{TIME_MS_MAX} ms; give seconds since 1970")
 
 
 def _matrix_answer(samples: Selection) -> QueryAnswer:

@@ -73,7 +73,7 @@ def _refuse_misread(tokens: list[Token]) -> None:
     """Forms that the parser accepts with another meaning than Prometheus gives them."""
     for index, token in enumerate(tokens):
         if token.text == "@" and index + 1 < len(tokens) and tokens[index + 1].text == "-":
-            raise NotSupported("@ with a time before 1970")
+            raise NotSupported("@ with a time before 1970")  # The library panics.
         if token.kind == "string" and token.text[0] != "`" and BYTE_ESCAPE.search(token.text):
             raise NotSupported(f"the byte escape in {token.text[:40]}")
 

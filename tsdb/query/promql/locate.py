@@ -41,6 +41,8 @@ AGGREGATIONS = frozenset(
     {"avg", "bottomk", "count", "count_values", "group", "limitk", "limit_ratio", "max", "min", "quantile", "stddev"}
     | {"stdvar", "sum", "topk"}
 )
+# Bisecting takes some 150 parses, whose time grows with the square of the operators: 0.1 s at this many tokens.
+TOKEN_COUNT_MAX = 200
 # What the parser says when grammar, not meaning, is at fault.
 GRAMMAR_ERRORS = ("invalid promql query",)
 
@@ -51,6 +53,8 @@ def error_text(expression: str, tokens: list[Token], message: str) -> str:
         return "unknown position: parse error: no expression found in input"
     if message not in GRAMMAR_ERRORS and not message.startswith("unexpected "):
         return f"{position(expression, _culprit(tokens, message))}: parse error: {_reworded(message)}"
+    if len(tokens) > TOKEN_COUNT_MAX:
+        return f"unknown position: parse error: {_reworded(message)}"
     at = _viable_count(expression, tokens)
     if at == len(tokens):
         where, what = len(expression), "unexpected end of input"

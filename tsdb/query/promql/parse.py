@@ -26,8 +26,6 @@ CARDINALITIES = {
     "OneToMany": nodes.Cardinality.ONE_TO_MANY,
     "ManyToMany": nodes.Cardinality.MANY_TO_MANY,
 }
-# Beyond this many years a time in ms does not fit the columns; the parser clamps such times silently.
-OFFSET_MS_MAX = 2**53
 
 
 def parse(expression: str) -> nodes.Node:
@@ -42,7 +40,13 @@ def parse(expression: str) -> nodes.Node:
         refuse_unbuilt(tokens)
         message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
         raise RefusedQuery(message) from None
-    return _converted(tree, 0)
+    try:
+        return _converted(tree, 0)
+    except (ValueError, OverflowError):
+        # The library holds times in 64 bits and fails when Python asks for what did not fit.
+        raise RefusedQuery(
+            "1:1: parse error: a duration or an @ time is too large; times end with the year 9999"
+        ) from None
 
 
 def _path_hint(expression: str) -> str:
@@ -116,11 +120,7 @@ def _moment(offset: timedelta | None, at: Any) -> nodes.Moment:
         return nodes.Moment(offset_ms, nodes.Anchor.START)
     if at.type == promql_parser.AtModifierType.End:
         return nodes.Moment(offset_ms, nodes.Anchor.END)
-    try:
-        moment_ms = round((at.at - EPOCH) / MILLISECOND)
-    except OverflowError:
-        raise NotSupported("@ with a time beyond the year 9999") from None
-    return nodes.Moment(offset_ms, moment_ms)
+    return nodes.Moment(offset_ms, round((at.at - EPOCH) / MILLISECOND))
 
 
 def _selector(tree: Any, depth: int) -> nodes.Selector:

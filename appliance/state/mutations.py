@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,10 @@ from appliance.state.model import MessageStatus
 NAME_CHARACTERS_MAX = 256  # Of a kind, an id, a unique name, a subject, a channel, an actor.
 BODY_BYTES_MAX = 2**20  # As JSON. A dashboard with hundreds of panels has 200 KB.
 MUTATION_COUNT_MAX = 50_000  # In one transaction: every check of a large appliance, with its latest result, at once.
+
+
+Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A number that SQLite can hold."""
 
 
 class PutDocument(msgspec.Struct, frozen=True, tag="put"):
@@ -25,7 +29,7 @@ class PutDocument(msgspec.Struct, frozen=True, tag="put"):
     kind: str
     id: str
     body: dict[str, Any]
-    expected_version: int | None = None
+    expected_version: Whole | None = None
     unique: str | None = None
     audited: bool = True
 
@@ -35,7 +39,7 @@ class DeleteDocument(msgspec.Struct, frozen=True, tag="delete"):
 
     kind: str
     id: str
-    expected_version: int | None = None
+    expected_version: Whole | None = None
     audited: bool = True
 
 
@@ -44,9 +48,9 @@ class AppendEvent(msgspec.Struct, frozen=True, tag="event"):
 
     kind: str
     subject: str
-    at_ms: int
+    at_ms: Whole
     body: dict[str, Any]
-    keep_count: int | None = None
+    keep_count: Whole | None = None
 
 
 class QueueMessage(msgspec.Struct, frozen=True, tag="queue"):
@@ -54,7 +58,7 @@ class QueueMessage(msgspec.Struct, frozen=True, tag="queue"):
 
     id: str
     channel: str
-    due_ms: int
+    due_ms: Whole
     body: dict[str, Any]
 
 
@@ -63,10 +67,10 @@ class UpdateMessage(msgspec.Struct, frozen=True, tag="message"):
 
     id: str
     status: MessageStatus
-    due_ms: int
-    attempt_count: int
+    due_ms: Whole
+    attempt_count: Whole
     last_error: str = ""
-    delivered_ms: int | None = None
+    delivered_ms: Whole | None = None
 
 
 Mutation = PutDocument | DeleteDocument | AppendEvent | QueueMessage | UpdateMessage

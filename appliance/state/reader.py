@@ -31,9 +31,13 @@ Rows = list[tuple[Any, ...]]
 
 
 def json_path(*names: str) -> str:
-    """The path to a value inside of a body, whatever characters its names have: `$."labels"."team"`."""
-    if any('"' in name for name in names):
-        raise BadMutation(f"{'.'.join(names)}: a name in a JSON path cannot hold a double quote")
+    """The path to a value inside of a body: `$."labels"."team"`.
+
+    Raises: BadMutation, for names that JSON writes with a backslash: SQLite does not find them.
+    """
+    for name in names:
+        if '"' in name or "\\" in name or any(character < " " for character in name):
+            raise BadMutation(f"{name!r}: a name to look for cannot hold quotes, backslashes or control characters")
     return "$" + "".join(f'."{name}"' for name in names)
 
 
@@ -190,6 +194,8 @@ def _condition(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     for path, value in (where or {}).items():
         if not _PATH.fullmatch(path):
             raise BadMutation(f"{path!r} is not a JSON path such as $.labels.team; build it with json_path()")
+        if not isinstance(value, str | int | float | None):
+            raise BadMutation(f"{path} is compared with a {type(value).__name__}; compare with a text, number or None")
         text += " AND json_extract(body, ?) IS ?"
         parameters += [path, value]
     return text, parameters

@@ -75,24 +75,37 @@ def _replace_if_damaged(path: Path, now_ms: int) -> None:
     damage = found_damage(path)
     if damage is None:
         return
-    stamp = _stamp(now_ms)
-    for suffix in ("", "-wal", "-shm"):
+    aside = path.with_name(f"{path.name}.damaged-{_stamp(now_ms)}")
+    aside.unlink(missing_ok=True)
+    # The damaged file keeps its place until another one takes it: whenever this is interrupted, the next start
+    # finds the damage again.
+    aside.hardlink_to(path)
+    for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{path}.damaged-{stamp}{suffix}")
-    log.error("the state file %s is damaged (%s); it was set aside as %s.damaged-%s", path, damage, path.name, stamp)
-    for backup in sorted(backups(path), reverse=True):
-        if (backup_damage := found_damage(backup)) is not None:
-            log.error("the backup %s is damaged as well (%s)", backup, backup_damage)
-            continue
-        _copy_atomically(backup, path)
-        log.error("the state was restored from the backup %s: changes made after it are lost", backup)
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    log.error("the state file %s is damaged (%s); it was set aside as %s", path, damage, aside.name)
+    backup = _newest_whole_backup(path)
+    if backup is None:
+        path.unlink()
+        log.error("there is no whole backup in %s: the state starts empty", _backup_folder(path))
         return
-    log.error("there is no whole backup in %s: the state starts empty", _backup_folder(path))
+    _copy_atomically(backup, path)
+    log.error("the state was restored from the backup %s: changes made after it are lost", backup)
+
+
+def _newest_whole_backup(path: Path) -> Path | None:
+    for backup in reversed(backups(path)):
+        damage = found_damage(backup)
+        if damage is None:
+            return backup
+        log.error("the backup %s is damaged as well (%s)", backup, damage)
+    return None
 
 
 def found_damage(path: Path) -> str | None:
     """What quick_check finds wrong with a file, or None. Raises: sqlite3.Error, if it cannot be read at all."""
-    connection = sqlite3.connect(path, timeout=5.0)
+    # Read-only, because the last close of a writable one moves the log into the file: into a damaged one, for good.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
     try:
         rows = connection.execute("PRAGMA quick_check(3)").fetchall()
     except sqlite3.DatabaseError as error:

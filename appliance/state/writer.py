@@ -111,13 +111,11 @@ class Writer:
             if applied:
                 self._connection.execute("UPDATE revision SET revision = ?", (revision,))
             self._connection.execute("COMMIT")
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - Each caller of the group is told; none is left without an answer.
             self._roll_back()
-            if not isinstance(error, sqlite3.Error):
-                raise
-            refusal = _refusal(self.path, error)
+            told = _refusal(self.path, error) if isinstance(error, sqlite3.Error) else error
             for waiting in group:
-                waiting.error = waiting.error or refusal
+                waiting.error = waiting.error or told
             return
         self._revision = revision
         for waiting in applied:
@@ -130,7 +128,7 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def upkeep(self) -> None:
-        """Drop what is too old or too much, a little at a time, and back the file up once a day.
+        """Drop what is too old or too much, and back the file up once a day.
 
         Raises: Unavailable, OSError, sqlite3.Error.
         """
@@ -279,12 +277,13 @@ def _change(revision: int, applied: Sequence[_Waiting]) -> Change:
     )
 
 
-def _refusal(path: Path, error: sqlite3.Error) -> StateError:
+def _refusal(path: Path, error: sqlite3.Error) -> Exception:
     """What a caller is told of a trouble of the disk.
 
-    Raises: AssertionError, when the file is damaged: the process must end, for the next start checks and restores it.
+    A damaged file is an AssertionError: the process must end, for the next start checks the file and restores it.
     """
-    assert not safekeeping.is_damage(error), f"{path} is damaged: {error}"
+    if safekeeping.is_damage(error):
+        return AssertionError(f"{path} is damaged: {error}")
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         return DiskFull(f"the disk of {path.parent} is full: nothing can be changed until space is freed")
     return Unavailable(f"the state file {path} does not take changes: {error}; see the disk and the log")

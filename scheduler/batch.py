@@ -73,6 +73,8 @@ class Batch:
         self._dropped = metrics.counter("henge_check_rows_dropped_total", "Numbers of checks that were not stored.")
         self._retries = metrics.counter("henge_scheduler_retries_total", "Writes that were tried again, by where to.")
         self._waiting = metrics.gauge("henge_scheduler_waiting", "What waits to be written, by kind.")
+        self._is_state_away = False
+        self._is_store_away = False
         self.transaction_count = 0
 
     def add_result(self, result: PutDocument, events: Sequence[AppendEvent]) -> None:
@@ -190,19 +192,31 @@ class Batch:
             try:
                 await self._state.apply(mutations, actor=ACTOR, timeout_s=APPLY_TIMEOUT_S)
                 self.transaction_count += 1
+                self._note_state_back()
                 return None
             except BusRefused as error:
                 faults_left -= error.code in FAULT_CODES
                 if error.code not in RETRIED_CODES | FAULT_CODES or faults_left == 0:
                     return error
-                log.warning("the state process is not ready (%s); %d changes wait", error, len(mutations))
+                self._note_state_away(f"is not ready ({error})", len(mutations))
             except BusError as error:
-                log.warning("the state process does not answer (%s); %d changes wait", error, len(mutations))
+                self._note_state_away(f"does not answer ({error})", len(mutations))
             self._retries.inc(to="state")
             if self._stopping.is_set():
                 return None
             await asyncio.sleep(RETRY_S)
         return None
+
+    def _note_state_away(self, what: str, waiting_count: int) -> None:
+        """Said when it begins: a disk that is full for an hour must not fill the log with four lines a second."""
+        if not self._is_state_away:
+            self._is_state_away = True
+            log.warning("the state process %s; %d changes wait, and are tried again", what, waiting_count)
+
+    def _note_state_back(self) -> None:
+        if self._is_state_away:
+            self._is_state_away = False
+            log.info("the state process takes changes again")
 
     async def _write_rows(self) -> None:
         while not self._stopping.is_set():
@@ -220,7 +234,9 @@ class Batch:
         try:
             answer = await self._tsdb.append(rows)
         except NotReady as error:
-            log.warning("%d numbers of checks wait for the store: %s", len(rows) + len(self._rows), error)
+            if not self._is_store_away:
+                self._is_store_away = True
+                log.warning("%d numbers of checks wait for the store: %s", len(rows) + len(self._rows), error)
             self._rows.extendleft(reversed(rows))
             self.add_rows(())
             self._retries.inc(to="store")
@@ -230,6 +246,9 @@ class Batch:
             log.error("the store refused %d numbers of checks: %s", len(rows), error)
             self._dropped.inc(len(rows), reason="refused")
             return True
+        if self._is_store_away:
+            self._is_store_away = False
+            log.info("the store takes numbers of checks again")
         for reason, count in answer.refused.items():
             self._dropped.inc(count, reason=reason)
         return True

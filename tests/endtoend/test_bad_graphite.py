@@ -73,6 +73,7 @@ def test_a_line_from_everyone_is_shown_with_its_sender_where_people_look(applian
         return next((one for one in recent if "shown.here" in one["line"]), None)
 
     shown = wait_until(example, what="the example in the system answer")
+    assert shown is not None
     assert shown["message"] == "the value is not a number"
     assert shown["sender"].startswith("127.0.0.1")
     _, system = appliance.call("GET", "/api/v1/system")

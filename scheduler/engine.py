@@ -64,7 +64,7 @@ class Engine:
         self._sender = sender
         self._hints = hints
         self._forget = forget or (lambda check_id: None)
-        self._lateness = Lateness()
+        self.lateness = Lateness()
         self._lateness_gauge = metrics.gauge("henge_check_lateness_seconds", "How late runs start, by quantile.")
         self._checks_gauge = metrics.gauge("henge_checks", "Checks that there are, by whether they run.")
         self._jobs = Jobs(clock, self._due)
@@ -76,7 +76,7 @@ class Engine:
             message_ids=message_ids,
             make_context=make_context,
             metrics=metrics,
-            lateness=self._lateness,
+            lateness=self.lateness,
             probe=probe,
         )
 
@@ -121,11 +121,11 @@ class Engine:
             "check_count": len(self._inventory.watched),
             "paused_count": sum(one.check.paused for one in watched),
             "running_count": self.runner.running_count,
-            "run_count": self._lateness.run_count,
-            "late_count": self._lateness.late_count,
-            "lateness_p50_s": self._lateness.percentile_s(0.50),
-            "lateness_p99_s": self._lateness.percentile_s(0.99),
-            "lateness_max_s": self._lateness.percentile_s(1.0),
+            "run_count": self.lateness.run_count,
+            "late_count": self.lateness.late_count,
+            "lateness_p50_s": self.lateness.percentile_s(0.50),
+            "lateness_p99_s": self.lateness.percentile_s(0.99),
+            "lateness_max_s": self.lateness.percentile_s(1.0),
             "transaction_count": self._batch.transaction_count,
             "waiting": self._batch.waiting(),
             "outbox_pending_count": self._outbox.pending_count,
@@ -254,7 +254,7 @@ class Engine:
     async def _measure(self) -> None:
         while True:
             for quantile in (0.5, 0.99):
-                if (late_s := self._lateness.percentile_s(quantile)) is not None:
+                if (late_s := self.lateness.percentile_s(quantile)) is not None:
                     self._lateness_gauge.set(late_s, quantile=f"{quantile:g}")
             paused_count = sum(watched.check.paused for watched in self._inventory.watched.values())
             self._checks_gauge.set(len(self._inventory.watched) - paused_count, state="active")

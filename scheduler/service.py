@@ -49,6 +49,7 @@ class Service:
         self.server.handle("try", self._try, Check)
         self.server.handle("test_channel", self._test_channel, ChannelBody)
         self.server.handle("stats", self._stats)
+        self.server.handle("restart_stats", self._restart_stats)
 
     def _ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Let the event loop answer. Raises: BusRefused, when it is ending."""
@@ -78,5 +79,15 @@ class Service:
     def _stats(self, request: Request) -> Any:
         async def stats() -> dict[str, Any]:
             return self._engine.stats()
+
+        return self._ask(stats)
+
+    def _restart_stats(self, request: Request) -> Any:
+        """As stats, and begin the account of lateness anew: for measurements."""
+
+        async def stats() -> dict[str, Any]:
+            found = self._engine.stats()
+            self._engine.lateness.clear()
+            return found
 
         return self._ask(stats)

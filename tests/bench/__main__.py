@@ -55,5 +55,19 @@ def decode(hosts: int, as_json: bool) -> None:
         show(figure, as_json)
 
 
+@bench.command()
+@click.option("--count", default=1_000, show_default=True, help="HTTP checks of a target that answers at once.")
+@click.option("--hung", "hung_count", default=0, show_default=True, help="More, of one that accepts and stays silent.")
+@click.option("--interval", "interval_s", default=10.0, show_default=True, help="Seconds from one run to the next.")
+@click.option("--seconds", default=60.0, show_default=True, help="How long to measure.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def checks(count: int, hung_count: int, interval_s: float, seconds: float, as_json: bool) -> None:
+    """Lateness of checks, CPU and memory of the whole tree."""
+    from tests.bench.checks import run
+
+    for figure in run(count=count, hung_count=hung_count, interval_s=interval_s, seconds=seconds):
+        show(figure, as_json)
+
+
 if __name__ == "__main__":
     bench()

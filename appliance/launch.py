@@ -25,6 +25,14 @@ from appliance.processes import Process
 OUTPUT_READ_BYTES = 64 * 1024
 LINE_BYTES_MAX = 16 * 1024  # A longer line of output is cut into several.
 DRAIN_READS_MAX = 64  # After the end; a stranger that holds the pipe open and writes on is not listened to for long.
+# Two cores are shared by all processes: libraries that start a thread for each core in every one of them only take
+# turns with one another, and each thread costs the allocator an arena of its own. Whoever sets them differently wins.
+ONE_THREAD_EACH = {
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -172,10 +180,14 @@ def _popen(process: Process, inheritance: Inheritance, ready_fd: int, output_fd:
         lock_fd=inheritance.lock_fd,
         socket_fds=sockets,
     )
-    environment = os.environ | {
-        HANDOVER_VARIABLE: msgspec.json.encode(handover).decode(),
-        "PYTHONUNBUFFERED": "1",  # What a library prints is in the log at once, also when the process is killed.
-    }
+    environment = (
+        ONE_THREAD_EACH
+        | dict(os.environ)
+        | {
+            HANDOVER_VARIABLE: msgspec.json.encode(handover).decode(),
+            "PYTHONUNBUFFERED": "1",  # What a library prints is in the log at once, also when the process is killed.
+        }
+    )
     return subprocess.Popen(
         command(process.name, inheritance.options),
         stdin=subprocess.DEVNULL,

@@ -37,38 +37,53 @@ class _Link:
     def __init__(self, address: str) -> None:
         context: zmq.Context[Any] = zmq.Context.instance()
         self.is_closed = False
+        self.is_retired = False  # The service is stopping: no new call comes here, and the last one closes it.
         self._waiting: dict[int, _Waiting] = {}
         self._dealer: zmq.Socket[bytes] = open_dealer(context)
         self._monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._monitor.connect(monitor_address(self._dealer))
         self._dealer.connect(address)
-        self._is_up = False
+        self._up = asyncio.Event()  # Also set by close(), so that whoever waits for it looks again.
         self._loop = asyncio.get_running_loop()
         self._fds = (self._dealer.get(zmq.FD), self._monitor.get(zmq.FD))
         for fd in self._fds:
             self._loop.add_reader(fd, self._look)
         self._look_again: asyncio.Handle | None = None
+        self._look_soon()
 
     def is_of_running_loop(self) -> bool:
         return self._loop is asyncio.get_running_loop()
+
+    def is_idle(self) -> bool:
+        return not self._waiting
 
     async def call(
         self, request_id: int, prefix: list[bytes], buffers: list[Any], timeout_s: float
     ) -> tuple[wire.ReplyHead, list[wire.Frame]]:
         """Raises: TimeoutError; ConnectionResetError, if the service ended meanwhile."""
-        waiting: _Waiting = self._loop.create_future()
-        self._waiting[request_id] = waiting
         try:
             async with asyncio.timeout(timeout_s):
-                # Not writable: 10,000 requests are unsent, for the service is down or far behind.
-                while not wire.is_writable(self._dealer):  # noqa: ASYNC110 - ZeroMQ has no asyncio.Event for it.
-                    await asyncio.sleep(0.005)
+                await self._until_writable()
+                waiting: _Waiting = self._loop.create_future()
+                self._waiting[request_id] = waiting
                 wire.send(self._dealer, prefix, buffers)
                 # Sending may have read the descriptor's edge: what came meanwhile would not be reported again.
                 self._look_soon()
                 return await waiting
         finally:
             self._waiting.pop(request_id, None)
+            if self.is_retired and not self._waiting:
+                self.close()
+
+    async def _until_writable(self) -> None:
+        """Raises: ConnectionResetError, if the link ends first."""
+        # What waits for a service that is down waits here, not in the socket: given up, it is gone.
+        await self._up.wait()
+        # Not writable: 10,000 requests are on their way, for the service is far behind.
+        while not self.is_closed and not wire.is_writable(self._dealer):  # noqa: ASYNC110 - ZeroMQ has no such event.
+            await asyncio.sleep(0.005)
+        if self.is_closed:
+            raise ConnectionResetError
 
     def _look_soon(self) -> None:
         if self._look_again is None and not self.is_closed:
@@ -101,8 +116,9 @@ class _Link:
         is_lost = False
         while wire.is_readable(self._monitor):
             event = event_of(self._monitor.recv_multipart(zmq.NOBLOCK))
-            is_lost |= self._is_up and event == zmq.EVENT_DISCONNECTED
-            self._is_up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            is_lost |= self._up.is_set() and event == zmq.EVENT_DISCONNECTED
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._up.set()
         return is_lost
 
     def close(self) -> None:
@@ -115,6 +131,7 @@ class _Link:
         self._dealer.disable_monitor()
         self._dealer.close()
         self._monitor.close(linger=0)
+        self._up.set()
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done() and not self._loop.is_closed():
@@ -129,6 +146,7 @@ class AsyncClient:
         self._place = Place(run_dir)
         self._ids = itertools.count(1)
         self._link: _Link | None = None
+        self._retired: list[_Link] = []
 
     async def call(
         self,
@@ -156,20 +174,31 @@ class AsyncClient:
             except BusRefused as error:
                 if error.code != STOPPING or time.monotonic_ns() > deadline_ns:
                     raise
+                self._retire(link)
             await asyncio.sleep(STOPPING_WAIT_S)
 
     def _present_link(self) -> _Link:
         """The link, made anew when the service, or the event loop, is another one. Raises: BusAbsent."""
         if self._link is not None and not self._link.is_of_running_loop():
             self._link.close()
-        if self._link is None or self._link.is_closed:
+        if self._link is None or self._link.is_closed or self._link.is_retired:
             if not self._place.exists():
                 raise BusAbsent(self.service, self._place.run_dir)
             self._link = _Link(self._place.address(self.service))
         return self._link
 
+    def _retire(self, link: _Link) -> None:
+        """Let the calls that wait on it have their answers, and no new one come."""
+        link.is_retired = True
+        if link.is_idle():
+            link.close()
+        elif not link.is_closed:
+            self._retired = [one for one in self._retired if not one.is_closed and one is not link] + [link]
+
     def close(self) -> None:
         """Calls that still wait end with BusGone."""
+        for link in self._retired:
+            link.close()
         if self._link is not None:
             self._link.close()
         self._place.close()

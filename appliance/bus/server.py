@@ -169,13 +169,15 @@ class Server:
         for job in self._jobs.end(len(workers)):
             self._refuse_stopping(job.peer, job.head)
         deadline_s = time.monotonic() + STOP_S
-        while True:
-            self._receive(router, RECEIVE_COUNT_MAX)
+        is_quiet = False
+        while time.monotonic() < deadline_s:
             are_working = any(worker.is_alive() for worker in workers)
+            self._receive(router, RECEIVE_COUNT_MAX)
             self._send_outgoing(router)
-            if not are_working or time.monotonic() > deadline_s:
+            if is_quiet and not are_working:
                 return
-            router.poll(STOP_POLL_MS)
+            # Who is told that this is the end asks the next server; so it becomes quiet soon.
+            is_quiet = not router.poll(STOP_POLL_MS)
 
     def _receive(self, router: zmq.Socket[bytes], count_max: int) -> None:
         for _ in range(count_max):

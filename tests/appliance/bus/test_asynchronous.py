@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -186,3 +187,39 @@ def test_no_folder_means_no_appliance(tmp_path: Path) -> None:
             await client.call("ping")
 
     run(tmp_path / "run", story)
+
+
+def test_ordered_restarts_under_load_lose_no_call(run_dir: Path, serve: Serve) -> None:
+    """Goal: `henge reload` is not noticed by callers. Method: threads and tasks call on, while servers come and go."""
+    service = serve(echo, threads=4)
+    stop = threading.Event()
+    counts = [0] * 4
+
+    def ask(client: Client, thread: int) -> None:
+        while not stop.is_set():
+            assert client.call("echo", thread, timeout_s=30).body == thread
+            counts[thread] += 1
+
+    async def story(client: AsyncClient) -> None:
+        async def play(player: int) -> int:
+            count = 0
+            while not stop.is_set():
+                assert (await client.call("echo", player, timeout_s=30)).body == player
+                count += 1
+            return count
+
+        players = [asyncio.create_task(play(player)) for player in range(10)]
+        with Client(run_dir, "echo") as threads_client:
+            threads = [asyncio.create_task(asyncio.to_thread(ask, threads_client, index)) for index in range(4)]
+            current = service
+            for _ in range(5):
+                done = sum(counts)
+                await asyncio.to_thread(wait_until, lambda: sum(counts) > done + 40)  # noqa: B023 - Waited for at once.
+                await asyncio.to_thread(current.stop)
+                current = serve(echo, threads=4)
+            stop.set()
+            await asyncio.gather(*threads)
+            assert min(await asyncio.gather(*players)) > 0
+
+    run(run_dir, story)
+    assert min(counts) > 0

@@ -153,8 +153,12 @@ class Runner:
             late=is_late,
             around=self.surroundings(check),
         )
-        if conclusion.reading.is_soft and not watched.check.paused:
+        next_ms = None
+        if conclusion.reading.is_soft:
             next_ms = retry_ms(check, started_ms=result.at_ms, ended_ms=now_ms)
+        elif watched.is_overdue:
+            next_ms = now_ms  # The place that it missed; else a time-out of one interval would halve the pace.
+        if next_ms is not None and not watched.check.paused:
             self.jobs.move(watched.id, next_ms)
             conclusion = with_next_run(conclusion, next_ms)
         watched.members = conclusion.reading.members

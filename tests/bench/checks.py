@@ -30,7 +30,7 @@ def run(*, count: int, hung_count: int, interval_s: float, seconds: float) -> It
         try:
             assert targets.stdout is not None
             quick_port, silent_port = (int(word) for word in targets.stdout.readline().split())
-            _make(appliance, "well", count, quick_port, interval_s)
+            _make(appliance, "steady", count, quick_port, interval_s)
             _make(appliance, "hung", hung_count, silent_port, interval_s)
             time.sleep(2 * interval_s)
             measured = _measure(appliance, seconds)
@@ -94,10 +94,10 @@ def _measure(appliance: Appliance, seconds: float) -> dict[str, Any]:
 
 def _stored(appliance: Appliance, count: int, interval_s: float) -> dict[str, Any]:
     """That numbers and texts of the healthy checks are there, and that none of them is a problem."""
-    up = appliance.query('sum(henge_check_up{check=~"well .*"})')
-    samples = appliance.query(f'sum(count_over_time(henge_check_up{{check=~"well .*"}}[{int(5 * interval_s)}s]))')
-    _, listed = appliance.call("GET", "/api/v1/checks?q=well&limit=1")
-    _, problems = appliance.call("GET", "/api/v1/checks?q=well&state=critical&limit=1")
+    up = appliance.query('sum(henge_check_up{check=~"steady .*"})')
+    samples = appliance.query(f'sum(count_over_time(henge_check_up{{check=~"steady .*"}}[{int(5 * interval_s)}s]))')
+    _, listed = appliance.call("GET", "/api/v1/checks?q=steady&limit=1")
+    _, problems = appliance.call("GET", "/api/v1/checks?q=steady&state=critical&limit=1")
     found = {
         "up_by_query": int(float(up[0]["value"][1])) if up else 0,
         "samples_of_5_intervals": int(float(samples[0]["value"][1])) if samples else 0,

@@ -172,6 +172,18 @@ def test_runs_never_overlap_and_a_slow_check_is_late_not_down(clock: VirtualCloc
     assert sum(sample.value for sample in late) >= 10
 
 
+def test_a_check_that_takes_its_whole_interval_keeps_its_pace(clock: VirtualClock) -> None:
+    async def story() -> World:
+        world = World(clock)
+        world.add_check("web", interval_s=10, timeout_s=10, max_check_attempts=1)
+        world.targets["web"] = lambda: (State.OK, 3_600.0)
+        await world.start()
+        await asyncio.sleep(100)
+        return world
+
+    assert len(run(clock, story()).runs_of("web")) >= 9
+
+
 def test_two_hundred_that_hang_do_not_delay_the_others(clock: VirtualClock) -> None:
     async def story() -> World:
         world = World(clock)

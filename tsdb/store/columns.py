@@ -118,6 +118,23 @@ def stable_order(series: Int32s) -> npt.NDArray[np.intp]:
     return order[np.argsort(high[order], kind="stable")] if int(high.max()) else order
 
 
+def places_of(wanted: Int32s, there: npt.NDArray[np.integer]) -> tuple[Int64s, Int64s]:
+    """Which of the wanted ids are there, and at which places of `there`, distinct and rising: (index of wanted, place).
+
+    A stretch without gaps, as the ids of a head often are, is found by subtraction alone.
+    """
+    if not there.size or not wanted.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    first = there[0]
+    if int(there[-1]) - int(first) + 1 == there.size:
+        found = np.flatnonzero((wanted >= first) & (wanted <= there[-1]))
+        return found, wanted[found].astype(np.int64) - first
+    at = np.searchsorted(there, wanted)
+    at[at == there.size] = 0
+    found = np.flatnonzero(there[at] == wanted)
+    return found, at[found]
+
+
 def spread(starts: Int64s, lengths: Int64s) -> Int64s:
     """The indices of many ranges, one after another: [start, start + length) for each."""
     if starts.size == 1:

@@ -33,6 +33,8 @@ from tsdb.store.wal import Wal
 
 # A head that never fills is flushed this often, so that a restart replays two hours at most.
 FLUSH_AFTER_S = 2 * 3_600.0
+# A sender waits so long for a head that is over twice its limit; intake meanwhile stops reading its sockets.
+ROOM_WAIT_S = 2.0
 
 FsyncMode = Literal["always", "interval", "never"]
 
@@ -76,6 +78,7 @@ class Engine:
             disk.make_folder(path)
         self._unlock_folder = disk.lock(folder / "LOCK")
         self._lock = threading.Lock()
+        self._has_room = threading.Condition(self._lock)
         self._index = SeriesIndex()
         self._head = Head()
         self.replayed = replay(disk, folder / "wal", folder / "quarantine", self._index, self._head)
@@ -103,13 +106,9 @@ class Engine:
         Raises: StaleEpoch, DiskFull, NotReady; ValueError, if ids or label bytes are not what a sender may send.
         """
         with self._lock:
+            self._wait_for_room()
             if self._is_closed:
                 raise NotReady("the store is closed")
-            if self._head.size_bytes > 2 * self._head_bytes_max:
-                raise NotReady(
-                    f"the head holds {self._head.size_bytes:,} bytes, twice store.head_bytes_max; "
-                    f"send the batch again when blocks have been written"
-                )
             if epoch != self.epoch:
                 raise StaleEpoch(f"epoch {epoch} is over, this is {self.epoch}; register the series and send it again")
             new_ids = self._index.add(new_series, series_count_max=self._series_count_max)
@@ -226,6 +225,18 @@ class Engine:
             finally:
                 self._unlock_folder()
 
+    def _wait_for_room(self) -> None:
+        """Hold a sender back while the head is far over its limit; refuse him when that lasts. The lock is held."""
+
+        def has_room() -> bool:
+            return self._is_closed or self._head.size_bytes <= 2 * self._head_bytes_max
+
+        if not has_room() and not self._has_room.wait_for(has_room, ROOM_WAIT_S):
+            raise NotReady(
+                f"the head holds {self._head.size_bytes:,} bytes, twice store.head_bytes_max; "
+                f"send the batch again when blocks have been written"
+            )
+
     def _view(self, start_ms: int, end_ms: int) -> tuple[list[str], tuple[Run, ...]]:
         """The blocks that overlap a range and the runs of the head, of one moment."""
         with self._lock:
@@ -245,6 +256,7 @@ class Engine:
         with self._lock:
             self._catalogue.swap((), entries, self._clock.monotonic_s())
             self._head.drop(runs)
+            self._has_room.notify_all()
         self._wal.drop_before(number)
 
     def _join_one(self, *, closed_before_ms: int) -> bool:

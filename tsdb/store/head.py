@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdb.sample import Int32s
-from tsdb.store.columns import Columns, Rows, ordered, rows_of, spread
+from tsdb.store.columns import Columns, Rows, ordered, places_of, rows_of, spread
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
 
@@ -30,12 +30,9 @@ class SortedRun:
     def taken(self, ids: Int32s) -> Rows:
         """The samples of the given series, which are distinct; a row's number is the place of its series in ids."""
         series, offsets, timestamp_ms, value = self.rows
-        if not series.size:
+        row, at = places_of(ids, series)
+        if not row.size:
             return Rows.empty()
-        at = np.searchsorted(series, ids)
-        at[at == series.size] = 0
-        row = np.flatnonzero(series[at] == ids)
-        at = at[row]
         starts = offsets[at]
         lengths = offsets[at + 1] - starts
         where = spread(starts, lengths)

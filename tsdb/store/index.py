@@ -61,7 +61,8 @@ class SeriesIndex:
         self._ends: Int64s = np.zeros(1_025, np.int64)  # Series i lies at [ends[i], ends[i + 1]).
         self._count = 0
         self._postings = Postings()
-        self._shape_of: Int32s = np.empty(0, np.int32)  # by id, as far as the postings go: the number of its shape
+        self._shape_of: Int32s = np.empty(0, np.int32)  # by id, below the shaped count: the number of its shape
+        self._shaped_count = 0
         self._shapes: dict[bytes, int] = {}
         self._postings_lock = threading.Lock()
         self._labels: dict[int, Labels] = {}
@@ -171,8 +172,9 @@ class SeriesIndex:
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
         with self._postings_lock:
-            behind = self._postings.series_count < self._count
+            behind = self._postings.series_count < self._count or self._shaped_count < self._count
             self._build_postings(min(self._count, self._postings.series_count + _INDEX_STEP_COUNT))
+            self._build_shapes(min(self._count, self._shaped_count + _INDEX_STEP_COUNT))
         return behind
 
     def shape_rank(self, ids: npt.NDArray[np.integer]) -> Int32s:
@@ -182,7 +184,7 @@ class SeriesIndex:
         `servers.host0001.cpu.user` is the same for all hosts, and their samples compress well side by side.
         """
         with self._postings_lock:
-            self._build_postings(self._count)
+            self._build_shapes(self._count)
             by_text = sorted(self._shapes.items())
             rank = np.empty(len(by_text), np.int32)
             rank[[number for _, number in by_text]] = np.arange(len(by_text), dtype=np.int32)
@@ -192,12 +194,17 @@ class SeriesIndex:
     def _build_postings(self, up_to: int) -> None:
         while (start := self._postings.series_count) < up_to:
             end = min(up_to, start + _INDEX_STEP_COUNT)
-            canonical = self.canonical_of(np.arange(start, end))
+            self._postings.extend(self.canonical_of(np.arange(start, end)))
+
+    def _build_shapes(self, up_to: int) -> None:
+        while (start := self._shaped_count) < up_to:
+            end = min(up_to, start + _INDEX_STEP_COUNT)
             shapes = self._shapes
+            canonical = self.canonical_of(np.arange(start, end))
             numbers = [shapes.setdefault(_CHANGING_SEGMENT.sub(b"", one), len(shapes)) for one in canonical]
             self._shape_of = _grown(self._shape_of, end, start)
             self._shape_of[start:end] = numbers
-            self._postings.extend(canonical)
+            self._shaped_count = end
 
 
 def _grown(array: npt.NDArray[_Scalar], count: int, used_count: int) -> npt.NDArray[_Scalar]:

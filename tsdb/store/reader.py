@@ -18,7 +18,7 @@ from tsdb.errors import CorruptData, NotReady
 from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection, labels_of
 from tsdb.store.block.file import BlockFile, read_rows
 from tsdb.store.block.layout import BlockName
-from tsdb.store.columns import Rows, merged
+from tsdb.store.columns import Rows, merged, places_of
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.index import SeriesIndex
 
@@ -71,12 +71,8 @@ class OpenBlock:
 
     def rows_of(self, ids: Int32s) -> tuple[Int64s, Int64s]:
         """The places of those ids that are in the block, and their rows, rising."""
-        if not self._sorted_ids.size:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        at = np.searchsorted(self._sorted_ids, ids)
-        at[at == self._sorted_ids.size] = 0
-        place = np.flatnonzero(self._sorted_ids[at] == ids)
-        rows = self._rows_by_id[at[place]]
+        place, at = places_of(ids, self._sorted_ids)
+        rows = self._rows_by_id[at]
         order = np.argsort(rows)
         return place[order], rows[order]
 

@@ -230,13 +230,24 @@ def test_upkeep_flushes_a_head_that_is_full_or_old() -> None:
     assert engine.stats()["head_samples"] == 0
 
 
-def test_a_head_far_over_its_limit_refuses_until_blocks_are_written() -> None:
+def test_a_head_far_over_its_limit_refuses_until_blocks_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.engine.ROOM_WAIT_S", 0.01)
     engine = open_engine(MemoryDisk(), head_bytes_max=1_000)
     append(engine, [(A, NOW_MS + at, ONE) for at in range(200)])
     with pytest.raises(NotReady, match="twice store"):
         append(engine, [(A, NOW_MS, ONE)])
     engine.tick(NOW_MS)
     assert append(engine, [(A, NOW_MS, ONE)]).accepted_count == 1
+
+
+def test_a_sender_who_meets_a_head_far_over_its_limit_is_held_back_until_there_is_room() -> None:
+    engine = open_engine(MemoryDisk(), head_bytes_max=1_000)
+    append(engine, [(A, NOW_MS + at, ONE) for at in range(200)])
+    sender = threading.Thread(target=append, args=(engine, [(B, NOW_MS, ONE)]))
+    sender.start()
+    engine.flush()
+    sender.join(10)
+    assert [row[0] for row in everything(engine)][-1] == B
 
 
 def test_upkeep_joins_the_blocks_of_a_closed_window() -> None:

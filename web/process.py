@@ -19,6 +19,7 @@ from tsdb.client import TsdbClient
 from web.app import create_app
 from web.auth.first_run import FirstRun
 from web.auth.kit import Auth
+from web.door import Channel
 from web.services import Services
 
 THREADS = 16
@@ -105,6 +106,7 @@ def serve(app: Any, listening: socket.socket, stopping: threading.Event) -> None
         ident=None,
         expose_tracebacks=False,
     )
+    server.channel_class = Channel
     while not stopping.is_set():
         wasyncore.loop(timeout=LOOP_S, use_poll=True, map=connections, count=1)
     server.task_dispatcher.shutdown(timeout=DRAIN_S)

@@ -1,0 +1,88 @@
+"""What waitress refuses before any view sees it: answered in the one shape, and in a way that the sender gets to read.
+
+A connection that is closed with unread bytes is reset, and the answer is lost with it: whoever sends a body that is
+far too large would read "connection reset" instead of the limit. So the rest is read and thrown away, within bounds.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import msgspec
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+from web.errors import Refusal, error_body
+
+LINGER_S_MAX = 10.0
+LINGER_BYTES_MAX = 2**30  # A second of loopback; it is read, never kept.
+WORDS = {
+    400: ("bad_request", "this is not an HTTP request that can be read"),
+    413: ("too_large", "the body is larger than any request here may be; split it"),
+    431: ("too_large", "the first line and the headers are too long"),
+    501: ("not_implemented", "this transfer encoding is not understood"),
+}
+
+
+class Refused(ErrorTask):  # type: ignore[misc]  # waitress is untyped.
+    """The answer to a request that could not even be read."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        code, message = WORDS.get(error.code, ("internal", "Henge failed at this request; the log names the reason"))
+        detail = f" ({error.body})" if error.code in (400, 413, 431) else ""
+        body = msgspec.json.encode(error_body(Refusal(error.code, code, message + detail)))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.channel.lingers = True
+        self.write(body)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection, which after a refusal reads on until the sender has read the answer."""
+
+    error_task_class = Refused
+    lingers = False
+    _until_s: float | None = None
+    _left_bytes = LINGER_BYTES_MAX
+
+    def writable(self) -> bool:
+        if self._until_s is not None:
+            return time.monotonic() > self._until_s  # Asked at every turn of the loop: the time is up.
+        return bool(super().writable())
+
+    def handle_write(self) -> None:
+        if self._until_s is not None:
+            self.handle_close()
+        else:
+            super().handle_write()
+
+    def readable(self) -> bool:
+        return self._until_s is not None or bool(super().readable())
+
+    def handle_read(self) -> None:
+        if self._until_s is None:
+            super().handle_read()
+            return
+        try:
+            self._left_bytes -= len(self.recv(self.adj.recv_bytes))  # At the end of the stream it closes by itself.
+        except OSError:
+            self._left_bytes = -1
+        if self._left_bytes < 0 and self.connected:
+            self.handle_close()
+
+    def handle_close(self) -> None:
+        if not self.lingers or not self.connected:
+            super().handle_close()
+            return
+        self.lingers = False
+        try:
+            self.socket.shutdown(socket.SHUT_WR)  # The answer is complete; the sender reads to its end and closes.
+        except OSError:
+            super().handle_close()
+            return
+        self.will_close = False
+        self._until_s = time.monotonic() + LINGER_S_MAX

@@ -84,7 +84,7 @@ def test_a_dotted_name_in_quotes_is_a_metric() -> None:
 
 
 def test_a_long_wrong_expression_is_refused_without_looking_for_the_place() -> None:
-    with pytest.raises(RefusedQuery, match="^unknown position: parse error: invalid promql query$"):
+    with pytest.raises(RefusedQuery, match=r"^unknown position: parse error: invalid promql query$"):
         parse("+".join(["1"] * 900) + " +")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsdb.query.kernel.sums import VISITS_MAX
-from tsdb.query.kernel.windows import Windows
+from tsdb.query.kernel.sums import TABLE_CELLS, VISITS_MAX, reduced_windows
+from tsdb.query.kernel.windows import Windows, row_blocks
 from tsdb.sample import Float64s, Int64s
 
 
@@ -14,11 +14,13 @@ def window_extremes(function: np.ufunc, windows: Windows) -> Float64s:
     value, first, end = windows.value, windows.first, windows.end
     if not value.size:
         return np.full(first.shape, np.nan)
-    if int((end - first).sum()) > VISITS_MAX * value.size:
-        return _table_extremes(function, value, first, end)
-    bounds = np.stack((first, end), axis=-1).reshape(-1)
-    reduced: Float64s = function.reduceat(np.append(value, np.nan), bounds)[::2].reshape(first.shape)
-    return reduced
+    if int((end - first).sum()) <= VISITS_MAX * value.size:
+        return reduced_windows(function, value, first, end, empty=np.nan)
+    extremes = np.empty(first.shape)
+    for rows in row_blocks(first.shape, TABLE_CELLS):
+        low, high = int(first[rows].min()), int(end[rows].max())
+        extremes[rows] = _table_extremes(function, value[low:high], first[rows] - low, end[rows] - low)
+    return extremes
 
 
 def window_extreme_times_ms(function: np.ufunc, windows: Windows) -> Int64s:

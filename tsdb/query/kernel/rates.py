@@ -8,7 +8,7 @@ import numpy as np
 
 from tsdb.query.kernel.steps import Bools, Cells
 from tsdb.query.kernel.sums import window_sums
-from tsdb.query.kernel.windows import Windows
+from tsdb.query.kernel.windows import Windows, row_blocks
 from tsdb.sample import Float64s, Int64s
 
 # A gap to the window's end of up to 1.1 mean sample distances is taken for the same distance, scraped late; a larger
@@ -21,27 +21,30 @@ def extrapolated(windows: Windows, *, is_counter: bool, is_rate: bool) -> Cells:
 
     Source: Prometheus promql/functions.go, extrapolatedRate.
     """
-    value, present = np.empty(windows.first.shape), np.empty(windows.first.shape, np.bool_)
+    present = windows.count >= 2
+    value = np.full(present.shape, np.nan)
+    if not windows.value.size:
+        return Cells(value, present)
     falls = Falls.of(windows) if is_counter else None
-    for rows, block in windows.blocks():
-        present[rows] = block.count >= 2
-        value[rows] = _extrapolated(block, falls, present[rows])
+    for rows in row_blocks(present.shape):
+        value[rows] = _extrapolated(windows, rows, falls, present[rows])
     if is_rate:
         value /= windows.range_ms / 1000.0
     return Cells(value, present)
 
 
-def _extrapolated(windows: Windows, falls: Falls | None, present: Bools) -> Float64s:
-    last_index = windows.end - 1
-    first_value = windows.at(windows.value, windows.first)
-    change = windows.at(windows.value, last_index) - first_value
-    if falls is not None:
-        change += falls.corrections(windows, present)
-    first_ms, last_ms = windows.time_ms_at(windows.first), windows.time_ms_at(last_index)
+def _extrapolated(windows: Windows, rows: slice, falls: Falls | None, present: Bools) -> Float64s:
+    """One block of rows; any value where a window holds less than two samples."""
+    first, last = windows.first[rows], windows.end[rows] - 1
+    first_value = windows.value.take(first, mode="clip")
+    change = windows.value.take(last, mode="clip") - first_value
+    if falls is not None and falls.lost.size:
+        change += falls.corrections(first, windows.end[rows], present)
+    first_ms, last_ms = windows.timestamp_ms.take(first, mode="clip"), windows.timestamp_ms.take(last, mode="clip")
     to_start_s = (first_ms - (windows.end_ms - windows.range_ms)) / 1000.0
     to_end_s = (windows.end_ms - last_ms) / 1000.0
     sampled_s = (last_ms - first_ms) / 1000.0
-    mean_gap_s = sampled_s / (last_index - windows.first)
+    mean_gap_s = sampled_s / (last - first)
     threshold_s = mean_gap_s * EXTRAPOLATION_THRESHOLD
     half_s = mean_gap_s / 2
     to_start_s = np.where(to_start_s >= threshold_s, half_s, to_start_s)
@@ -68,7 +71,8 @@ class Falls:
     def of(windows: Windows) -> Falls:
         value = windows.value
         fell = value[1:] < value[:-1]
-        fell[windows.offsets[1:-1][(windows.offsets[1:-1] > 0) & (windows.offsets[1:-1] < value.size)] - 1] = False
+        inner = windows.offsets[(windows.offsets > 0) & (windows.offsets < value.size)]
+        fell[inner - 1] = False  # From one series to the next there is no fall.
         places = np.flatnonzero(fell)
         if not places.size:
             return Falls(np.empty(0), np.empty(0, np.int64))
@@ -76,15 +80,11 @@ class Falls:
         np.cumsum(fell, out=until[2:])
         return Falls(value[places], until)
 
-    def corrections(self, windows: Windows, present: Bools) -> Float64s | float:
+    def corrections(self, first: Int64s, end: Int64s, present: Bools) -> Float64s:
         """What each window lost to falls; a fall at its first sample is none of its own."""
-        if not self.lost.size:
-            return 0.0
-        first = self.until[np.where(present, windows.first + 1, 0)]
-        end = self.until[np.where(present, windows.end, 0)]
-        if not (end > first).any():
-            return 0.0
-        return window_sums(self.lost, first, end)
+        return window_sums(
+            self.lost, self.until[np.where(present, first + 1, 0)], self.until[np.where(present, end, 0)]
+        )
 
 
 def instantaneous(windows: Windows, *, is_rate: bool) -> Cells:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tsdb.query.kernel.windows import row_blocks
 from tsdb.sample import Float64s, Int64s
 
 # Beyond this many visits of each sample on average, adding overlapping windows one by one costs more than the table.
 VISITS_MAX = 16
+# With tables, what is held besides the result are 40 B for each of this many cells, and two columns of their samples.
+TABLE_CELLS = 2**20
 
 Pairs = tuple[Float64s, Float64s]
 """A sum and its rounding error; the exact value is closest to their sum."""
@@ -42,29 +45,37 @@ def window_sums(value: Float64s, first: Int64s, end: Int64s) -> Float64s:
     """The sum of value[first:end] for every window; 0 for an empty one. Shape as first."""
     if not value.size:
         return np.zeros(first.shape)
-    if may_cancel(value):
-        return _table_sums((value, np.zeros_like(value)), first, end)
-    if int((end - first).sum()) > VISITS_MAX * value.size:
-        return _table_sums((value, None), first, end)
-    return _reduced(np.add, value, first, end)
+    cancels = may_cancel(value)
+    if not cancels and int((end - first).sum()) <= VISITS_MAX * value.size:
+        return reduced_windows(np.add, value, first, end, empty=0.0)
+    sums = np.empty(first.shape)
+    for rows in row_blocks(first.shape, TABLE_CELLS):
+        low, high = int(first[rows].min()), int(end[rows].max())
+        part = value[low:high]
+        error = np.zeros_like(part) if cancels else None
+        sums[rows] = _table_sums(part, error, first[rows] - low, end[rows] - low)
+    return sums
 
 
-def _reduced(function: np.ufunc, value: Float64s, first: Int64s, end: Int64s) -> Float64s:
-    """function.reduceat over every window, each on its own; 0 where a window is empty."""
-    bounds = np.stack((first, end), axis=-1).reshape(-1)
+def reduced_windows(function: np.ufunc, value: Float64s, first: Int64s, end: Int64s, *, empty: float) -> Float64s:
+    """function.reduceat over every window, each on its own."""
     # The extra value makes an end at the very end of the column a legal index; it belongs to no window.
-    padded = np.append(value, 0.0)
-    reduced = function.reduceat(padded, bounds)[::2].reshape(first.shape)
-    return np.where(end > first, reduced, 0.0)
+    padded = np.append(value, empty)
+    reduced = np.empty(first.shape)
+    for rows in row_blocks(first.shape):
+        bounds = np.empty((*first[rows].shape, 2), np.int64)
+        bounds[..., 0], bounds[..., 1] = first[rows], end[rows]
+        reduced[rows] = function.reduceat(padded, bounds.reshape(-1))[::2].reshape(first[rows].shape)
+    reduced[end <= first] = empty
+    return reduced
 
 
-def _table_sums(level: tuple[Float64s, Float64s | None], first: Int64s, end: Int64s) -> Float64s:
+def _table_sums(total: Float64s, error: Float64s | None, first: Int64s, end: Int64s) -> Float64s:
     """Every window is a run of blocks of 1, 2, 4 … samples, one for each bit of its length.
 
     The table of one block length comes from the table of half of it, so long and overlapping windows cost only the
     logarithm of their length.
     """
-    total, error = level
     place, left = first.reshape(-1).copy(), (end - first).reshape(-1)
     sums, errors = np.zeros(place.size), np.zeros(place.size)
     block = 1

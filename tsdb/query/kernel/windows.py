@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,9 +31,16 @@ def without_stale(selection: Selection) -> Selection:
     )
 
 
-# Long arithmetic runs over blocks of this many cells: 2^15 × 8 B = 256 KiB for each matrix, so that they stay in the
-# cache and the allocator gives the same memory again; with twice as many rate takes four times as long.
-BLOCK_CELLS = 2**15
+# Long arithmetic runs over blocks of this many cells: 2^16 × 8 B = 512 KiB for each matrix, so that it stays in the
+# cache, and what is held besides the result does not grow with the query.
+BLOCK_CELLS = 2**16
+
+
+def row_blocks(shape: tuple[int, ...], cells: int = BLOCK_CELLS) -> list[slice]:
+    """Slices of whole rows of a (series, steps) matrix, of at most so many cells each, but of one row at least."""
+    rows, steps = shape
+    height = max(1, cells // max(steps, 1))
+    return [slice(top, top + height) for top in range(0, rows, height)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +78,13 @@ class Windows:
         """The number of samples in each window; int64, shape (series, steps)."""
         return self.end - self.first
 
-    def blocks(self) -> Iterator[tuple[slice, Windows]]:
-        """The same windows in blocks of rows whose matrices fit the processor's cache."""
-        rows, steps = self.first.shape
-        height = max(1, BLOCK_CELLS // steps)
-        for start in range(0, rows, height):
-            block = slice(start, start + height)
-            yield block, replace(self, first=self.first[block], end=self.end[block])
-
     def at(self, column: Float64s, index: Int64s) -> Float64s:
         """column[index], with any value where index lies outside, so that empty windows need no special case."""
-        if not column.size:
-            return np.full(index.shape, np.nan)
-        return column[np.clip(index, 0, column.size - 1)]
+        return column.take(index, mode="clip") if column.size else np.full(index.shape, np.nan)
 
     def time_ms_at(self, index: Int64s) -> Int64s:
         """The time of a sample; any time where index lies outside."""
-        if not self.timestamp_ms.size:
-            return np.zeros(index.shape, np.int64)
-        return self.timestamp_ms[np.clip(index, 0, self.timestamp_ms.size - 1)]
+        return self.timestamp_ms.take(index, mode="clip") if self.timestamp_ms.size else np.zeros_like(index)
 
     def parts(self) -> Iterator[tuple[Int64s, Int64s]]:
         """All windows that hold a sample, those of equal length together, in parts of a bounded size.

@@ -39,6 +39,8 @@ class Vector:
         return len(self.labels)
 
     def rows(self, index: Int64s) -> Vector:
+        if index.size == self.row_count and (index == np.arange(index.size)).all():
+            return self  # Nothing to copy.
         return Vector([self.labels[i] for i in index.tolist()], self.cells.rows(index), self.unnamed[index])
 
     def with_cells(self, cells: Cells) -> Vector:

@@ -32,7 +32,7 @@ def create_app(services: Services) -> Flask:
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions["henge"] = services
     app.extensions["henge_auth"] = Auth(state=services.state, port=services.port)
-    app.extensions["henge_board"] = Board(services.state)
+    app.extensions["henge_board"] = Board(services.state, services.changes)
     app.extensions["henge_rates"] = Rates()
     app.extensions["own_names"] = guard.own_names(services.config.web.listen.host)
     app.after_request(set_stranger_cookie)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from typing import Any
 
+import msgspec
+from flask import Flask
 from waitress import wasyncore
 from waitress.server import create_server
 
-from appliance.bus import Client, Reply, Server
+from appliance.bus import RESYNC, Client, Reply, Server, Subscriber
 from appliance.child import ChildContext
 from appliance.config import Address
 from appliance.readyfile import web_url
 from appliance.secrets import SecretBox
-from appliance.state import StateClient, state_path
+from appliance.state import Change, StateClient, state_path
+from appliance.state.errors import StateError
+from appliance.state.model import SERVICE as STATE_SERVICE
 from tsdb.client import TsdbClient
 from web.app import create_app
 from web.auth.first_run import FirstRun
 from web.auth.kit import Auth
+from web.board import Board, Changes
 from web.door import Channel
 from web.services import Services
 
@@ -28,6 +34,9 @@ BODY_BYTES_MAX = 65 * 1024 * 1024  # A little above the largest that any view al
 CONNECTION_COUNT_MAX = 1_000
 LOOP_S = 0.5  # How soon a stop is noticed.
 DRAIN_S = 3.0  # For answers that are being written at a stop.
+
+
+FOLLOW_S = 0.5  # How soon the follower notices a stop.
 
 
 class Asking:
@@ -63,6 +72,7 @@ def services_of(context: ChildContext, port: int) -> Services:
         secrets=SecretBox(config.data_dir),
         ask=Asking(context),
         port=port,
+        changes=Changes(),
         log=context.log,
     )
 
@@ -76,10 +86,31 @@ def run_web(context: ChildContext) -> None:
     bus = Server(context.config.run_dir, "web", metrics=context.metrics)
     bus.handle("login_link", lambda _: login_link(app.extensions["henge_auth"], services, Address(host, port)))
     served = bus.start_thread(context.stopping)
+    follower = threading.Thread(target=follow, args=(app, context), name="follow-state", daemon=True)
+    follower.start()
     context.ready()
     serve(app, listening, context.stopping)
+    follower.join()
     served.join()
     services.close()
+
+
+def follow(app: Flask, context: ChildContext) -> None:
+    """Tell the board what changes, so that it need not read ten thousand checks again for one result."""
+    board: Board = app.extensions["henge_board"]
+    changes = board.changes
+    assert changes is not None
+    hints = Subscriber(context.config.run_dir, STATE_SERVICE)
+    with contextlib.suppress(StateError):
+        board.view()  # The first page does not have to wait for the first reading.
+    while not context.stopping.is_set():
+        found = hints.poll(FOLLOW_S)
+        if found is RESYNC:
+            changes.lost()
+            continue
+        for hint in found:
+            changes.add(msgspec.convert(hint.body, Change))
+    hints.close()
 
 
 def login_link(auth: Auth, services: Services, address: Address) -> dict[str, str] | None:

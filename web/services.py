@@ -18,6 +18,7 @@ from appliance.state import StateClient
 if TYPE_CHECKING:
     from appliance.bus import Reply
     from tsdb.client import TsdbClient
+    from web.board import Changes
 
 
 class Ask(Protocol):
@@ -40,6 +41,7 @@ class Services:
     secrets: SecretBox
     ask: Ask
     port: int  # Of the listening socket; part of the cookie names, as cookies do not tell ports apart.
+    changes: Changes | None = None  # What the hints of the state process told; None: nobody follows them.
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("henge.web"))
 
     def close(self) -> None:

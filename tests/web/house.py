@@ -31,7 +31,7 @@ from web.auth import tokens
 from web.auth.passwords import Passwords
 from web.auth.roles import Role
 from web.auth.users import NewUser
-from web.process import services_of
+from web.process import follow, services_of
 
 PASSWORD = "correct horse battery"
 RESULT = {
@@ -127,6 +127,9 @@ def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
             wait_until(lambda name=service: answers(config.run_dir, name), what=f"{service} to answer", timeout_s=20)
         services = services_of(context, 8420)
         app = create_app(services)
+        follower = threading.Thread(target=follow, args=(app, context), name="follow")
+        follower.start()
+        threads.append(follower)
         app.extensions["henge_auth"].passwords = app.extensions["henge_auth"].users._passwords = Passwords(
             PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -27,6 +28,26 @@ STATES = ("critical", "warning", "unknown", "ok", "pending", "paused", "late", "
 TILES = ("critical", "warning", "unknown", "ok", "pending", "paused")
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the address asks for; empty: everything."""
+
+    words: str = ""
+    state: str = ""
+    kind: str = ""
+
+    def admit(self, row: Row, quiet: set[str]) -> bool:
+        if self.kind and row.check.kind != self.kind:
+            return False
+        if self.state == "late":
+            is_state = row.latest is not None and row.latest.late
+        elif self.state == "downtime":
+            is_state = row.id in quiet
+        else:
+            is_state = not self.state or row.shown_state == self.state
+        return is_state and (not self.words or row.matches(self.words))
+
+
 @bp.get("/")
 def overview() -> Response:
     """The whole page, or for a poll its live part: nothing at all while the state is of the same revision."""
@@ -43,7 +64,8 @@ def _content(view: View) -> dict[str, Any]:
     now_ms = services().clock.now_ms()
     rows = view.sorted_rows(identity().team)
     quiet = {row.id for row in rows if view.is_quiet(row, now_ms)}
-    found = [row for row in rows if _wanted(row, quiet)]
+    filters = Filters(*(request.args.get(name, "") for name in ("q", "state", "kind")))
+    found = [row for row in rows if filters.admit(row, quiet)]
     page: Numbered[Row] = numbered(found, path="/")
     past = past_of(services(), page.items, now_ms)
     problems = [row for row in rows if row.is_problem and row.id not in quiet]
@@ -62,24 +84,9 @@ def _content(view: View) -> dict[str, Any]:
         "problem_count": len(problems),
         "page": page,
         "quiet": quiet,
-        "is_filtered": any(request.args.get(name) for name in ("q", "state", "kind")),
+        "is_filtered": filters != Filters(),
         "drawings": {row.id: drawing(past[row.id]) for row in page.items},
     }
-
-
-def _wanted(row: Row, quiet: set[str]) -> bool:
-    words, state, kind = (request.args.get(name, "") for name in ("q", "state", "kind"))
-    if kind and row.check.kind != kind:
-        return False
-    if state == "late":
-        if not (row.latest and row.latest.late):
-            return False
-    elif state == "downtime":
-        if row.id not in quiet:
-            return False
-    elif state and row.shown_state != state:
-        return False
-    return not words or row.matches(words)
 
 
 def _counts(rows: Sequence[Row], quiet: set[str]) -> Counter[str]:

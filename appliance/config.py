@@ -22,6 +22,7 @@ from appliance.settings import (
     Fsync,
     GraphiteConfig,
     LogConfig,
+    QueryConfig,
     Retention,
     RetentionTier,
     Setting,
@@ -39,6 +40,7 @@ __all__ = [
     "Fsync",
     "GraphiteConfig",
     "LogConfig",
+    "QueryConfig",
     "Retention",
     "RetentionTier",
     "Setting",
@@ -73,6 +75,7 @@ class Config:
     graphite: GraphiteConfig
     statsd: StatsdConfig
     store: StoreConfig
+    query: QueryConfig
     log: LogConfig
     texts: Mapping[str, str]  # Every setting as it was written, by key; for pages.
     sources: Mapping[str, str]  # Where each setting that is not a default came from, by key; for pages.

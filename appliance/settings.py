@@ -16,6 +16,8 @@ from typing import Any, Literal
 from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_bytes, size_text
 
 SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
+QUERY_SAMPLES_COUNT_MAX = 1_000_000_000  # × 45 B = 45 GB; beyond what these machines have.
+QUERY_STEPS_COUNT_MAX = 1_000_000
 RETENTION_TIER_COUNT_MAX = 8
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -102,6 +104,13 @@ class StoreConfig:
     out_of_order_window_ms: int
     future_max_ms: int
     series_count_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryConfig:
+    series_count_max: int
+    samples_count_max: int
+    steps_count_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +321,27 @@ SETTINGS: tuple[Setting, ...] = (
         partial(parse_count, count_min=1, count_max=SERIES_COUNT_MAX),
     ),
     Setting(
+        "query.series_count_max",
+        "200000",
+        f"count of 1 … {SERIES_COUNT_MAX:,}",
+        "How many series one query may select.",
+        partial(parse_count, count_min=1, count_max=SERIES_COUNT_MAX),
+    ),
+    Setting(
+        "query.samples_count_max",
+        "50000000",
+        f"count of 1 … {QUERY_SAMPLES_COUNT_MAX:,}",
+        "How many samples one query may read, and hold in any step of its evaluation; each costs about 45 bytes.",
+        partial(parse_count, count_min=1, count_max=QUERY_SAMPLES_COUNT_MAX),
+    ),
+    Setting(
+        "query.steps_count_max",
+        "11000",
+        f"count of 1 … {QUERY_STEPS_COUNT_MAX:,}",
+        "How many steps the range of one query may have.",
+        partial(parse_count, count_min=1, count_max=QUERY_STEPS_COUNT_MAX),
+    ),
+    Setting(
         "log.level", "info", ", ".join(LOG_LEVELS), "What is written to the log: this and what is graver.", parse_level
     ),
 )
@@ -320,5 +350,6 @@ SECTION_TYPES: dict[str, type[Any]] = {
     "graphite": GraphiteConfig,
     "statsd": StatsdConfig,
     "store": StoreConfig,
+    "query": QueryConfig,
     "log": LogConfig,
 }

@@ -17,6 +17,7 @@ from tsdb.errors import NotReady, error_of
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack
 from tsdb.query.memory import keep_large_blocks
+from tsdb.query.promql.limits import Limits
 from tsdb.query.service import QueryService
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
@@ -89,7 +90,14 @@ def run_query(context: ChildContext) -> None:
     keep_large_blocks()
     run_dir = context.config.run_dir
     server = Server(run_dir, "query", metrics=context.metrics, threads=QUERY_THREADS)
-    QueryService(StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))).register(server)
+    settings = context.config.query
+    limits = Limits(
+        series_count_max=settings.series_count_max,
+        samples_count_max=settings.samples_count_max,
+        steps_count_max=settings.steps_count_max,
+    )
+    source = StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))
+    QueryService(source, limits).register(server)
     server.serve(context.stopping, ready=context.ready)
 
 

@@ -47,9 +47,9 @@ class Texts(msgspec.Struct, frozen=True):
 class QueryService:
     """Evaluates over one source. Handlers run in several threads at once; nothing here changes between requests."""
 
-    def __init__(self, source: SeriesSource, limits: Limits | None = None) -> None:
+    def __init__(self, source: SeriesSource, limits: Limits) -> None:
         self._source = source
-        self._limits = limits or Limits()
+        self._limits = limits
 
     def register(self, server: Server) -> None:
         server.handle("instant", self.instant, Instant)

@@ -76,7 +76,8 @@ class Inventory:
         self._box = box
         self.watched: dict[str, Watched] = {}
         self.channels = ChannelBook(box)
-        self.downtimes: Sequence[Downtime] = ()
+        self._downtimes: Sequence[Downtime] = ()
+        self._downtimes_now: tuple[int, Sequence[Downtime]] = (-1, ())
 
     def read_all(self) -> tuple[list[str], list[Watched]]:
         """Read everything again. Gives the ids of checks that are new or changed, and the checks that are gone."""
@@ -106,7 +107,19 @@ class Inventory:
                 downtimes.append(downtime_of(document.body))
             except CheckError as error:
                 log.error("downtime %s cannot be read and silences nothing: %s", document.id, error)
-        self.downtimes = downtimes
+        self._downtimes, self._downtimes_now = downtimes, (-1, ())
+
+    def downtimes_at(self, now_ms: int) -> Sequence[Downtime]:
+        """Those that touch this second: old ones pile up, and every result asks."""
+        second = now_ms // 1000
+        if self._downtimes_now[0] != second:
+            touching = [
+                downtime
+                for downtime in self._downtimes
+                if downtime.from_ms < (second + 1) * 1000 and downtime.until_ms > second * 1000
+            ]
+            self._downtimes_now = (second, touching)
+        return self._downtimes_now[1]
 
     def read_incident(self, incident_id: str) -> None:
         """Take over what people wrote into an incident that we still follow."""

@@ -23,6 +23,7 @@ from scheduler.wallclock import StepWatch
 Start = Callable[[str, int], None]
 """Called when a check is due: its id, and the time for which it was planned."""
 
+SAME_PLACE = timedelta(milliseconds=5)  # A place that was stored in whole milliseconds is still the same place.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class _Every(BaseTrigger):  # type: ignore[misc]
         self._anchor += step
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        after = now if previous_fire_time is None else max(previous_fire_time, now)
+        after = (now if previous_fire_time is None else max(previous_fire_time, now)) + SAME_PLACE
         return self._anchor + ((after - self._anchor) // self._interval + 1) * self._interval
 
 

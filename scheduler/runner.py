@@ -177,12 +177,13 @@ class Runner:
         self._runs.inc(kind=check.kind, state=result.state.word)
 
     def surroundings(self, check: Check) -> Surroundings:
+        now_ms = self.clock.now_ms()
         return Surroundings(
-            downtimes=self.inventory.downtimes,
+            downtimes=self.inventory.downtimes_at(now_ms),
             channel_ids=self.inventory.channels.ids_of(check),
             new_incident_id=lambda: secrets.token_hex(8),
             new_message_id=self.message_ids.new,
-            now_ms=self.clock.now_ms(),
+            now_ms=now_ms,
         )
 
 

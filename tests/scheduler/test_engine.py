@@ -225,6 +225,27 @@ def test_when_the_clock_steps_every_check_runs_again_within_one_interval_once(
     assert len(world.runs_of("slow", stepped_s)) <= 1
 
 
+def test_after_a_restart_every_check_goes_on_at_its_place_and_none_runs_twice(clock: VirtualClock) -> None:
+    async def story() -> tuple[World, float]:
+        world = World(clock)
+        for index in range(100):
+            world.add_check(f"c{index}", interval_s=10)
+        await world.start()
+        await asyncio.sleep(30)
+        await world.kill()
+        await asyncio.sleep(1)
+        await world.start()
+        restarted_s = clock.monotonic_s()
+        await asyncio.sleep(30)
+        return world, restarted_s
+
+    world, restarted_s = run(clock, story())
+    for index in range(100):
+        assert 3 <= len(world.runs_of(f"c{index}", restarted_s)) <= 4
+        assert all(gap > 0.5 for gap in gaps(world.runs_of(f"c{index}", restarted_s))), index
+    assert not [sample for sample in world.metrics.snapshot() if sample.name == "henge_check_late_total"]
+
+
 def test_the_soft_count_and_the_incident_outlive_a_restart(clock: VirtualClock) -> None:
     """Killed after the second of three failures, and again after the alert: one alert, one recovery."""
 

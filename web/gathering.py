@@ -12,7 +12,7 @@ from appliance.bus import BusError
 from appliance.metrics import Sample
 from web.services import Services
 
-SERVICES = ("supervisor", "state", "store", "intake", "query", "scheduler")
+SERVICES = ("supervisor", "state", "store", "intake", "query", "spawner", "scheduler")
 TIMEOUT_S = 2.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from checks.probes.options import CriticalSeconds, Options, WarningSeconds, limi
 
 BODY_BYTES_MAX = 16 * 2**20
 HEADER_COUNT_MAX = 50
+NOT_IN_HOST = re.compile(r"""[\s"'<>\\^`{|}]""")
 
 
 class HttpOptions(Options, frozen=True):
@@ -106,6 +108,9 @@ class HttpOptions(Options, frozen=True):
 
 def url_problems(field: str, text: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """What is wrong with an address, if anything."""
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+        yield field, f"{text!r} contains a line feed or another character that cannot be seen; leave it out"
+        return
     try:
         url = URL(text)
         port = url.port
@@ -116,5 +121,7 @@ def url_problems(field: str, text: str, schemes: tuple[str, ...]) -> Iterator[tu
         yield field, f"{text!r} must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     elif not url.host:
         yield field, f"{text!r} names no host"
+    elif found := NOT_IN_HOST.search(url.host):
+        yield field, f"{text!r} has {found[0]!r} in its host; a host is a name or an IP address"
     elif port is not None and not 1 <= port <= 65_535:
         yield field, f"{text!r} has port {port}; ports are 1 to 65535"

@@ -19,8 +19,8 @@ from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, l
 from tsdb.store.disk import Bytes
 from tsdb.store.postings import Postings
 
-# Decoded label sets kept: about 1 KiB each with their strings, so 64 MiB at most.
-_LABELS_CACHED_COUNT_MAX = 65_536
+# Decoded label sets kept: about 1 KiB each with their strings, so 128 MiB at most.
+_LABELS_CACHED_COUNT_MAX = 131_072
 # Series indexed in one step, so that no other thread waits for the interpreter much longer than its switch interval.
 _INDEX_STEP_COUNT = 20_000
 _Scalar = TypeVar("_Scalar", bound=np.generic)

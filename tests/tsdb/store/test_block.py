@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as npst
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS
 from tests.tsdb.store.test_columns import any_bits
 from tsdb.errors import CorruptData
+from tsdb.sample import STALE_NAN
 from tsdb.store.block import tile
 from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName, Summary
 from tsdb.store.block.writer import cut
@@ -40,12 +43,42 @@ def values(draw: st.DrawFn) -> np.ndarray:
     return column
 
 
-@given(values())
-def test_values_come_back_bit_for_bit(value: np.ndarray) -> None:
-    codec, data = tile.encode_values(value)
+def row_lengths(count: int, cuts: list[int]) -> np.ndarray:
+    """The lengths of the rows that a column of count samples has when it is cut."""
+    return np.diff(sorted({0, count, *(cut % count for cut in cuts)}))
+
+
+@given(values(), st.lists(st.integers(0, 300), max_size=5))
+def test_values_come_back_bit_for_bit(value: np.ndarray, cuts: list[int]) -> None:
+    codec, data = tile.encode_values(value, row_lengths(value.size, cuts))
     decoded = np.empty(value.size)
     tile.decode_values(codec, data, decoded)
     np.testing.assert_array_equal(decoded.view(np.uint64), value.view(np.uint64))
+
+
+KINDS = {  # name: (values of four rows of 2,000 samples, most bytes a sample)
+    "gauge with two decimals": (lambda r: np.round(np.cumsum(r.normal(0, 0.5, (4, 2_000)), 1), 2), 1.05),
+    "counter": (lambda r: 1e6 + np.cumsum(r.poisson(50, (4, 2_000)), 1), 0.72),
+    "rare events": (lambda r: 1e6 + np.cumsum(r.random((4, 2_000)) < 0.05, 1), 0.08),
+    "small numbers": (lambda r: r.integers(0, 10, (4, 2_000)).astype(float), 0.45),
+    "memory in pages": (lambda r: 4_096.0 * np.cumsum(r.integers(-9, 10, (4, 2_000)), 1), 0.65),
+    "constants": (lambda r: np.repeat(r.integers(0, 9, (4, 1)).astype(float), 2_000, 1), 0.02),
+    "a gauge that ends with a stale marker": (
+        lambda r: np.c_[np.round(np.cumsum(r.normal(0, 0.5, (4, 1_999)), 1), 2), np.full(4, STALE_NAN)],
+        1.06,
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "bytes_max"), KINDS.values(), ids=KINDS.keys())
+def test_what_devices_send_is_small(kind: Callable[[np.random.Generator], np.ndarray], bytes_max: float) -> None:
+    value = np.ascontiguousarray(kind(np.random.default_rng(3))).ravel()
+    codec, data = tile.encode_values(value, np.full(4, 2_000))
+    decoded = np.empty(value.size)
+    tile.decode_values(codec, data, decoded)
+    np.testing.assert_array_equal(decoded.view(np.uint64), value.view(np.uint64))
+    assert codec == tile.DECIMAL
+    assert len(data) / value.size < bytes_max
 
 
 @given(npst.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 2**62) | st.integers(0, 5)))
@@ -61,7 +94,18 @@ DAMAGE = {  # name: (codec, data for two values, what is said)
     "a constant of seven bytes": (tile.CONSTANT, bytes(7), "7 bytes, not 8"),
     "a short raw column": (tile.RAW, bytes(15), "15 bytes for 2 samples"),
     "noise for pcodec": (tile.PCODEC, b"noise", "a pcodec column of 5 bytes"),
-    "three numbers for two": (tile.PCODEC, tile.encode_values(np.arange(3000.0))[1], "for 2 samples"),
+    "three numbers for two": (
+        tile.PCODEC,
+        tile.encode_values(np.random.default_rng(1).random(3000), np.array([3000]))[1],
+        "for 2 samples",
+    ),
+    "a decimal column of five bytes": (tile.DECIMAL, b"noise", "a decimal column of 5 bytes"),
+    "three decimals for two": (tile.DECIMAL, tile.encode_values(np.arange(3.0), np.array([3]))[1], "a decimal column"),
+    "a decimal column cut short": (
+        tile.DECIMAL,
+        tile.encode_values(np.arange(2.0), np.array([2]))[1][:-1],
+        "by its header",
+    ),
     "one number for two": (tile.PCODEC, tile._encode(np.arange(2.0)[:1], np.arange(1, 3), tile._VALUES)[1], "a pcodec"),
 }
 

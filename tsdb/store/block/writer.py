@@ -146,7 +146,9 @@ class BlockWriter:
         ends = cut(row_starts, row_starts[groups[1:] != groups[:-1]], rest.value.size, is_last=is_last)
         start = 0
         for end in ends:
-            self._put_tile(rest.timestamp_ms[start:end], rest.value[start:end])
+            inside = row_starts[np.searchsorted(row_starts, start, "right") : np.searchsorted(row_starts, end)]
+            row_lengths = np.diff(inside, prepend=start, append=end)
+            self._put_tile(rest.timestamp_ms[start:end], rest.value[start:end], row_lengths)
             self._breathe()
             start = end
         # The row in which the cut lies stays, with the samples behind the cut.
@@ -155,9 +157,9 @@ class BlockWriter:
         offsets[0] = 0
         self._rest = Rows(rest.row[first:], offsets, rest.timestamp_ms[start:].copy(), rest.value[start:].copy())
 
-    def _put_tile(self, timestamp_ms: Int64s, value: Float64s) -> None:
+    def _put_tile(self, timestamp_ms: Int64s, value: Float64s, row_lengths: Int64s) -> None:
         time_codec, times = tile.encode_times(timestamp_ms)
-        value_codec, values = tile.encode_values(value)
+        value_codec, values = tile.encode_values(value, row_lengths)
         numbers = value[~np.isnan(value)]
         with np.errstate(over="ignore", invalid="ignore"):
             sums = (numbers.min(), numbers.max(), numbers.sum()) if numbers.size else (np.nan, np.nan, 0.0)

@@ -72,6 +72,9 @@ class Batch:
         self._finished = asyncio.Event()
         self._dropped = metrics.counter("henge_check_rows_dropped_total", "Numbers of checks that were not stored.")
         self._retries = metrics.counter("henge_scheduler_retries_total", "Writes that were tried again, by where to.")
+        self._dropped.inc(0, reason="store_away")
+        for neighbour in ("state", "store"):
+            self._retries.inc(0, to=neighbour)
         self._waiting = metrics.gauge("henge_scheduler_waiting", "What waits to be written, by kind.")
         self._is_state_away = False
         self._is_store_away = False

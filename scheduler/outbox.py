@@ -100,6 +100,8 @@ class Outbox:
         self._refused: set[str] = set()  # Messages whose last attempt was refused for what they are.
         self._finished: set[str] = set()  # Never to be sent again by this process, whatever the record says.
         self._sent = metrics.counter("henge_notifications_total", "Attempts to deliver a message, by outcome.")
+        for outcome in ("delivered", "failed", "given_up"):
+            self._sent.inc(0, outcome=outcome)
         self._pending = metrics.gauge("henge_outbox_pending", "Messages that no receiver has answered yet.")
         self._is_finishing = False
         self.pending_count = 0
@@ -225,7 +227,7 @@ class Outbox:
         try:
             answer = await self._sender.send(channel, message.body, now_ms=self._clock.now_ms())
         except TransportError as error:
-            self._sent.inc(kind=channel.kind, outcome="failed")
+            self._sent.inc(outcome="failed")
             await self._failed(message, str(error), is_of_message=error.is_of_message)
             return error
         except ChannelError as error:
@@ -235,7 +237,7 @@ class Outbox:
             log.exception("the transport of %s channels failed", channel.kind)
             await self._failed(message, f"{type(error).__name__}: {error}", is_of_message=True)
             return TransportError(str(error), is_of_message=True)
-        self._sent.inc(kind=channel.kind, outcome="delivered")
+        self._sent.inc(outcome="delivered")
         now_ms = self._clock.now_ms()
         took_ms = round((time.monotonic() - started_s) * 1000)
         update = UpdateMessage(
@@ -267,7 +269,7 @@ class Outbox:
 
     async def _given_up(self, message: Message, attempt_count: int, detail: str) -> None:
         log.error("message %s is given up after %d attempts: %s", message.id, attempt_count, detail)
-        self._sent.inc(kind="any", outcome="given_up")
+        self._sent.inc(outcome="given_up")
         update = UpdateMessage(
             id=message.id,
             status="failed",

@@ -59,6 +59,8 @@ class Runner:
         self._late = self.metrics.counter(
             "henge_check_late_total", "Runs that started late, or were left out because the one before still ran."
         )
+        for reason in ("still_running", "started_late"):
+            self._late.inc(0, reason=reason)  # Shown from the first day, so that a rule can be made on it.
         self._running_gauge = self.metrics.gauge("henge_check_running", "Checks that run now.")
         self.running_count = 0
 

@@ -36,6 +36,10 @@ def answer(state: State) -> tuple[State, float]:
     return state, 0.01
 
 
+def late_count(world: World) -> float:
+    return sum(sample.value for sample in world.metrics.snapshot() if sample.name == "henge_check_late_total")
+
+
 def test_a_check_runs_at_once_and_then_each_interval(clock: VirtualClock) -> None:
     async def story() -> World:
         world = World(clock)
@@ -168,8 +172,7 @@ def test_runs_never_overlap_and_a_slow_check_is_late_not_down(clock: VirtualCloc
     result = world.state.get("result", "id-web")
     assert result is not None
     assert (result.body["state"], result.body["late"]) == ("ok", True)
-    late = [sample for sample in world.metrics.snapshot() if sample.name == "henge_check_late_total"]
-    assert sum(sample.value for sample in late) >= 10
+    assert late_count(world) >= 10
 
 
 def test_a_check_that_takes_its_whole_interval_keeps_its_pace(clock: VirtualClock) -> None:
@@ -243,7 +246,7 @@ def test_after_a_restart_every_check_goes_on_at_its_place_and_none_runs_twice(cl
     for index in range(100):
         assert 3 <= len(world.runs_of(f"c{index}", restarted_s)) <= 4
         assert all(gap > 0.5 for gap in gaps(world.runs_of(f"c{index}", restarted_s))), index
-    assert not [sample for sample in world.metrics.snapshot() if sample.name == "henge_check_late_total"]
+    assert late_count(world) == 0
 
 
 def test_the_soft_count_and_the_incident_outlive_a_restart(clock: VirtualClock) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from flask import Flask, g, request, url_for
 from jinja2 import StrictUndefined
 
+from appliance.state.errors import StateError
 from appliance.version import version
-from web import api, errors, headers, pages
+from web import api, counting, errors, headers, pages
 from web.auth import guard
 from web.auth.identity import identity
 from web.auth.kit import Auth, set_stranger_cookie
@@ -36,6 +37,7 @@ def create_app(services: Services) -> Flask:
     app.extensions["henge_rates"] = Rates()
     app.extensions["own_names"] = guard.own_names(services.config.web.listen.host)
     app.after_request(set_stranger_cookie)
+    counting.install(app)
     headers.install(app)
     errors.install(app)
     guard.install(app)
@@ -63,10 +65,18 @@ def _install_template_words(app: Flask) -> None:
         theme = request.cookies.get("henge_theme", "auto")
         return {
             "identity": identity(),
-            "open_incident_count": lambda: board().view().open_incident_count,
+            "open_incident_count": _open_incident_count,
             "theme": theme if theme in THEMES else "auto",
             "now_ms": g.get("now_ms") or services_now_ms(app),
         }
+
+
+def _open_incident_count() -> int:
+    """For the head of every page, also of the one that says that the state file cannot be read."""
+    try:
+        return board().view().open_incident_count
+    except StateError:
+        return 0
 
 
 def services_now_ms(app: Flask) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, current_app, make_response, render_template, request
+from flask import Flask, Response, current_app, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from appliance.bus import BusError, BusRefused, BusTimeout
@@ -104,6 +104,7 @@ def wants_json() -> bool:
 
 def respond(refusal: Refusal) -> Response:
     """The refusal in the shape that belongs to the path."""
+    g.refused_code = refusal.code
     if request.path.startswith("/prometheus/"):
         from web.api.prometheus.shape import error_response
 

@@ -174,3 +174,14 @@ def test_a_stranger_comes_back_to_the_page_that_was_asked_for(house: House) -> N
     page = client.get(target).text
     data = {"name": "viewer", "password": PASSWORD, "csrf": csrf_of(page), "next": "/explore?expression=up"}
     assert client.post("/login", data=data).headers["Location"] == "/explore?expression=up"
+
+
+def test_refusals_are_counted_without_letting_strangers_name_the_series(house: House) -> None:
+    client = house.client()
+    client.open("/api/v1/no-such-thing", method="BREW")
+    house.call("POST", "/api/v1/checks", {"kind": "none"})
+    text = client.get("/metrics").text
+    assert re.search(r'henge_web_refused_total\{code="invalid"\} [1-9]', text)
+    assert 'henge_web_requests_total{method="other"' in text
+    assert "BREW" not in text
+    assert "no-such-thing" not in text

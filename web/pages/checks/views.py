@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 from flask import Blueprint, Response, make_response, render_template, request
@@ -68,6 +69,7 @@ def _content(check: dict[str, Any]) -> dict[str, Any]:
         "range_name": range_name,
         "range_ms": RANGES_MS[range_name],
         "url_for_range": url_for_range,
+        "series_url": "/explore?" + urlencode({"expression": f"{{{_whose(check)}}}", "range": range_name}),
         "charts": charts_of(check, RANGES_MS[range_name]),
         **_past(check, now_ms),
     }
@@ -147,7 +149,7 @@ def _beat_title(at_ms: int, state: State, duration_s: float, text: str | None) -
 
 def charts_of(check: dict[str, Any], range_ms: int) -> list[dict[str, Any]]:
     """What chart.js draws: latency, one chart per unit of perfdata, and for a metric check the metric itself."""
-    whose = f"check={_quoted(check['name'])},team={_quoted(check['labels'].get('team', 'default'))}"
+    whose = _whose(check)
     step_ms = max(step_of(0, range_ms), int(check["interval_s"] * 1_000))
     window = f"{max(step_ms, int(check['interval_s'] * 1_500)) // 1_000 or 1}s"
     charts = []
@@ -170,6 +172,11 @@ def charts_of(check: dict[str, Any], range_ms: int) -> list[dict[str, Any]]:
         title = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         charts.append({"title": title, "expression": expression, "unit": unit, "label": "label"})
     return charts[:CHART_COUNT_MAX]
+
+
+def _whose(check: dict[str, Any]) -> str:
+    """The matchers of all series of a check."""
+    return f"check={_quoted(check['name'])},team={_quoted(check['labels'].get('team', 'default'))}"
 
 
 def _quoted(text: str) -> str:

@@ -97,6 +97,7 @@ def check_login() -> Response:
     user = auth().users.by_name(name)
     if not auth().passwords.verify(str(user.body["password_hash"]) if user else None, password):
         auth().throttle.failed(keys, now_ms)
+        services().metrics.counter("henge_web_login_failures_total", "Log-ins with a wrong name or password.").inc()
         services().log.warning("log-in of %r from %s failed", name[:64], request.remote_addr)
         return _again("The name or the password is not right.", 401)
     assert user is not None

@@ -34,9 +34,10 @@ BACKOFF_MAX_S = 300.0
 # 5 + 10 + 20 + 40 + 80 + 160 s, then 300 s each: 300 attempts take 24.6 h, not counting the time of the attempts.
 ATTEMPT_COUNT_MAX = 300
 DELIVERY_KEEP_COUNT = 500  # Events of one channel: what its page can show.
-PENDING_COUNT_MAX = 10_000  # Looked at together; the others follow when these are through.
+PENDING_COUNT_MAX = 100_000  # Looked at together; the others follow when these are through.
+RECORDS_OF_A_CALL_MAX = 500
 LOOK_EVERY_S = 30.0  # Without any hint.
-LOOK_SHARE = 10.0  # Looking at 10,000 that wait takes 50 ms, and each delivery asks for it: a tenth of the time at most.
+LOOK_SHARE = 10.0  # Each delivery asks for a look, and 10,000 that wait take 50 ms: a tenth of the time at most.
 RECORD_RETRY_S = 0.5
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class Outbox:
             self._sent.inc(0, outcome=outcome)
         self._pending = metrics.gauge("henge_outbox_pending", "Messages that no receiver has answered yet.")
         self._is_finishing = False
+        self._records: list[list[Mutation]] = []  # What became of attempts, not written yet.
+        self._recording: asyncio.Task[None] | None = None
         self.pending_count = 0
 
     def wake(self) -> None:
@@ -129,7 +132,7 @@ class Outbox:
                 await asyncio.sleep(pause_s)
                 self._woken.clear()
         finally:
-            tasks = list(self._serving.values())
+            tasks = [*self._serving.values(), *([self._recording] if self._recording is not None else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -195,6 +198,10 @@ class Outbox:
 
     async def _serve(self, channel_id: str, messages: Sequence[Message]) -> None:
         """Send what is due, in order, until the channel fails."""
+        await self._send_in_order(channel_id, messages)
+        await self._recorded()
+
+    async def _send_in_order(self, channel_id: str, messages: Sequence[Message]) -> None:
         try:
             channel = self._channels.get(channel_id)
         except (ChannelError, ValueError) as error:
@@ -252,7 +259,7 @@ class Outbox:
             last_error="",
             delivered_ms=now_ms,
         )
-        await self._record(message, update, "delivered", answer, took_ms=took_ms)
+        self._record(message, update, "delivered", answer, took_ms=took_ms)
         return None
 
     async def _failed(self, message: Message, detail: str, *, is_of_message: bool) -> None:
@@ -269,7 +276,8 @@ class Outbox:
         update = UpdateMessage(
             id=message.id, status="pending", due_ms=due_ms, attempt_count=attempt_count, last_error=detail[:1000]
         )
-        await self._record(message, update, "failed", detail)
+        self._record(message, update, "failed", detail)
+        await self._recorded()
 
     async def _given_up(self, message: Message, attempt_count: int, detail: str) -> None:
         log.error("message %s is given up after %d attempts: %s", message.id, attempt_count, detail)
@@ -281,12 +289,13 @@ class Outbox:
             attempt_count=attempt_count,
             last_error=detail[:1000],
         )
-        await self._record(message, update, "given_up", detail)
+        self._record(message, update, "given_up", detail)
+        await self._recorded()
 
-    async def _record(
+    def _record(
         self, message: Message, update: UpdateMessage, outcome: str, detail: str, *, took_ms: int | None = None
     ) -> None:
-        """Write down what became of an attempt, however long the state process is away: else it would be sent again."""
+        """Have it written down what became of an attempt. The next message need not wait for that."""
         event = AppendEvent(
             kind="delivery",
             subject=message.channel,
@@ -305,16 +314,39 @@ class Outbox:
         )
         if update.status != "pending":
             self._finished.add(message.id)
+        self._records.append([update, event])
+        if self._recording is None or self._recording.done():
+            self._recording = asyncio.create_task(self._write_records(), name="outbox records")
+
+    async def _recorded(self) -> None:
+        """Return when everything is written down."""
+        if self._recording is not None:
+            await asyncio.shield(self._recording)
+
+    async def _write_records(self) -> None:
+        """Until nothing is left, however long the state process is away: else a message would be sent again."""
+        while self._records:
+            records = self._records[:RECORDS_OF_A_CALL_MAX]
+            if await self._written([mutation for record in records for mutation in record]):
+                del self._records[: len(records)]
+                continue
+            for record in records:  # One of them was refused.
+                if not await self._written(record):
+                    log.error("the delivery of a message could not be recorded: %r", record[0])
+                del self._records[0]
+
+    async def _written(self, mutations: Sequence[Mutation]) -> bool:
+        """False, if the state process refuses for good."""
         while True:
             try:
-                await self._state.apply([update, event], actor=ACTOR)
-                return
+                await self._state.apply(mutations, actor=ACTOR)
+                return True
             except BusRefused as error:
                 if error.code in ("not_found", "bad_request", "conflict"):
-                    log.error("the delivery of message %s could not be recorded: %s", message.id, error)
-                    return
+                    return False
+                log.warning("the state process is not ready (%s); the deliveries are recorded later", error)
             except BusError as error:
-                log.warning("the state process does not answer (%s); the delivery is recorded later", error)
+                log.warning("the state process does not answer (%s); the deliveries are recorded later", error)
             await asyncio.sleep(RECORD_RETRY_S)
 
 

@@ -24,6 +24,7 @@ from checks.probes.resolver import Resolver
 from scheduler.notify import ANSWER_CHARACTERS_MAX, SEND_TIMEOUT_S, TransportError
 
 ANSWER_BYTES_MAX = 4_096
+CONNECTION_KEEP_S = 2.0  # For the messages of one outage; receivers keep idle connections for longer than this.
 USER_AGENT = "henge (notification)"
 # An answer of 4xx is about the message, but for these: log in again, slow down, be there later.
 OF_CHANNEL = frozenset({401, 403, 404, 405, 407, 408, 410, 421, 425, 429})
@@ -35,7 +36,9 @@ class Webhooks:
     def __init__(self) -> None:
         self._resolver = Resolver()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=self._resolver, ttl_dns_cache=10, force_close=True),
+            connector=aiohttp.TCPConnector(
+                resolver=self._resolver, ttl_dns_cache=10, keepalive_timeout=CONNECTION_KEEP_S
+            ),
             timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_S),
             headers={"User-Agent": USER_AGENT},
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -26,7 +26,7 @@ def metric(appliance: Appliance, name: str, **labels: str) -> float:
 def page(appliance: Appliance, path: str) -> str:
     """The words of a page, without its tags, blanks run together."""
     status, text = appliance.call("GET", path)
-    assert status == 200, text
+    assert status == 200, (path, status)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 

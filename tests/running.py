@@ -25,14 +25,23 @@ class Appliance:
     """One `henge up`; use it as a context manager.
 
     settings: further `--set` values. Every port is free unless a setting names it.
+    prefix: words before `henge up` that end in starting it in their own place, such as `unshare --mount …`.
     """
 
-    def __init__(self, folder: Path, *, settings: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.data_dir = folder / "data"
         self.ready_file = folder / "ready.json"
         self.log_file = folder / "henge.out"
         self.settings = ("web.listen=127.0.0.1:0", "graphite.listen=127.0.0.1:0", *settings)
         self.environ = dict(environ or {})
+        self.prefix = tuple(prefix)
         self.process: subprocess.Popen[bytes] | None = None
         self._token: str | None = None
 
@@ -45,7 +54,16 @@ class Appliance:
 
     def start(self, *, timeout_s: float = 30) -> None:
         self.ready_file.unlink(missing_ok=True)
-        argv = [*HENGE, "up", "--data", str(self.data_dir), "--ready-file", str(self.ready_file), "--no-browser"]
+        argv = [
+            *self.prefix,
+            *HENGE,
+            "up",
+            "--data",
+            str(self.data_dir),
+            "--ready-file",
+            str(self.ready_file),
+            "--no-browser",
+        ]
         for setting in self.settings:
             argv += ["--set", setting]
         with self.log_file.open("ab") as log:

@@ -1,4 +1,4 @@
-"""Joining the blocks of one window into one: the plan is pure, the run is repeatable and crash-safe.
+"""Joining the blocks of a window: the plan is pure, the run is repeatable and crash-safe.
 
 The new block names those it replaces; until they are removed, a reader that sees both sees the same samples twice,
 which the duplicate rule makes one.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tsdb.errors import CorruptData
 from tsdb.sample import Int32s
 from tsdb.store.block.file import BlockFile, read_rows
-from tsdb.store.block.layout import BlockEntry
+from tsdb.store.block.layout import HOUR_MS, BlockEntry
 from tsdb.store.columns import Rows
 from tsdb.store.flush import BlockFolder, write_block
 from tsdb.store.index import SeriesIndex
@@ -23,27 +24,74 @@ from tsdb.store.reader import OpenBlock, TileColumns
 
 log = logging.getLogger(__name__)
 
+# The windows of blocks, shortest first. Joining along them writes a sample four times at most.
+WINDOWS_MS = tuple(hours * HOUR_MS for hours in (2, 8, 32, 128))
 # An open window may gather so many blocks before they are joined; a closed one is joined as soon as it has two.
 _BLOCKS_PER_OPEN_WINDOW_MAX = 8
+# The most samples joined into one block: at 20 M/s half a minute of work, at a byte a sample half a GiB.
+_SAMPLES_PER_BLOCK_MAX = 1 << 29
+# Late samples are joined into a long block when they are an eighth of it; until then they stay blocks of their own.
+_LATE_PART = 8
 
 
-def plan(entries: Sequence[BlockEntry], *, closed_before_ms: int) -> list[list[BlockEntry]]:
-    """The groups of blocks to join, oldest window first; each group covers one window.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Blocks to be joined into one block of a window, in which they all lie."""
+
+    start_ms: int
+    window_ms: int
+    entries: tuple[BlockEntry, ...]
+
+
+def window_max_ms(retention_ms: int | None) -> int:
+    """The longest window to join, so that what a block keeps past the retention is an eighth of it at most."""
+    if retention_ms is None:
+        return WINDOWS_MS[-1]
+    return max((window_ms for window_ms in WINDOWS_MS if 8 * window_ms <= retention_ms), default=WINDOWS_MS[0])
+
+
+def plan(
+    entries: Sequence[BlockEntry],
+    *,
+    closed_before_ms: int,
+    longest_ms: int = WINDOWS_MS[-1],
+    is_thorough: bool = False,
+) -> list[Group]:
+    """The groups of blocks to join: the longest closed windows first, among equals the oldest.
 
     closed_before_ms: a window that ends at or before this time is thought to get few samples more.
+    longest_ms: the longest window to join, of WINDOWS_MS.
+    is_thorough: also join the blocks of an open window, and late samples however few.
     """
-    by_window: defaultdict[tuple[int, int], list[BlockEntry]] = defaultdict(list)
-    for entry in entries:
-        by_window[entry.name.start_ms, entry.name.window_ms].append(entry)
-    groups = []
-    for (start_ms, window_ms), group in sorted(by_window.items()):
-        is_closed = start_ms + window_ms <= closed_before_ms
-        if len(group) > (1 if is_closed else _BLOCKS_PER_OPEN_WINDOW_MAX):
-            groups.append(group)
+    groups: list[Group] = []
+    taken: set[BlockEntry] = set()
+    for window_ms in reversed([window_ms for window_ms in WINDOWS_MS if window_ms <= longest_ms]):
+        by_start: defaultdict[int, list[BlockEntry]] = defaultdict(list)
+        for entry in entries:
+            if entry.name.window_ms <= window_ms and entry not in taken:
+                by_start[entry.name.start_ms // window_ms * window_ms].append(entry)
+        for start_ms, members in sorted(by_start.items()):
+            is_closed = start_ms + window_ms <= closed_before_ms
+            if _is_due(members, window_ms, is_closed=is_closed, is_thorough=is_thorough):
+                groups.append(Group(start_ms, window_ms, tuple(members)))
+                taken.update(members)
     return groups
 
 
-def join(folder: BlockFolder, group: Sequence[BlockEntry]) -> BlockEntry | None:
+def _is_due(members: Sequence[BlockEntry], window_ms: int, *, is_closed: bool, is_thorough: bool) -> bool:
+    if len(members) < 2:
+        return False
+    if not is_closed and window_ms == WINDOWS_MS[0]:
+        return is_thorough or len(members) > _BLOCKS_PER_OPEN_WINDOW_MAX
+    counts = [entry.summary.sample_count for entry in members]
+    if not is_closed or (window_ms > WINDOWS_MS[0] and sum(counts) > _SAMPLES_PER_BLOCK_MAX):
+        return False
+    late_count = sum(counts) - max(counts)
+    is_late = max(members, key=lambda entry: entry.summary.sample_count).name.window_ms == window_ms > WINDOWS_MS[0]
+    return is_thorough or not is_late or late_count * _LATE_PART >= max(counts)
+
+
+def join(folder: BlockFolder, group: Group) -> BlockEntry | None:
     """Write one block with the samples of a group; None, if one of its tables or tiles is damaged.
 
     A damaged block is left as it is: what is whole in it stays readable, and a repair finds all of its bytes.
@@ -52,20 +100,20 @@ def join(folder: BlockFolder, group: Sequence[BlockEntry]) -> BlockEntry | None:
     try:
         blocks = [
             OpenBlock(BlockFile(folder.disk.map(folder.path / str(entry.name)), str(entry.name)), index)
-            for entry in group
+            for entry in group.entries
         ]
         return write_block(
             folder,
-            group[0].name.start_ms,
-            group[0].name.window_ms,
+            group.start_ms,
+            group.window_ms,
             index,
             np.arange(len(index), dtype=np.int32),
-            sum(entry.summary.sample_count for entry in group),
+            sum(entry.summary.sample_count for entry in group.entries),
             lambda ids: [_taken(block, ids) for block in blocks],
-            replaces=[str(entry.name) for entry in group],
+            replaces=[str(entry.name) for entry in group.entries],
         )
     except CorruptData as error:
-        log.error("%d blocks of one window are not joined: %s", len(group), error)
+        log.error("%d blocks of one window are not joined: %s", len(group.entries), error)
         return None
 
 

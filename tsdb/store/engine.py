@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.catalogue import Catalogue
 from tsdb.store.columns import Rows, merged
-from tsdb.store.compaction import join, plan
+from tsdb.store.compaction import join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.flush import BlockFolder, flush_runs
 from tsdb.store.head import Head, Run, present_ids, select_runs
@@ -166,10 +166,10 @@ class Engine:
             self._flush()
 
     def compact(self) -> None:
-        """Flush, and join the blocks of each window into one."""
+        """Flush, and join all blocks that may be joined: those of one window, and of a longer window that is over."""
         with self._upkeep_lock:
             self._flush()
-            while self._join_one(closed_before_ms=np.iinfo(np.int64).max):
+            while self._join_one(closed_before_ms=self._clock.now_ms(), is_thorough=True):
                 pass
 
     def tick(self, now_ms: int) -> None:
@@ -185,9 +185,7 @@ class Engine:
             self._sync_if_due()
         self._index.index_some()
         with self._upkeep_lock:
-            is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
-            if is_old or self._wal.is_broken or self._head.size_bytes >= self._head_bytes_max:
-                self._flush()
+            self._flush_if_due()
             self._drop_expired(now_ms)
             self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
             self._catalogue.remove_doomed(self._clock.monotonic_s())
@@ -259,15 +257,30 @@ class Engine:
             self._has_room.notify_all()
         self._wal.drop_before(number)
 
-    def _join_one(self, *, closed_before_ms: int) -> bool:
+    def _flush_if_due(self) -> None:
+        is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
+        if is_old or self._wal.is_broken or self._head.size_bytes >= self._head_bytes_max:
+            self._flush()
+
+    def _breathe_while_joining(self) -> None:
+        """What must not wait for the end of a long join."""
+        self._sync_if_due()
+        self._flush_if_due()
+
+    def _join_one(self, *, closed_before_ms: int, is_thorough: bool = False) -> bool:
         """Join one group of blocks, if there is one to join."""
         joinable = [entry for entry in self._catalogue.entries if str(entry.name) not in self._not_joinable]
-        groups = plan(joinable, closed_before_ms=closed_before_ms)
+        groups = plan(
+            joinable,
+            closed_before_ms=closed_before_ms,
+            longest_ms=window_max_ms(self._retention_raw_ms),
+            is_thorough=is_thorough,
+        )
         if not groups:
             return False
         group = groups[0]
-        names = [entry.name for entry in group]
-        joined = join(self._block_folder, group)
+        names = [entry.name for entry in group.entries]
+        joined = join(replace(self._block_folder, breathe=self._breathe_while_joining), group)
         if joined is None:
             self._not_joinable.update(map(str, names))
             return True

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 TileColumns = tuple[Int64s, Float64s]
 
-_OPEN_COUNT_MAX = 4_096  # Blocks; each holds its tables and a mapping, no descriptor.
+# Rows of all open blocks together: × 24 B of tables = 192 MiB. What is over it is opened again when it is needed.
+_OPEN_ROWS_MAX = 8 << 20
 # A selection of more tiles than this would push everything else out of the cache, so it goes by.
 _CACHED_TILES_PER_SELECTION_MAX = 256
 
@@ -248,8 +249,10 @@ class BlockReader:
         there = set(self._disk.names(self._folder))
         for name in [name for name in self._open if name not in there]:
             del self._open[name]
-        while len(self._open) > _OPEN_COUNT_MAX:
-            self._open.popitem(last=False)
+        row_count = sum(block.ids.size for block in self._open.values() if block is not None)
+        while row_count > _OPEN_ROWS_MAX and len(self._open) > 1:
+            _, dropped = self._open.popitem(last=False)
+            row_count -= dropped.ids.size if dropped is not None else 0
 
     def _note_damage(self, error: CorruptData) -> None:
         self.damage_count += 1

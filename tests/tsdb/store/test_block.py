@@ -18,7 +18,7 @@ from tsdb.store.block import tile
 from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName, Summary
 from tsdb.store.block.writer import cut
 from tsdb.store.columns import Columns, ordered, rows_of
-from tsdb.store.compaction import plan
+from tsdb.store.compaction import plan, window_max_ms
 from tsdb.store.flush import split_by_window
 
 
@@ -142,36 +142,63 @@ def test_names_read_back_and_sort_by_time() -> None:
     assert str(BlockName(0, WINDOW_MS, 1)) < str(BlockName(WINDOW_MS, WINDOW_MS, 1)) < str(name)
 
 
+DAYS_MS = NOW_MS // (128 * HOUR_MS) * (128 * HOUR_MS)  # The start of a window of every length.
+
+
 def entries(text: str) -> list[BlockEntry]:
-    """Blocks from `start-end#number` in hours after a border of windows."""
+    """Blocks from `start-end#samples` in hours after the start of a window."""
     found = []
-    for part in text.split():
-        span, number = part.split("#")
+    for number, part in enumerate(text.split()):
+        span, sample_count = part.split("#")
         start, end = (int(hour) * HOUR_MS for hour in span.split("-"))
-        summary = Summary(series_count=1, sample_count=1, min_ms=NOW_MS + start, max_ms=NOW_MS + start)
-        found.append(BlockEntry(BlockName(NOW_MS + start, end - start, int(number)), summary, 1))
+        time_ms = DAYS_MS + start
+        summary = Summary(series_count=1, sample_count=int(sample_count), min_ms=time_ms, max_ms=time_ms)
+        found.append(BlockEntry(BlockName(DAYS_MS + start, end - start, number), summary, 1))
     return found
 
 
-PLANS = {  # name: (blocks on disk, hours before which windows are closed, the groups wanted)
-    "nothing on disk": ("", 9, []),
-    "one block a window": ("0-2#1 2-4#2", 9, []),
-    "two of one window": ("0-2#1 2-4#2 0-2#3", 9, ["0-2#1 0-2#3"]),
-    "an open window waits": ("0-2#1 0-2#2", 1, []),
-    "an open window with many does not": (
-        " ".join(f"0-2#{n}" for n in range(9)),
-        1,
-        [" ".join(f"0-2#{n}" for n in range(9))],
+NINE = " ".join(["0-2#1"] * 9)
+PLANS = {  # name: (blocks on disk, hours before which windows are closed, whether thorough, the groups wanted)
+    "nothing on disk": ("", 9, False, {}),
+    "one block": ("0-2#1", 999, True, {}),
+    "two of one window": ("0-2#1 2-4#1 0-2#1", 4, False, {"0-2": [0, 2]}),
+    "an open window waits": ("0-2#1 0-2#1", 1, False, {}),
+    "an open window with many does not": (NINE, 1, False, {"0-2": [*range(9)]}),
+    "nor when everything is asked for": ("0-2#1 0-2#1", 1, True, {"0-2": [0, 1]}),
+    "oldest window first": ("2-4#1 2-4#1 0-2#1 0-2#1", 4, False, {"0-2": [2, 3], "2-4": [0, 1]}),
+    "the parts of a longer window": ("0-2#1 2-4#1 6-8#1 8-10#1", 8, False, {"0-8": [0, 1, 2]}),
+    "the longest that is closed": ("0-8#9 8-16#9 30-32#1 40-42#1", 32, False, {"0-32": [0, 1, 2]}),
+    "all of a backfill at once": (
+        " ".join(f"{hour}-{hour + 2}#1" for hour in range(0, 128, 2)),
+        128,
+        False,
+        {"0-128": [*range(64)]},
     ),
-    "oldest window first": ("2-4#1 2-4#2 0-2#3 0-2#4", 9, ["0-2#3 0-2#4", "2-4#1 2-4#2"]),
-    "windows of other lengths stay apart": ("0-2#1 0-8#2", 9, []),
+    "few late samples stay apart": ("0-128#900 4-6#1", 999, False, {}),
+    "many late samples do not": ("0-128#900 4-6#100 8-10#13", 999, False, {"0-128": [0, 1, 2]}),
+    "late samples, thorough": ("0-128#900 4-6#1", 999, True, {"0-128": [0, 1]}),
+    "too large for one block": (f"0-8#{2**28} 8-16#{2**28} 16-24#1", 32, False, {}),
+    "large, but two of one window": (f"0-2#{2**29} 0-2#{2**29}", 2, False, {"0-2": [0, 1]}),
 }
 
 
-@pytest.mark.parametrize(("disk", "closed_before", "wanted"), PLANS.values(), ids=PLANS.keys())
-def test_plan(disk: str, closed_before: int, wanted: list[str]) -> None:
-    found = plan(entries(disk), closed_before_ms=NOW_MS + closed_before * HOUR_MS)
-    assert found == [entries(group) for group in wanted]
+@pytest.mark.parametrize(("disk", "closed_before", "is_thorough", "wanted"), PLANS.values(), ids=PLANS.keys())
+def test_plan(disk: str, closed_before: int, is_thorough: bool, wanted: dict[str, list[int]]) -> None:
+    on_disk = entries(disk)
+    found = plan(on_disk, closed_before_ms=DAYS_MS + closed_before * HOUR_MS, is_thorough=is_thorough)
+    listed = {}
+    for group in found:
+        start = (group.start_ms - DAYS_MS) // HOUR_MS
+        listed[f"{start}-{start + group.window_ms // HOUR_MS}"] = [on_disk.index(entry) for entry in group.entries]
+    assert list(listed.items()) == list(wanted.items())
+
+
+def test_windows_are_no_longer_than_an_eighth_of_the_retention() -> None:
+    hours = {
+        retention: window_max_ms(retention and retention * HOUR_MS) // HOUR_MS for retention in (None, 1, 24, 64, 2_160)
+    }
+    assert hours == {None: 128, 1: 2, 24: 2, 64: 8, 2_160: 128}
+    assert plan(entries("0-2#1 2-4#1"), closed_before_ms=DAYS_MS + 999 * HOUR_MS, longest_ms=2 * HOUR_MS) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5 * WINDOW_MS)), min_size=1, max_size=50))

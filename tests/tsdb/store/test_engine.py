@@ -24,6 +24,7 @@ from tests.tsdb.store.stores import (
 )
 from tsdb.errors import DiskFull, NotReady, RefusedQuery, StaleEpoch
 from tsdb.sample import Matcher, MatchOp, SampleBatch, canonical_bytes
+from tsdb.store.block.writer import BlockWriter
 from tsdb.store.reader import BlockGone, BlockReader
 
 A, B, C = (labels(name=name) for name in "abc")
@@ -193,6 +194,47 @@ def test_replaced_blocks_stay_readable_for_a_while_and_then_ask_for_a_new_snapsh
     with pytest.raises(BlockGone, match="new snapshot"):
         BlockReader(FOLDER, disk=disk).select(old.blocks, [], 0, 2**60)
     assert len(everything(engine)) == 2
+
+
+def test_blocks_of_days_past_become_one_and_late_samples_are_still_found() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk, clock=DrivenClock(NOW_MS + 1_000 * HOUR_MS))
+    rows = [(one, NOW_MS + hour * HOUR_MS, bits_of(hour)) for one in (A, B) for hour in range(300)]
+    append(engine, rows)
+    engine.compact()
+    assert engine.stats()["block_count"] <= 4, "300 hours are in three or four windows of 128"
+    append(engine, [(A, NOW_MS, bits_of(77.0)), (C, NOW_MS + HOUR_MS, ONE)])
+    engine.flush()
+    wanted = sorted([*rows[1:], (A, NOW_MS, bits_of(77.0)), (C, NOW_MS + HOUR_MS, ONE)])
+    assert everything(engine) == wanted
+    engine.tick(NOW_MS + 1_000 * HOUR_MS)
+    engine.compact()
+    assert everything(engine) == wanted
+    assert everything(open_engine(disk.reboot())) == wanted
+
+
+def test_a_long_join_lets_a_full_head_be_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 2)
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 3)
+    monkeypatch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MAX", 4)
+    engine = open_engine(MemoryDisk(), head_bytes_max=200)
+    for at in range(3):
+        append(engine, [(one, NOW_MS + at, ONE) for one in (A, B, C)])
+        engine.flush()
+    put_tile = BlockWriter._put_tile
+    head_counts: list[int] = []
+
+    def send_meanwhile(writer: BlockWriter, *columns: np.ndarray) -> None:
+        if not head_counts:
+            append(engine, [(labels(name="meanwhile"), NOW_MS + 100 + at, ONE) for at in range(11)])
+        head_counts.append(engine.stats()["head_samples"])
+        put_tile(writer, *columns)
+
+    monkeypatch.setattr(BlockWriter, "_put_tile", send_meanwhile)
+    engine.compact()
+    assert head_counts[0] == 11
+    assert head_counts[-1] == 0, "the head was flushed between two tiles of the join"
+    assert len(everything(engine)) == 9 + 11
 
 
 def test_label_names_and_values_come_from_head_and_blocks_of_the_range() -> None:

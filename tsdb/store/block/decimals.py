@@ -1,7 +1,7 @@
 """Values that are decimals, as whole numbers: exact, and near their entropy. One codec of tiles.
 
 Devices report 21.37 or 1,048,576, not reals: times a power of ten such a value is a whole number, and dividing again
-gives the same double bit for bit. Along a series the differences are small, and pcodec is at its best on plain integers.
+gives the same double bit for bit. Along a series the differences are small, and pcodec is at its best on integers.
 Values that are no such decimals (NaN, infinities, -0.0) are kept beside, if they are few. Layout: docs/format/block.md.
 """
 

@@ -57,7 +57,8 @@ TILE_DTYPE = np.dtype(
 )
 assert TILE_DTYPE.itemsize == 80
 
-WINDOW_MS = 2 * 3_600_000
+HOUR_MS = 3_600_000
+WINDOW_MS = 2 * HOUR_MS  # Of the blocks that a flush writes.
 SUFFIX = ".block"
 _NAME = re.compile(r"(\d{10})-(\d+)h-(\d{8})\.block")
 
@@ -97,7 +98,7 @@ class BlockName:
         return BlockName(start_s * 1_000, hours * 3_600_000, number)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BlockEntry:
     """A block that is on disk, as the engine keeps it in mind."""
 

@@ -1,8 +1,9 @@
 """The outbox: every message is a stored row before it is sent, and stays one until a receiver has answered.
 
-- Order: the messages of a channel go one after the other, in the order in which they were queued. When the channel
-  itself does not work (no connection, 5xx, 429 …), all of its messages wait behind the first. When the receiver
-  refuses one message (400, 422 …), only that one and later ones of the same incident wait.
+- Order: the messages of a channel are begun in the order in which they were queued, and those of one incident are
+  sent one by one (sending.py). When the channel itself does not work (no connection, 5xx, 429 …), all of its messages
+  wait behind the first. When the receiver refuses one message (400, 422 …), only that one and later ones of the same
+  incident wait.
 - Back-off: 5 s, 10 s, 20 s … at most 5 minutes; given up after ATTEMPT_COUNT_MAX, which is more than a day.
 - At least once: a crash between the receiver's answer and our record of it sends the message again, with the same
   Idempotency-Key.
@@ -27,6 +28,7 @@ from appliance.state.model import Message
 from appliance.state.mutations import AppendEvent, Mutation, UpdateMessage
 from checks.channels import Channel, ChannelError
 from scheduler.notify import TransportError
+from scheduler.sending import ChannelRun, incident_id_of
 
 ACTOR = "scheduler"
 BACKOFF_FIRST_S = 5.0
@@ -189,10 +191,10 @@ class Outbox:
         held: set[str] = set()
         order = []
         for message in messages:
-            incident_id = _incident_id(message)
+            incident_id = incident_id_of(message)
             if incident_id not in held:
                 order.append(message)
-            if message.id in self._refused and incident_id:
+            if message.id in self._refused:
                 held.add(incident_id)
         return order
 
@@ -214,24 +216,14 @@ class Outbox:
         if channel.paused:
             await asyncio.sleep(LOOK_EVERY_S)
             return
-        held: set[str] = set()
-        for message in messages:
-            if self._is_finishing:
-                return
-            incident_id = _incident_id(message)
-            if incident_id and incident_id in held:
-                continue
-            if wait_s(message, self._clock.now_ms()) > 0:
-                if message.id not in self._refused:
-                    return
-                held.add(incident_id)
-                continue
-            fault = await self._deliver(channel, message)
-            if fault is None:
-                continue
-            if not fault.is_of_message:
-                return
-            held.add(incident_id)
+        run = ChannelRun(
+            channel.kind,
+            deliver=functools.partial(self._deliver, channel),
+            wait_s=lambda message: wait_s(message, self._clock.now_ms()),
+            is_refused=lambda message: message.id in self._refused,
+            may_begin=lambda: not self._is_finishing,
+        )
+        await run.send(messages)
 
     async def _deliver(self, channel: Channel, message: Message) -> TransportError | None:
         started_s = time.monotonic()
@@ -303,7 +295,7 @@ class Outbox:
             body={
                 "message_id": message.id,
                 "event": message.body.get("event"),
-                "incident_id": _incident_id(message) or None,
+                "incident_id": incident_id_of(message),
                 "check_id": (message.body.get("check") or {}).get("id"),
                 "outcome": outcome,
                 "detail": detail[:1000],
@@ -348,7 +340,3 @@ class Outbox:
             except BusError as error:
                 log.warning("the state process does not answer (%s); the deliveries are recorded later", error)
             await asyncio.sleep(RECORD_RETRY_S)
-
-
-def _incident_id(message: Message) -> str:
-    return str((message.body.get("incident") or {}).get("id") or "")

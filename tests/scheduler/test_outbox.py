@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from appliance.metrics import Metrics
 from appliance.state.model import Message
 from appliance.state.mutations import PutDocument, QueueMessage
+from checks.channels import Channel
 from scheduler.inventory import Inventory
 from scheduler.outbox import ATTEMPT_COUNT_MAX, BACKOFF_MAX_S, MessageIds, Outbox, backoff_s, wait_s
 from tests.checks.fakes import MirrorBox
@@ -144,3 +146,49 @@ def test_a_transport_that_fails_in_a_way_of_its_own_does_not_end_the_outbox(cloc
         return phone
 
     assert len(run(clock, story()).took) == 1
+
+
+def test_an_outage_is_told_several_at_once_and_each_incident_in_its_order(clock: VirtualClock) -> None:
+    """Three messages of each of 100 incidents to a receiver that takes 40 ms for an answer."""
+
+    class SlowPhone(Phone):
+        now = 0
+        most = 0
+
+        async def send(self, channel: Channel, body: Mapping[str, Any], *, now_ms: int) -> str:
+            SlowPhone.now += 1
+            SlowPhone.most = max(SlowPhone.most, SlowPhone.now)
+            await asyncio.sleep(0.04)
+            SlowPhone.now -= 1
+            return await super().send(channel, body, now_ms=now_ms)
+
+    async def story() -> SlowPhone:
+        phone = SlowPhone(clock)
+        state, outbox = outbox_with(clock, phone)
+        state.put(
+            [
+                QueueMessage(
+                    id=f"n{round_:02d}-{incident:03d}",
+                    channel="c1",
+                    due_ms=clock.now_ms(),
+                    body={
+                        "id": f"{round_}",
+                        "event": event,
+                        "check": {"name": "web"},
+                        "incident": {"id": f"i{incident}"},
+                    },
+                )
+                for round_, event in enumerate(("alert", "update", "resolved"))
+                for incident in range(100)
+            ]
+        )
+        asyncio.get_running_loop().create_task(outbox.run())
+        await asyncio.sleep(2)
+        return phone
+
+    phone = run(clock, story())
+    assert len(phone.took) == 301
+    assert 8 <= phone.most <= 16
+    for incident in range(100):
+        events = [body["event"] for _, _, body in phone.took if body["incident"]["id"] == f"i{incident}"]
+        assert events[-3:] == ["alert", "update", "resolved"]

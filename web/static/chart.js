@@ -87,7 +87,8 @@
         stroke: colour(`series-${index % SERIES_COLOURS}`),
         width: 1.5,
         fill: single ? colour("chart-fill", "backgroundColor") : undefined,
-        points: { size: 4 },
+        // A lone value between gaps has no line; few values are drawn as points as well.
+        points: { size: 4, show: series.values.filter((value) => value !== null).length <= 30 },
         spanGaps: false,
         // Without a pointer in the chart the legend tells the latest value.
         value: (chart, value) => {

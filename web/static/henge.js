@@ -61,7 +61,10 @@
   const show = (root) => { localise(root); freshen(root); lasting(root); };
   show(document);
   setInterval(() => { if (!document.hidden) { freshen(document); lasting(document); } }, 1000);
-  document.addEventListener("htmx:afterSettle", () => show(document));
+  document.addEventListener("htmx:afterSettle", (event) => {
+    show(document);
+    if (event.target.id === "trial") event.target.scrollIntoView({ block: "nearest" }); // On a phone it is below the form.
+  });
 
   // A select that is a filter acts at once.
   document.addEventListener("change", (event) => {

@@ -34,6 +34,7 @@ EVENT_COUNT = 30
 FAILURE_COUNT = 20
 SHOWN_FAILURE_COUNT = 5  # The others are folded away.
 CHART_COUNT_MAX = 6
+YOUNG_MS = 3 * 3_600_000  # A check younger than this would fill half of the usual range at most.
 DOWNTIME_HOURS = {"1": "1 hour", "4": "4 hours", "24": "1 day", "168": "1 week"}
 
 
@@ -51,7 +52,8 @@ def page(check_id: str) -> Response:
 
 def _content(check: dict[str, Any]) -> dict[str, Any]:
     now_ms = services().clock.now_ms()
-    range_name = asked_range()
+    is_young = now_ms - check["created_ms"] < YOUNG_MS
+    range_name = asked_range("1h" if is_young else "6h")
     return {
         "section": "overview",
         "now_ms": now_ms,

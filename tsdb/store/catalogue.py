@@ -22,7 +22,7 @@ REMOVAL_DELAY_S = 30.0
 
 
 class Catalogue:
-    """The blocks of a folder. The engine's lock is held for add(), swap() and while `entries` is read."""
+    """The blocks of a folder. The engine's lock is held for swap() and while `entries` is read."""
 
     def __init__(self, disk: Disk, folder: Path, quarantine: Path) -> None:
         self._disk = disk
@@ -33,10 +33,6 @@ class Catalogue:
         self.entries: tuple[BlockEntry, ...] = ()
         self._highest_number = 0
         self._load()
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(entry.size_bytes for entry in self.entries)
 
     def next_number(self) -> int:
         """A number that no block of this folder has had since the start."""

@@ -24,14 +24,6 @@ class Columns(NamedTuple):
     def empty() -> Columns:
         return Columns(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float64))
 
-    @staticmethod
-    def joined(parts: list[Columns]) -> Columns:
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return Columns.empty()
-        return Columns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
     def taken(self, where: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> Columns:
         return Columns(self.series[where], self.timestamp_ms[where], self.value[where])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tsdb.errors import CorruptData, NotReady
-from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection, labels_of
+from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection
 from tsdb.store.block.file import BlockFile, read_rows
 from tsdb.store.block.layout import BlockName
 from tsdb.store.columns import Rows, merged, places_of
@@ -257,15 +257,3 @@ class BlockReader:
     def _note_damage(self, error: CorruptData) -> None:
         self.damage_count += 1
         log.error("damaged, left out of the answer: %s", error)
-
-
-def selection_of(head: HeadPart) -> Selection:
-    """The head's part alone as a Selection, in the order of labels."""
-    labels = [labels_of(canonical) for canonical in head.canonical]
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    row_of = np.zeros(len(labels), np.int64)
-    row_of[order] = np.arange(len(labels))
-    rows = merged([Rows(row_of, head.offsets, head.timestamp_ms, head.value)], len(labels))
-    return Selection(
-        labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
-    )

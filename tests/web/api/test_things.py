@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.web.house import PASSWORD, House
@@ -176,3 +177,10 @@ def test_a_push_check_hears_its_beats(house: House) -> None:
     assert stranger.get(f"{path}/purple").status_code == 400
     assert stranger.get("/push/guessed").status_code == 404
     assert path in house.client("viewer").get(f"/checks/{made['id']}").text
+
+
+def test_the_page_about_the_interfaces_names_every_address(house: House) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    for rule in house.app.url_map.iter_rules():
+        if str(rule).startswith("/api/v1"):
+            assert f"`{str(rule).replace('<', '{').replace('>', '}')}`" in text, rule

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
 
-.PHONY: help setup run test lint format bench test-install sim fuzz soak package browser
+.PHONY: help setup run test lint format browser bench fuzz soak
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,3 +38,10 @@ browser: ## Install Debian's chromium when it is missing
 
 bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite
+
+fuzz: setup ## The property tests with 2,000 examples each, at random (about half an hour)
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout 3600 tests/appliance tests/tsdb tests/checks
+
+soak: setup ## Ten rounds of a million acknowledged samples with kill -9, for store and intake
+	$(BIN)/python -m tests.bench kill --victim store --rounds 10
+	$(BIN)/python -m tests.bench kill --victim intake --rounds 10

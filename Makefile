@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
 
-.PHONY: help setup run test lint format browser bench fuzz soak
+.PHONY: help setup run test lint format test-tools bench fuzz soak
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ $(STAMP): requirements.lock pyproject.toml installer/setup.sh
 run: setup ## Start the appliance
 	$(BIN)/henge up
 
-test: setup browser lint ## Style, types, walls between the rooms, and every test
+test: setup test-tools lint ## Style, types, walls between the rooms, and every test
 	$(BIN)/python -m pytest
 
 lint: setup ## Style, types, and the walls between the rooms
@@ -33,8 +33,8 @@ format: setup ## Bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-browser: ## Install Debian's chromium when it is missing
-	@bash installer/browser.sh
+test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime
+	@bash installer/test_tools.sh
 
 bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite

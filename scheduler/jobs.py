@@ -49,18 +49,22 @@ class Jobs:
         The grid has one place an interval, at the check's own share of it. So the checks of one interval stay spread,
         however many are made at once, and come back to their places after a retry and after a restart.
         """
+        self._scheduler.follow_clock()  # Else a step of the clock that is not noticed yet would move this job as well.
         every = _Every(interval_s, share(check_id) * interval_s)
         first = _moment(self._clock.now_ms() if first_ms is None else first_ms)
         if first_ms is None:
             first = every.get_next_fire_time(first, first)
         self._scheduler.add_job(_nothing, every, id=check_id, next_run_time=first, replace_existing=True)
 
-    def move(self, check_id: str, next_ms: int) -> None:
-        """Let the next run be at this time; those after it come at their places."""
+    def move(self, check_id: str, in_s: float) -> int:
+        """Let the next run be in so many seconds, and those after it at their places. Gives that time, epoch ms."""
+        self._scheduler.follow_clock()
+        next_ms = self._clock.now_ms() + round(in_s * 1000)
         try:
             self._scheduler.modify_job(check_id, next_run_time=_moment(next_ms))
         except JobLookupError:
             log.debug("check %s is not planned any more", check_id)
+        return next_ms
 
     def remove(self, check_id: str) -> None:
         try:
@@ -69,6 +73,7 @@ class Jobs:
             log.debug("check %s was not planned", check_id)
 
     def next_run_ms(self, check_id: str) -> int | None:
+        self._scheduler.follow_clock()
         job = self._scheduler.get_job(check_id)
         return None if job is None or job.next_run_time is None else _epoch_ms(job.next_run_time)
 
@@ -87,13 +92,17 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is un
         )
         self._watch = StepWatch(clock)
 
-    def _process_jobs(self) -> float | None:
+    def follow_clock(self) -> None:
+        """Move the plan by what the wall clock has stepped since the last look."""
         if step_ms := self._watch.step_ms():
             log.warning("the wall clock stepped by %+.1f s; the plan of all checks moves with it", step_ms / 1000)
             step = timedelta(milliseconds=step_ms)
             for job in self.get_jobs():
                 job.trigger.shift(step)
                 self.modify_job(job.id, next_run_time=job.next_run_time + step)
+
+    def _process_jobs(self) -> float | None:
+        self.follow_clock()
         wait_s: float | None = super()._process_jobs()
         return wait_s
 

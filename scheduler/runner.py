@@ -25,7 +25,7 @@ from scheduler.inventory import Inventory
 from scheduler.jobs import Jobs
 from scheduler.lateness import Lateness
 from scheduler.outbox import MessageIds
-from scheduler.timing import retry_ms, time_allowed_s
+from scheduler.timing import retry_in_s, time_allowed_s
 from scheduler.watched import Watched
 
 RUN_COUNT_MAX = 2_000  # Each may hold a socket or two; 10,000 checks that all hang would need 20,000 descriptors.
@@ -113,10 +113,11 @@ class Runner:
             self._running_gauge.set(self.running_count)
             try:
                 is_late = self._note_start(planned_ms)
-                check = watched.check
+                check, started_s = watched.check, self.clock.monotonic_s()
                 result = await self._result(watched)
                 if self.inventory.watched.get(watched.id) is watched:  # Else it was deleted meanwhile.
-                    self._conclude(watched, check, result, is_late=is_late or watched.is_overdue)
+                    took_s = self.clock.monotonic_s() - started_s
+                    self._conclude(watched, check, result, took_s=took_s, is_late=is_late or watched.is_overdue)
                 return result
             finally:
                 watched.is_overdue = False
@@ -143,8 +144,8 @@ class Runner:
         timeout_s = time_allowed_s(check, watched.machine, now_ms=now_ms)
         return await self.probe(check.kind, check.options, self.make_context(watched.id, timeout_s))
 
-    def _conclude(self, watched: Watched, check: Check, result: Result, *, is_late: bool) -> None:
-        now_ms = self.clock.now_ms()
+    def _conclude(self, watched: Watched, check: Check, result: Result, *, took_s: float, is_late: bool) -> None:
+        """took_s: counted on the clock that does not step; the result's own time may be of before a step."""
         conclusion = conclude(
             check_id=watched.id,
             check=check,
@@ -155,14 +156,13 @@ class Runner:
             late=is_late,
             around=self.surroundings(check),
         )
-        next_ms = None
+        next_in_s = None
         if conclusion.reading.is_soft:
-            next_ms = retry_ms(check, started_ms=result.at_ms, ended_ms=now_ms)
+            next_in_s = retry_in_s(check, took_s=took_s)
         elif watched.is_overdue:
-            next_ms = now_ms  # The place that it missed; else a time-out of one interval would halve the pace.
-        if next_ms is not None and not watched.check.paused:
-            self.jobs.move(watched.id, next_ms)
-            conclusion = with_next_run(conclusion, next_ms)
+            next_in_s = 0.0  # The place that it missed; else a time-out of one interval would halve the pace.
+        if next_in_s is not None and not watched.check.paused:
+            conclusion = with_next_run(conclusion, self.jobs.move(watched.id, next_in_s))
         watched.members = conclusion.reading.members
         watched.incidents = dict(conclusion.incidents)
         self._hand_on(watched, check, result, conclusion)

@@ -25,9 +25,9 @@ def time_allowed_s(check: Check, machine: Machine, *, now_ms: int) -> float:
     return min(check.timeout_s, max(left_s, check.retry_interval_s, OK_DURATION_FACTOR * machine.ok_duration_s))
 
 
-def retry_ms(check: Check, *, started_ms: int, ended_ms: int) -> int:
-    """When a soft failure is looked at again: one retry interval after its start, never before its end."""
-    return max(started_ms + round(check.retry_interval_s * 1000), ended_ms)
+def retry_in_s(check: Check, *, took_s: float) -> float:
+    """How long after its end a soft failure is looked at again: one retry interval after its start, or at once."""
+    return max(0.0, check.retry_interval_s - took_s)
 
 
 def share(check_id: str) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from checks.model import Check, State
 from checks.state import Machine, advance
-from scheduler.timing import SPREAD_S_MAX, first_run_ms, retry_ms, share, time_allowed_s
+from scheduler.timing import SPREAD_S_MAX, first_run_ms, retry_in_s, share, time_allowed_s
 from scheduler.wallclock import StepWatch
 
 CHECK = Check(kind="tcp", name="db", interval_s=10, timeout_s=5, retry_interval_s=2, max_check_attempts=3)
@@ -40,8 +40,8 @@ def test_the_time_a_run_is_allowed(before: Machine, now_ms: int, want_s: float) 
 
 
 def test_a_retry_comes_an_interval_after_the_start_and_never_before_the_end() -> None:
-    assert retry_ms(CHECK, started_ms=1_000, ended_ms=1_010) == 3_000
-    assert retry_ms(CHECK, started_ms=1_000, ended_ms=6_000) == 6_000
+    assert retry_in_s(CHECK, took_s=0.5) == 1.5
+    assert retry_in_s(CHECK, took_s=5.0) == 0.0
 
 
 FIRST = {  # name: (what was planned, has run, is soft, is one of many, first run in ms from now)

@@ -70,6 +70,7 @@ class Batch:
         self._urgent_came = asyncio.Event()
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
+        self._has_begun = False
         self._dropped = metrics.counter("henge_check_rows_dropped_total", "Numbers of checks that were not stored.")
         self._retries = metrics.counter("henge_scheduler_retries_total", "Writes that were tried again, by where to.")
         self._dropped.inc(0, reason="store_away")
@@ -121,13 +122,16 @@ class Batch:
 
     async def run(self) -> None:
         """Until stop()."""
+        self._has_begun = True
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_state())
             tasks.create_task(self._write_rows())
         self._finished.set()
 
     async def finished(self, timeout_s: float) -> None:
-        """Return when run() has, or after timeout_s."""
+        """Return when run() has, or after timeout_s; at once, if it never began."""
+        if not self._has_begun:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._finished.wait(), timeout_s)
 

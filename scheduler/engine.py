@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from appliance.bus import AsyncSubscriber, Hint
@@ -13,6 +14,7 @@ from appliance.metrics import Metrics
 from appliance.state.errors import StateError
 from appliance.state.model import CHANGED
 from appliance.state.mutations import DeleteDocument, Mutation
+from checks.channels import ChannelError
 from checks.members import member_key
 from checks.model import Check, Result
 from checks.probes.running import run_probe
@@ -54,7 +56,7 @@ class Engine:
         sender: Transports,
         hints: AsyncSubscriber,
         make_context: MakeContext,
-        forget: Any = None,
+        forget: Callable[[str], None] = lambda check_id: None,
         probe: Probe = run_probe,
     ) -> None:
         self._clock = clock
@@ -63,7 +65,8 @@ class Engine:
         self._outbox = outbox
         self._sender = sender
         self._hints = hints
-        self._forget = forget or (lambda check_id: None)
+        self._forget = forget
+        self._could_read = True
         self.lateness = Lateness()
         self._lateness_gauge = metrics.gauge("henge_check_lateness_seconds", "How late runs start, by quantile.")
         self._checks_gauge = metrics.gauge("henge_checks", "Checks that there are, by whether they run.")
@@ -110,9 +113,12 @@ class Engine:
         return await self.runner.try_out(check)
 
     async def test_channel(self, channel_id: str) -> dict[str, Any] | None:
-        """None, if there is no such channel. Raises: ChannelError."""
+        """Whether it was delivered, and what the receiver answered; None, if there is no such channel."""
         self._inventory.read_channels()
-        channel = self._inventory.channels.get(channel_id)
+        try:
+            channel = self._inventory.channels.get(channel_id)
+        except ChannelError as error:
+            return {"delivered": False, "detail": str(error)}
         return None if channel is None else await send_test(self._sender, channel, now_ms=self._clock.now_ms())
 
     def stats(self) -> dict[str, Any]:
@@ -177,8 +183,10 @@ class Engine:
         try:
             changed, gone = self._inventory.read_all()
         except StateError as error:
-            log.warning("the state file cannot be read yet: %s", error)
+            log.log(logging.WARNING if self._could_read else logging.DEBUG, "the state file cannot be read: %s", error)
+            self._could_read = False
             return False
+        self._could_read = True
         for check_id in changed:
             self._plan(self._inventory.watched[check_id], is_crowd=len(changed) > CROWD_COUNT)
         for watched in gone:

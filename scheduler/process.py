@@ -65,7 +65,7 @@ async def _main(context: ChildContext) -> None:
         inventory=inventory,
         batch=batch,
         outbox=Outbox(state, inventory.channels, transports, clock, metrics),
-        message_ids=MessageIds(clock, await _pending_ids(state)),
+        message_ids=MessageIds(clock, await _pending_ids(state, stopped)),
         sender=transports,
         hints=hints,
         make_context=lambda check_id, timeout_s: toolbox.context(check_id=check_id, timeout_s=timeout_s),
@@ -76,8 +76,7 @@ async def _main(context: ChildContext) -> None:
         target=service.server.serve, args=(context.stopping,), kwargs={"ready": context.ready}, name="scheduler-bus"
     )
     serving.start()  # It answers at once; ten thousand checks take a moment to read.
-    await engine.start()
-    working = asyncio.create_task(engine.run())
+    working = asyncio.create_task(_work(engine))
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     if working.done():
@@ -98,11 +97,19 @@ async def _main(context: ChildContext) -> None:
         working.result()
 
 
-async def _pending_ids(state: AsyncStateClient) -> list[str]:
+async def _work(engine: Engine) -> None:
+    await engine.start()
+    await engine.run()
+
+
+async def _pending_ids(state: AsyncStateClient, stopped: asyncio.Event) -> list[str]:
     """The ids of the messages that wait; the state file is there, or comes soon."""
-    while True:
+    is_first = True
+    while not stopped.is_set():
         try:
             return [message.id for message in state.read.messages(status="pending", limit=PENDING_COUNT_MAX)]
         except StateError as error:
-            log.info("the state file cannot be read yet: %s", error)
+            log.log(logging.INFO if is_first else logging.DEBUG, "the state file cannot be read yet: %s", error)
+            is_first = False
             await asyncio.sleep(READ_RETRY_S)
+    return []

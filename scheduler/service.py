@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +56,7 @@ class Service:
         """Let the event loop answer. Raises: BusRefused, when it is ending."""
         try:
             return asyncio.run_coroutine_threadsafe(question(), self._loop).result(ASK_TIMEOUT_S)
-        except (asyncio.CancelledError, TimeoutError, RuntimeError) as error:
+        except (concurrent.futures.CancelledError, TimeoutError, RuntimeError) as error:
             raise BusRefused("stopping", "the scheduler is being restarted; try again in a moment") from error
 
     def _run(self, request: Request) -> Any:
@@ -70,7 +71,6 @@ class Service:
 
     def _test_channel(self, request: Request) -> Any:
         channel_id: str = request.body.channel_id
-
         answer = self._ask(lambda: self._engine.test_channel(channel_id))
         if answer is None:
             raise BusRefused("not_found", f"there is no channel {channel_id!r}")

@@ -220,7 +220,9 @@ def test_explore_shows_numbers_as_a_table_and_errors_where_the_person_looks(hous
     labels = [{"__name__": "explored.metric"}, {"__name__": "explored_total", "job": "a"}]
     house.call("POST", "/api/v1/series", [{"labels": entry, "samples": samples} for entry in labels])
     client = house.client("viewer")
-    assert "explored.metric" in client.get("/explore").text
+    first = html.unescape(client.get("/explore").text)
+    assert '<option value="{__name__="explored.metric"}"></option>' in first
+    assert "/explore?expression=%7B__name__%3D%22explored.metric%22%7D" in first
     page = client.get("/explore", query_string={"expression": '{__name__="explored.metric"}', "range": "1h"}).text
     assert "1 series" in page
     assert "data-chart" in page

@@ -118,7 +118,7 @@ def names() -> Response:
         options: list[str] = []
     else:
         head = expression[: len(expression) - len(word)]
-        options = [head + written(name) for name in _names(word, NAME_COUNT_MAX)]
+        options = [head + as_expression(name) for name in _names(word, NAME_COUNT_MAX)]
     return make_response(render_template("explore/_names.html", options=options))
 
 
@@ -136,15 +136,11 @@ def _names(contains: str, limit: int) -> list[str]:
         return []
 
 
-def written(name: str) -> str:
-    """A metric name as an expression: one of Graphite has dots, and needs the braces."""
-    return name if PLAIN_NAME.fullmatch(name) else '{__name__="' + _escaped(name) + '"}'
-
-
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-@bp.app_template_filter("metric_link")
-def metric_link(name: str) -> str:
-    return "/explore?" + urlencode({"expression": written(name)})
+@bp.app_template_filter("as_expression")
+def as_expression(name: str) -> str:
+    """A metric name as an expression: one of Graphite has dots, and needs the braces."""
+    return name if PLAIN_NAME.fullmatch(name) else '{__name__="' + _escaped(name) + '"}'

@@ -45,6 +45,18 @@ def kill(victim: str, rounds: int, samples: int, as_json: bool) -> None:
 
 
 @bench.command()
+@click.option("--runs", default=5, show_default=True, help="Starts on an empty folder, and again on it; medians.")
+@click.option("--idle", "idle_s", default=30.0, show_default=True, help="Seconds of an idle appliance.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def startup(runs: int, idle_s: float, as_json: bool) -> None:
+    """Seconds until everything answers; memory and CPU of an idle appliance."""
+    from tests.bench.startup import run
+
+    for figure in run(runs=runs, idle_s=idle_s):
+        show(figure, as_json)
+
+
+@bench.command()
 @click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def decode(hosts: int, as_json: bool) -> None:

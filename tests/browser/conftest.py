@@ -30,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def administrator(world: World, browser: Browser) -> StorageState:
     """The cookies of who opened the one-time link."""
     context = browser.new_context()
-    sign_in(context.new_page(), world)
+    sign_in(context.new_page(), world.appliance)
     state = context.storage_state()
     context.close()
     return state

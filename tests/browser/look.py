@@ -10,19 +10,20 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import chromium
 from tests.browser.world import World
+from tests.running import Appliance
 
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 PASSWORD = "a stone on two stones"
 
 
-def sign_in(page: Page, world: World) -> None:
+def sign_in(page: Page, appliance: Appliance) -> None:
     """Create the administrator by the one-time link, or log in when there is one."""
-    page.goto(str(world.appliance.ready["login_url"]))
+    page.goto(str(appliance.ready["login_url"]))
     page.fill("#name", "admin")
     page.fill("#password", PASSWORD)
     page.fill("#again", PASSWORD)
     page.click("main button")
-    page.wait_for_url(world.appliance.url + "/")
+    page.wait_for_url(appliance.url + "/")
 
 
 def pages_of(world: World, ids: dict[str, str]) -> dict[str, str]:
@@ -74,9 +75,9 @@ def main(folder: Path, wanted: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch, World(Path(scratch)) as world, chromium() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        page.goto(str(world.appliance.ready["login_url"]))
+        page.goto(str(appliance.ready["login_url"]))
         page.screenshot(path=folder / "setup-wide-light.png")
-        sign_in(page, world)
+        sign_in(page, world.appliance)
         page.screenshot(path=folder / "first-wide-light.png")
         checks = world.populate()
         world.wait_results(checks, beat_count=35, timeout_s=120)

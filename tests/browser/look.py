@@ -75,7 +75,7 @@ def main(folder: Path, wanted: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch, World(Path(scratch)) as world, chromium() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        page.goto(str(appliance.ready["login_url"]))
+        page.goto(str(world.appliance.ready["login_url"]))
         page.screenshot(path=folder / "setup-wide-light.png")
         sign_in(page, world.appliance)
         page.screenshot(path=folder / "first-wide-light.png")

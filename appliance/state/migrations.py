@@ -76,6 +76,8 @@ def _events_and_messages(db: sqlite_utils.Database) -> None:
         strict=True,
     )
     db.table("messages").create_index(["status", "due_ms"], "messages_by_status")
+    db.table("messages").create_index(["channel", "created_ms"], "messages_by_channel")
+    db.table("messages").create_index(["created_ms"], "messages_by_age")
 
 
 def pending_names(connection: sqlite3.Connection) -> list[str]:

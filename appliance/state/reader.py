@@ -108,6 +108,23 @@ class StateReader:
         )
         return [_message(row) for row in rows]
 
+    def newest_messages(
+        self, *, channel: str | None = None, where: Mapping[str, Any] | None = None, limit: int = 100, offset: int = 0
+    ) -> Messages:
+        """The messages of the outbox that were made last, first, whatever became of them; where as in list()."""
+        condition, parameters = _condition(where)
+        rows = self._rows(
+            f"SELECT {_MESSAGE} FROM messages WHERE {'1' if channel is None else 'channel = ?'}{condition}"
+            " ORDER BY created_ms DESC, id DESC LIMIT ? OFFSET ?",
+            (*_given(channel), *parameters, limit, offset),
+        )
+        return [_message(row) for row in rows]
+
+    def message_count(self, *, channel: str) -> int:
+        """How many messages of a channel are on record."""
+        ((count,),) = self._rows("SELECT count(*) FROM messages WHERE channel = ?", (channel,))
+        return int(count)
+
     def message(self, id: str) -> Message | None:  # noqa: A002 - As the message calls it.
         rows = self._rows(
             f"SELECT {_MESSAGE} FROM messages WHERE id = ?",

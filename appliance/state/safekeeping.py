@@ -59,7 +59,8 @@ def _set_up(connection: sqlite3.Connection, path: Path, now_ms: int) -> None:
         raise CannotStart(f"{path} is an SQLite file of another program; move it away, or choose another --data DIR")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # A commit that was acknowledged survives a power cut.
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    if application_id != APPLICATION_ID:  # Setting it again would write: on a full disk nothing could start.
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
     pending = migrations.pending_names(connection)
     if pending and table_count:

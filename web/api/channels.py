@@ -23,7 +23,6 @@ from web.services import services
 bp = Blueprint("api_channels", __name__, url_prefix="/api/v1/channels")
 
 TEST_TIMEOUT_S = 30.0
-MESSAGE_COUNT_MAX = 2_000  # How far back deliveries are looked for.
 
 
 def catalogue() -> ChannelCatalogue:
@@ -118,12 +117,7 @@ def list_deliveries(channel_id: str) -> Response:
     """The latest messages to this channel and what became of them."""
     document = get_document(channel_id)
     page = asked_page()
-    mine = deliveries(document.id, limit=page.offset + page.limit)
-    items = [msgspec.to_builtins(message) for message in mine[page.offset :]]
-    return list_response(items, page, len(mine))
-
-
-def deliveries(channel_id: str, *, limit: int) -> list[Any]:
-    reader = services().state.read
-    found = [message for message in reader.messages(limit=MESSAGE_COUNT_MAX) if message.channel == channel_id]
-    return sorted(found, key=lambda message: message.created_ms, reverse=True)[:limit]
+    read = services().state.read
+    found = read.newest_messages(channel=document.id, limit=page.limit, offset=page.offset)
+    items = [msgspec.to_builtins(message) for message in found]
+    return list_response(items, page, read.message_count(channel=document.id))

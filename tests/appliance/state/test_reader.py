@@ -157,3 +157,21 @@ def test_threads_read_while_another_writes(state: StateFile) -> None:
     for reader in readers:
         reader.join()
     assert unequal == []
+
+
+def test_the_newest_messages_come_first_of_one_channel_or_of_one_incident(state: StateFile) -> None:
+    for number in range(6):
+        channel, incident = ("hook", "mail")[number % 2], ("i", "j")[number // 3]
+        state.writer.apply([QueueMessage(f"m{number}", channel, 1, {"incident": {"id": incident}})], "s")
+        state.clock.at_ms += 1
+
+    def ids(**asked: Any) -> str:
+        return " ".join(message.id for message in state.read.newest_messages(**asked))
+
+    assert ids() == "m5 m4 m3 m2 m1 m0"
+    assert ids(limit=2, offset=1) == "m4 m3"
+    assert ids(channel="hook") == "m4 m2 m0"
+    assert ids(where={json_path("incident", "id"): "j"}) == "m5 m4 m3"
+    assert ids(channel="mail", where={json_path("incident", "id"): "i"}) == "m1"
+    assert state.read.message_count(channel="mail") == 3
+    assert ids(channel="nobody") == ""

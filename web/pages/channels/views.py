@@ -26,6 +26,7 @@ bp = Blueprint("channels", __name__, url_prefix="/channels", template_folder="te
 
 PREFIX = "options."
 MESSAGE_COUNT = 50
+MESSAGES_SHOWN = 1_000  # The newest of all channels; the API goes further back, channel by channel.
 TITLES = {
     "webhook": "Webhook",
     "email": "E-mail",
@@ -49,11 +50,9 @@ class Form:
 def page() -> Response:
     found = [channel_view(entry) for entry in channels.documents()]
     names = {entry["id"]: entry["name"] for entry in found}
-    messages = [message for message in services().state.read.messages(limit=2_000) if message.channel in names]
-    messages.sort(key=lambda message: message.created_ms, reverse=True)
-    last = {}
-    for message in reversed(messages):
-        last[message.channel] = message
+    read = services().state.read
+    messages = [message for message in read.newest_messages(limit=MESSAGES_SHOWN) if message.channel in names]
+    last = {channel: newest[0] for channel in names if (newest := read.newest_messages(channel=channel, limit=1))}
     return make_response(
         render_template(
             "channels/page.html",

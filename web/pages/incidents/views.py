@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template, request
 
+from appliance.state.reader import json_path
 from web import htmx
 from web.api import downtimes, incidents
 from web.errors import invalid
@@ -16,6 +17,7 @@ from web.services import services
 bp = Blueprint("incidents", __name__, url_prefix="/incidents", template_folder="templates")
 
 PAGE_SIZE = 50
+MESSAGES_SHOWN = 200  # Of one incident; more than its channels and updates make.
 
 
 @bp.get("")
@@ -65,11 +67,7 @@ def detail(incident_id: str) -> Response:
         if started_ms <= event.at_ms <= ended_ms + 60_000
         and event.body.get("instance", {}) == incident.get("instance", {})
     ]
-    told = [
-        message
-        for message in services().state.read.messages(limit=2_000)
-        if message.body.get("incident", {}).get("id") == incident_id
-    ]
+    told = services().state.read.newest_messages(where={json_path("incident", "id"): incident_id}, limit=MESSAGES_SHOWN)
     names = {entry.id: entry.body["name"] for entry in services().state.read.list("channel")}
     return make_response(
         render_template(

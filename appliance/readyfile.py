@@ -30,9 +30,14 @@ class ReadyFile:
     processes: Mapping[str, int | None] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write beside, then rename over: a reader gets the old file or the new one. Raises: OSError."""
+        """Write beside, then rename over: a reader gets the old file or the new one. Raises: OSError.
+
+        For our own user alone: who reads the log-in link is the administrator.
+        """
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
+            beside.touch(mode=0o600)
+            beside.chmod(0o600)
             beside.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
             beside.replace(path)
         except OSError:

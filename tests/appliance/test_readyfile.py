@@ -43,6 +43,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["processes"] == {"state": 500}
     assert seen <= set(range(500))
     assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600, "the log-in link makes its reader the administrator"
     remove(path)
     remove(path)  # Twice is no error.
 

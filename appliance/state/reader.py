@@ -66,16 +66,24 @@ class StateReader:
         return _document(rows[0]) if rows else None
 
     def list(
-        self, kind: str, *, where: Mapping[str, Any] | None = None, limit: int = LIMIT_MAX, offset: int = 0
+        self,
+        kind: str,
+        *,
+        where: Mapping[str, Any] | None = None,
+        greatest_first: str | None = None,
+        limit: int = LIMIT_MAX,
+        offset: int = 0,
     ) -> Documents:
         """The documents of a kind by id, those whose values at the JSON paths of where are equal to the given ones.
 
         where: such as {"$.labels.team": "shop", "$.paused": False}; None is an absent value or null.
+        greatest_first: the JSON path of the value by which they come instead, such as "$.started_at_ms".
         """
         condition, parameters = _condition(where)
+        order = "id" if greatest_first is None else "json_extract(body, ?) DESC, id"
         rows = self._rows(
-            f"SELECT {_DOCUMENT} FROM documents WHERE kind = ?{condition} ORDER BY id LIMIT ? OFFSET ?",
-            (kind, *parameters, limit, offset),
+            f"SELECT {_DOCUMENT} FROM documents WHERE kind = ?{condition} ORDER BY {order} LIMIT ? OFFSET ?",
+            (kind, *parameters, *_given(greatest_first), limit, offset),
         )
         return [_document(row) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,7 +12,6 @@ from appliance.state import Document, PutDocument
 from web.api.bodies import body
 from web.api.paging import asked_page, list_response
 from web.auth.identity import identity
-from web.board import EVERYTHING
 from web.errors import invalid, json_response, not_found
 from web.services import services
 
@@ -22,12 +22,25 @@ class IncidentChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     acknowledged: bool
 
 
-def incident_documents(state: str | None = None) -> list[Document]:
-    """Newest first; of the identity's team."""
-    where = {"$.state": state} if state else None
-    found = services().state.read.list("incident", where=where, limit=EVERYTHING)
-    visible = [incident for incident in found if identity().sees_team(str(incident.body.get("team", "")))]
-    return sorted(visible, key=lambda incident: int(incident.body["started_at_ms"]), reverse=True)
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """Those of the identity's team, newest first, narrowed by state and check; "" is any."""
+
+    state: str = ""
+    check_id: str = ""
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        asked = {"$.state": self.state or None, "$.check_id": self.check_id or None, "$.team": identity().team}
+        return {path: value for path, value in asked.items() if value is not None}
+
+    def count(self) -> int:
+        return services().state.read.count("incident", where=self._where)
+
+    def piece(self, *, limit: int, offset: int) -> list[Document]:
+        return services().state.read.list(
+            "incident", where=self._where, greatest_first="$.started_at_ms", limit=limit, offset=offset
+        )
 
 
 def get_document(incident_id: str) -> Document:
@@ -58,14 +71,12 @@ def acknowledge(document: Document, *, acknowledged: bool) -> None:
 def list_incidents() -> Response:
     """`?state=open|resolved` and `?check_id=` narrow the list; the newest come first."""
     page = asked_page()
-    state = request.args.get("state") or None
-    if state not in (None, "open", "resolved"):
+    state = request.args.get("state", "")
+    if state not in ("", "open", "resolved"):
         raise invalid(f"state is {state[:40]!r}; it must be open or resolved", field="state")
-    found = incident_documents(state)
-    if check_id := request.args.get("check_id"):
-        found = [incident for incident in found if incident.body.get("check_id") == check_id]
-    part = found[page.offset : page.offset + page.limit]
-    return list_response([view(incident) for incident in part], page, len(found))
+    found = Incidents(state, request.args.get("check_id", ""))
+    part = found.piece(limit=page.limit, offset=page.offset)
+    return list_response([view(incident) for incident in part], page, found.count())
 
 
 @bp.get("/<incident_id>")

@@ -44,8 +44,13 @@ class Numbered(Generic[T]):
 
 
 def numbered(items: list[T], *, size: int = PAGE_SIZE, path: str = "") -> Numbered[T]:
+    """The page of a whole list that the address asks for."""
+    number = asked_number(len(items), size=size)
+    return Numbered(items[(number - 1) * size : number * size], len(items), number, size, path)
+
+
+def asked_number(count: int, *, size: int = PAGE_SIZE) -> int:
     """The page that the address asks for; the nearest one that exists, if it asks for none of them."""
     text = request.args.get("page", "1")
-    last = max(1, -(-len(items) // size))
-    number = min(max(1, int(text)), last) if text.isdecimal() and len(text) < 9 else 1
-    return Numbered(items[(number - 1) * size : number * size], len(items), number, size, path)
+    last = max(1, -(-count // size))
+    return min(max(1, int(text)), last) if text.isdecimal() and len(text) < 9 else 1

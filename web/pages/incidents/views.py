@@ -9,14 +9,14 @@ from flask import Blueprint, Response, make_response, render_template, request
 from appliance.state.reader import json_path
 from web import htmx
 from web.api import downtimes, incidents
+from web.board import Row
 from web.errors import invalid
 from web.kit import board
-from web.pages.numbered import numbered
+from web.pages.numbered import PAGE_SIZE, Numbered, asked_number
 from web.services import services
 
 bp = Blueprint("incidents", __name__, url_prefix="/incidents", template_folder="templates")
 
-PAGE_SIZE = 50
 MESSAGES_SHOWN = 200  # Of one incident; more than its channels and updates make.
 
 
@@ -26,11 +26,11 @@ def page() -> Response:
     etag = str(board().view().revision)
     if (same := htmx.unchanged(etag)) is not None:
         return same
-    found = [incidents.view(entry) for entry in incidents.incident_documents()]
-    names = {row.id: row.check.name for row in board().view().rows.values()}
+    found, open_count = _asked_page()
+    rows = board().view().rows
     now_ms = services().clock.now_ms()
     planned = [
-        downtimes.view(entry) | {"what": _what(entry.body, names)}
+        downtimes.view(entry) | {"what": _what(entry.body, rows)}
         for entry in downtimes.documents()
         if int(entry.body["until_ms"]) > now_ms - 7 * 86_400_000
     ]
@@ -40,18 +40,34 @@ def page() -> Response:
         section="incidents",
         etag=etag,
         now_ms=now_ms,
-        unresolved=[entry for entry in found if entry["state"] == "open"],
-        resolved=numbered([entry for entry in found if entry["state"] != "open"], size=PAGE_SIZE, path="/incidents"),
+        page=found,
+        open_count=open_count,
+        unresolved=[entry for entry in found.items if entry["state"] == "open"],
+        resolved=[entry for entry in found.items if entry["state"] != "open"],
         downtimes=planned,
     )
     response.set_etag(etag)
     return response
 
 
-def _what(body: dict[str, Any], names: dict[str, str]) -> str:
+def _asked_page() -> tuple[Numbered[dict[str, Any]], int]:
+    """One page of all incidents, open ones first → (the page, how many are open). Only what it shows is read."""
+    parts = [incidents.Incidents("open"), incidents.Incidents("resolved")]
+    counts = [part.count() for part in parts]
+    number = asked_number(sum(counts))
+    offset = (number - 1) * PAGE_SIZE
+    items: list[dict[str, Any]] = []
+    for part, count in zip(parts, counts, strict=True):
+        if offset < count and len(items) < PAGE_SIZE:
+            items += map(incidents.view, part.piece(limit=PAGE_SIZE - len(items), offset=offset))
+        offset = max(0, offset - count)
+    return Numbered(items, sum(counts), number, path="/incidents"), counts[0]
+
+
+def _what(body: dict[str, Any], rows: dict[str, Row]) -> str:
     check_id = body.get("check_id")
     if check_id:
-        return names.get(check_id, f"deleted check {check_id}")
+        return rows[check_id].check.name if check_id in rows else f"deleted check {check_id}"
     return ", ".join(f"{name}={value}" for name, value in body.get("matchers", {}).items())
 
 

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -153,6 +154,17 @@ def secret_names(kind: str) -> tuple[str, ...]:
         return forms.secret_fields(kind)
     except OptionError:
         return ()
+
+
+@cache
+def private_names(kind: str) -> frozenset[str]:
+    """The options that only those may read who may change the check: secrets, the address by which a job reports,
+    headers and the like, in which credentials stand."""
+    try:
+        fields = forms.fields(kind)
+    except OptionError:
+        return frozenset()
+    return frozenset(field.name for field in fields if field.secret or field.generated or field.type == "mapping")
 
 
 def checked(body: Mapping[str, Any]) -> tuple[Check | None, dict[str, str]]:

@@ -14,7 +14,7 @@ from functools import cached_property
 import msgspec
 
 from appliance.state import Change, Document, StateClient
-from checks.catalogue import check_of
+from checks.catalogue import check_of, private_names
 from checks.downtimes import Downtime, downtime_of, is_quiet, labels_of_check
 from checks.errors import CheckError
 from checks.latest import Latest
@@ -64,44 +64,50 @@ class Changes:
             return documents if is_known else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
-    """One check, with what the lists show of it."""
+    """One check, with what the lists show of it. Never changed, so that what is sorted and searched by is made once."""
 
     id: str
     check: Check
     latest: Latest | None
 
-    @property
+    @cached_property
     def state(self) -> str:
         return self.latest.state if self.latest else State.PENDING.word
 
-    @property
+    @cached_property
     def shown_state(self) -> str:
         """What the person reads first: a paused check is neither well nor ill."""
         return "paused" if self.check.paused else self.state
 
-    @property
+    @cached_property
     def is_problem(self) -> bool:
         return not self.check.paused and self.state in PROBLEM_STATES
 
-    @property
+    @cached_property
     def order(self) -> tuple[int, str]:
         """Worst first, then by name."""
         severity = -2 if self.check.paused else SEVERITY[State[self.state.upper()]]
         return -severity, self.check.name.casefold()
 
-    def matches(self, words: str) -> bool:
-        """Whether every word occurs in the name, kind, labels or output, whatever its case."""
-        text = " ".join(
+    @cached_property
+    def _text(self) -> str:
+        """What is searched. No secrets: who guesses a part of one must not be told that it is right."""
+        private = private_names(self.check.kind)
+        return " ".join(
             (
                 self.check.name,
                 self.check.kind,
                 *(f"{name}={value}" for name, value in self.check.labels.items()),
-                *(str(value) for value in self.check.options.values() if isinstance(value, str)),
+                *(v for name, v in self.check.options.items() if isinstance(v, str) and name not in private),
                 self.latest.output if self.latest else "",
             )
         ).casefold()
+
+    def matches(self, words: str) -> bool:
+        """Whether every word occurs in the name, kind, labels or output, whatever its case."""
+        text = self._text
         return all(word in text for word in words.casefold().split())
 
 

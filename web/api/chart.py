@@ -22,6 +22,7 @@ POINT_COUNT = 360  # About one per two pixels of a wide chart.
 POINT_COUNT_MAX = 5_000
 STEP_MS_MIN = 1_000
 TIMEOUT_S = 20.0
+TIME_MS_MAX = 2**53
 
 
 def step_of(start_ms: int, end_ms: int) -> int:
@@ -36,9 +37,12 @@ def step_of(start_ms: int, end_ms: int) -> int:
 def _ms(name: str) -> int:
     text = request.args.get(name, "")
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
-        raise RefusedQuery(f"{name} is {text[:40]!r}; it must be epoch milliseconds") from None
+        number = None
+    if number is None or abs(number) > TIME_MS_MAX:
+        raise RefusedQuery(f"{name} is {text[:40]!r}; it must be epoch milliseconds")
+    return number
 
 
 @bp.get("/chart")

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 
-from checks.catalogue import Draft
+from checks.catalogue import Draft, private_names
 from checks.model import DEFAULT_TEAM, Check
+from checks.sealed import HIDDEN
 from checks.view import check_view
 from web.api.bodies import body_object
 from web.api.paging import asked_page, list_response
@@ -64,7 +65,21 @@ def view_of(check_id: str) -> dict[str, Any]:
     view = check_view(document, reader.get("result", check_id))
     if not identity().sees_team(view["labels"].get("team", DEFAULT_TEAM)):
         raise not_found("check", check_id)
-    return view
+    return readable(view)
+
+
+def readable(view: dict[str, Any]) -> dict[str, Any]:
+    """The view as the identity may read it: who may not change a check need not know what it sends or is called by."""
+    if identity().may(Role.EDITOR):
+        return view
+    private = private_names(view["kind"])
+    options = {
+        name: (dict.fromkeys(value, HIDDEN) if isinstance(value, dict) else HIDDEN)
+        if name in private and value
+        else value
+        for name, value in view["options"].items()
+    }
+    return view | {"options": options}
 
 
 @bp.get("")
@@ -88,7 +103,7 @@ def list_checks() -> Response:
     for row in rows[page.offset : page.offset + page.limit]:
         document = reader.get("check", row.id)
         if document is not None:
-            items.append(check_view(document, reader.get("result", row.id)))
+            items.append(readable(check_view(document, reader.get("result", row.id))))
     return list_response(items, page, len(rows))
 
 
@@ -125,7 +140,7 @@ def _expected_version() -> int | None:
     text = request.headers.get("If-Match", "").strip().strip('"')
     if not text or text == "*":
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:
         raise invalid(f'If-Match is {text[:40]!r}; it must be the version of the check, such as "3"', field="If-Match")
     return int(text)
 
@@ -150,7 +165,7 @@ def _end_ms() -> int:
     text = request.args.get("end_ms", "")
     if not text:
         return services().clock.now_ms() + 60_000
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 15:
         raise invalid(f"end_ms is {text[:40]!r}; it must be epoch milliseconds", field="end_ms")
     return int(text)
 
@@ -181,6 +196,7 @@ def try_body(body: dict[str, Any], *, check_id: str | None = None) -> Any:
     """The result of a run of a check that is not saved. Raises: CheckError, Refusal."""
     refuse_commands(str(body.get("kind")))
     check: Check = catalogue().trial(body, check_id=check_id)
+    refuse_commands(check.kind)  # A version of a stored check need not say its kind.
     refuse_team(check.team)
     timeout_s = check.timeout_s + RUN_MARGIN_S
     return services().ask("scheduler", "try", msgspec.to_builtins(check), timeout_s=timeout_s).body

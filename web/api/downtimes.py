@@ -53,16 +53,21 @@ def view(document: Document) -> dict[str, Any]:
 def create(given: Mapping[str, Any]) -> str:
     """Store a downtime, by whoever asks, and give its id. Raises: CheckError, Refusal."""
     downtime: Downtime = downtime_of({"from_ms": services().clock.now_ms(), **given, "author": identity().name})
+    _refuse_others(downtime)
+    downtime_id = new_id()
+    put = PutDocument(kind="downtime", id=downtime_id, body=msgspec.to_builtins(downtime), expected_version=0)
+    services().state.apply([put], actor=identity().actor)
+    return downtime_id
+
+
+def _refuse_others(downtime: Downtime) -> None:
+    """Raises: Refusal, for a check that is not there, or what would silence another team than the identity's."""
     if downtime.check_id is not None:
         check = services().state.read.get("check", downtime.check_id)
         if check is None or not identity().sees_team(check.body.get("labels", {}).get("team", "default")):
             raise Refusal(422, "invalid", f"there is no check {downtime.check_id!r}", field="check_id")
     elif identity().team is not None and downtime.matchers.get("team") != identity().team:
         raise Refusal(403, "forbidden", f"the matchers must name team={identity().team}", field="matchers.team")
-    downtime_id = new_id()
-    put = PutDocument(kind="downtime", id=downtime_id, body=msgspec.to_builtins(downtime), expected_version=0)
-    services().state.apply([put], actor=identity().actor)
-    return downtime_id
 
 
 def remove(document: Document) -> None:
@@ -90,7 +95,10 @@ def get_downtime(downtime_id: str) -> Response:
 @bp.patch("/<downtime_id>")
 def change_downtime(downtime_id: str) -> Response:
     document = get_document(downtime_id)
-    changed = downtime_of({**document.body, **body_object(), "author": document.body.get("author", "")})
+    body = body_object()
+    changed = downtime_of({**document.body, **body, "author": document.body.get("author", "")})
+    if {"check_id", "matchers"} & body.keys():
+        _refuse_others(changed)
     put = PutDocument(
         kind="downtime", id=document.id, body=msgspec.to_builtins(changed), expected_version=document.version
     )

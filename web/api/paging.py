@@ -25,7 +25,7 @@ def _whole(name: str, default: int, low: int, high: int) -> int:
     text = request.args.get(name, "")
     if not text:
         return default
-    if not text.isdecimal() or not low <= int(text) <= high:
+    if not text.isdecimal() or len(text) > 12 or not low <= int(text) <= high:
         raise invalid(f"{name} is {text[:40]!r}; it must be a whole number from {low} to {high:,}", field=name)
     return int(text)
 

@@ -39,8 +39,7 @@ WORDS = {
 def _said(word: str) -> State:
     """A word, or an exit status: those of plugins are 0 to 3, any other failure is critical."""
     if word.isdecimal():
-        code = int(word)
-        return State(code) if code in (0, 1, 2, 3) else State.CRITICAL
+        return State(int(word)) if word in ("0", "1", "2", "3") else State.CRITICAL
     if word.lower() not in WORDS:
         raise Refusal(400, "invalid", f"{word[:40]!r} is none of {', '.join(filter(None, WORDS))} and no exit status")
     return WORDS[word.lower()]

@@ -62,7 +62,10 @@ def require(role: Role) -> None:
     if not asking.is_known:
         raise Refusal(401, "unauthorized", "log in, or send a token: Authorization: Bearer henge_…")
     if not asking.may(role):
-        raise Refusal(403, "forbidden", f"this needs the role {role}; {asking.name!r} has the role {asking.role}")
+        of_team = f" of team {asking.team!r} only" if asking.team is not None else ""
+        raise Refusal(
+            403, "forbidden", f"this needs the role {role}; {asking.name!r} has the role {asking.role}{of_team}"
+        )
 
 
 def install(app: Flask) -> None:
@@ -146,8 +149,10 @@ def check_access() -> Response | None:
         if not asking.is_known and not wants_json() and not request.path.startswith("/prometheus/"):
             return _to_login()
         require(access.role)
-    if access.csrf and request.method not in SAFE_METHODS and asking.kind is not Kind.TOKEN:
-        check_csrf()
+    if access.csrf and request.method not in SAFE_METHODS:
+        refuse_other_sites()  # A token too: a browser that knows it for basic auth sends it along with any form.
+        if asking.kind is not Kind.TOKEN:
+            check_csrf()
     return None
 
 
@@ -173,10 +178,19 @@ def csrf_token() -> str:
     return keys.derived(g.csrf_secret, "csrf")
 
 
+def refuse_other_sites() -> None:
+    """Raises: Refusal 403, when a browser says that a page of somebody else sends this. Programs say neither.
+
+    Sec-Fetch-Site comes only over loopback and TLS; Origin with every POST.
+    """
+    origin = request.headers.get("Origin")
+    is_ours = origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
+    if not is_ours or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Refusal(403, "csrf", "this request came from another site")
+
+
 def check_csrf() -> None:
     """Raises: Refusal 403, when a form did not come from a page of ours."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Refusal(403, "csrf", "this request came from another site")
     secret = g.get("csrf_secret") or request.cookies.get(auth().stranger_cookie, "")
     sent = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
     if not secret or not hmac.compare_digest(sent.encode(), keys.derived(secret, "csrf").encode()):

@@ -37,7 +37,10 @@ class Identity:
         return self.role is not None
 
     def may(self, needed: Role) -> bool:
-        return self.role is not None and self.role.allows(needed)
+        """What is bound to a team is at most an editor: users, tokens and programs concern every team."""
+        if self.role is None or (self.team is not None and needed is Role.ADMIN):
+            return False
+        return self.role.allows(needed)
 
     def sees_team(self, team: str) -> bool:
         return self.team is None or self.team == team

@@ -63,6 +63,11 @@ class Sessions:
             session_id=session.id,
         )
 
+    def begun_from(self, user_id: str, address: str, *, now_ms: int) -> bool:
+        """Whether the user has a session that began at this address."""
+        found = self._state.read.list("session", where={"$.user_id": user_id, "$.address": address[:64]}, limit=100)
+        return any(not self._has_expired(session.body, now_ms) for session in found)
+
     def touch(self, session_id: str, *, now_ms: int) -> None:
         """Note that the session is in use, now and then."""
         session = self._state.read.get("session", session_id)

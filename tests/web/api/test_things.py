@@ -176,7 +176,7 @@ def test_a_push_check_hears_its_beats(house: House) -> None:
     assert stranger.get(f"{path}/127").json["state"] == "critical"
     assert stranger.get(f"{path}/purple").status_code == 400
     assert stranger.get("/push/guessed").status_code == 404
-    assert path in house.client("viewer").get(f"/checks/{made['id']}").text
+    assert path in house.client("editor").get(f"/checks/{made['id']}").text
 
 
 def test_the_page_about_the_interfaces_names_every_address(house: House) -> None:

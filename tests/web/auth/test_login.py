@@ -6,7 +6,7 @@ import pytest
 
 from tests.web.house import PASSWORD, House, csrf_of
 from web.auth.guard import safe_target
-from web.auth.throttle import FREE_COUNT, WAIT_MS_MAX, Throttle, wait_ms
+from web.auth.throttle import FREE_COUNT, SHARED_FREE_COUNT, WAIT_MS_MAX, Throttle, keys_of, wait_ms
 
 
 def test_a_session_cookie_is_hard_to_steal_and_stored_as_a_hash(house: House) -> None:
@@ -68,45 +68,61 @@ def test_wrong_names_and_wrong_passwords_are_answered_alike(house: House) -> Non
     assert len(texts) == 1
 
 
-def test_guessing_is_slowed_down_per_account_and_per_address(house: House) -> None:
+def try_log_in(house: House, *, name: str, address: str, password: str = "a wrong password") -> int:
     client = house.client()
-    csrf = csrf_of(client.get("/login").text)
-    addresses = [f"198.51.100.{number}" for number in range(FREE_COUNT + 1)]
-    statuses = [
-        client.post(
-            "/login",
-            data={"name": "guessed", "password": "wrong password", "csrf": csrf},
-            environ_base={"REMOTE_ADDR": address},
-        ).status_code
-        for address in addresses
-    ]
+    data = {"name": name, "password": password, "csrf": csrf_of(client.get("/login").text)}
+    answer = client.post("/login", data=data, environ_base={"REMOTE_ADDR": address})
+    assert answer.status_code != 429 or int(answer.headers["Retry-After"]) >= 1
+    return answer.status_code
+
+
+def test_guessing_is_slowed_down_from_one_place_soon(house: House) -> None:
+    statuses = [try_log_in(house, name="guessed", address="203.0.113.9") for _ in range(FREE_COUNT + 1)]
     assert statuses == [401] * FREE_COUNT + [429]
-    one_address = {"REMOTE_ADDR": "203.0.113.9"}
-    statuses = [
-        client.post(
-            "/login",
-            data={"name": f"name{number}", "password": "wrong password", "csrf": csrf},
-            environ_base=one_address,
-        )
-        for number in range(FREE_COUNT + 1)
-    ]
-    assert statuses[-1].status_code == 429
-    assert int(statuses[-1].headers["Retry-After"]) >= 1
 
 
-def test_waits_double_up_to_a_limit_and_a_success_ends_them() -> None:
+@pytest.mark.parametrize("shared", ["account", "address"])
+def test_guessing_at_one_account_or_from_one_address_is_slowed_down_in_the_end(house: House, shared: str) -> None:
+    def attempt(number: int) -> int:
+        if shared == "account":
+            return try_log_in(house, name="wanted", address=f"198.51.100.{number}")
+        return try_log_in(house, name=f"name{number}", address="203.0.113.77")
+
+    assert [attempt(number) for number in range(SHARED_FREE_COUNT + 1)] == [401] * SHARED_FREE_COUNT + [429]
+
+
+def test_what_strangers_do_elsewhere_keeps_nobody_waiting_who_is_known_here(house: House) -> None:
+    assert try_log_in(house, name="viewer", address="192.0.2.1", password=PASSWORD) == 303
+    for number in range(SHARED_FREE_COUNT + 1):
+        last = try_log_in(house, name="viewer", address=f"198.51.101.{number}")
+    assert last == 429
+    assert try_log_in(house, name="viewer", address="198.51.101.250", password=PASSWORD) == 429
+    assert try_log_in(house, name="viewer", address="192.0.2.1", password=PASSWORD) == 303
+    house.app.extensions["henge_auth"].throttle = Throttle()
+
+
+def test_waits_double_up_to_a_limit() -> None:
     assert [wait_ms(count) for count in range(FREE_COUNT - 1, FREE_COUNT + 4)] == [0, 1_000, 2_000, 4_000, 8_000]
     assert wait_ms(100) == WAIT_MS_MAX
-    throttle = Throttle()
-    for _ in range(FREE_COUNT + 2):
-        throttle.failed(("account:a",), 10_000)
-    assert throttle.remaining_ms(("account:a", "account:b"), 11_000) == 3_000
-    assert throttle.remaining_ms(("account:a",), 14_000) == 0
-    assert throttle.remaining_ms(("account:a",), 5_000) == 0, "a clock that steps back locks nobody out"
-    for _ in range(FREE_COUNT + 2):
-        throttle.failed(("account:a",), 10_000)
-    throttle.succeeded(("account:a",))
-    assert throttle.remaining_ms(("account:a",), 10_001) == 0
+    throttle, keys = Throttle(), keys_of("a", "192.0.2.1", is_known_here=False)
+    assert [throttle.begin(keys, 10_000) for _ in range(FREE_COUNT + 2)] == [0] * FREE_COUNT + [1_000] * 2
+    assert throttle.begin(keys, 11_000) == 0
+    assert throttle.begin(keys, 11_001) == 1_999
+    assert throttle.begin(keys, 5_000) == 0, "a clock that steps back locks nobody out"
+
+
+def test_a_success_forgives_the_account_here_and_clears_no_way_to_others() -> None:
+    throttle, now_ms = Throttle(), 10_000
+    for number in range(SHARED_FREE_COUNT):  # An attacker logs in to an account of their own after each guess.
+        guess, own = (keys_of(name, "192.0.2.1", is_known_here=False) for name in (f"victim{number}", "own"))
+        assert throttle.begin(guess, now_ms) == 0
+        if throttle.begin(own, now_ms) == 0:
+            throttle.succeeded(own)
+    assert throttle.begin(keys_of("victim", "192.0.2.1", is_known_here=False), now_ms) > 0
+    for _ in range(3):
+        keys = keys_of("mistypes", "192.0.2.2", is_known_here=False)
+        assert [throttle.begin(keys, now_ms) for _ in range(FREE_COUNT)] == [0] * FREE_COUNT
+        throttle.succeeded(keys)
 
 
 @pytest.mark.parametrize(

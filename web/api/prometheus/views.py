@@ -91,6 +91,8 @@ def query_range() -> Response:
     argument("start"), argument("end")
     start_ms, end_ms = parse_time_ms("start", 0), parse_time_ms("end", 0)
     step_ms = parse_duration_ms("step", argument("step"))
+    if step_ms > TIME_MS_MAX:
+        raise RefusedQuery(f'invalid parameter "step": {argument("step")[:60]!r} is longer than any range')
     if end_ms < start_ms:
         raise RefusedQuery('invalid parameter "end": end timestamp must not be before start time')
     if step_ms <= 0:
@@ -117,7 +119,7 @@ def limit() -> int:
     text = request.values.get("limit", "")
     if not text:
         return SERIES_COUNT_MAX
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:
         raise RefusedQuery(f'invalid parameter "limit": {text[:60]!r} is not a whole number of at least 0')
     return min(int(text) or SERIES_COUNT_MAX, SERIES_COUNT_MAX)
 

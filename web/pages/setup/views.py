@@ -10,7 +10,8 @@ from web.auth.guard import open_to_all, safe_target
 from web.auth.identity import identity
 from web.auth.kit import auth, clear_session_cookie, set_session_cookie
 from web.auth.roles import Role
-from web.auth.users import NewUser
+from web.auth.throttle import keys_of
+from web.auth.users import NewUser, unique_name
 from web.errors import Refusal
 from web.services import services
 
@@ -90,13 +91,13 @@ def check_login() -> Response:
     name, password = request.form.get("name", ""), request.form.get("password", "")
     target = safe_target(request.form.get("next", "/"))
     now_ms = services().clock.now_ms()
-    keys = (f"account:{name.strip().casefold()[:64]}", f"address:{request.remote_addr}")
-    wait_ms = auth().throttle.remaining_ms(keys, now_ms)
-    if wait_ms:
-        return _again(f"Too many tries. Wait {-(-wait_ms // 1_000)} s and try again.", 429, wait_ms)
     user = auth().users.by_name(name)
+    address = request.remote_addr or ""
+    is_known_here = user is not None and auth().sessions.begun_from(user.id, address, now_ms=now_ms)
+    keys = keys_of(unique_name(name), address, is_known_here=is_known_here)
+    if wait_ms := auth().throttle.begin(keys, now_ms):
+        return _again(f"Too many tries. Wait {-(-wait_ms // 1_000)} s and try again.", 429, wait_ms)
     if not auth().passwords.verify(str(user.body["password_hash"]) if user else None, password):
-        auth().throttle.failed(keys, now_ms)
         services().metrics.counter("henge_web_login_failures_total", "Log-ins with a wrong name or password.").inc()
         services().log.warning("log-in of %r from %s failed", name[:64], request.remote_addr)
         return _again("The name or the password is not right.", 401)

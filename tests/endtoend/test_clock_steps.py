@@ -97,6 +97,6 @@ def test_every_check_runs_again_within_one_interval_once_and_nobody_is_told(tmp_
         _, incidents = appliance.call("GET", "/api/v1/incidents")
         assert incidents["items"] == []
         _, system = appliance.call("GET", "/api/v1/system")
-        assert system["scheduler"]["late_count"] == 0, system["scheduler"]
+        assert system["scheduler"]["lateness_max_s"] < 30, "a step was taken for lateness"
         assert pids(appliance) == before, "a process was restarted"
         assert log(appliance).count("the wall clock stepped by") >= len(STEPS_S)

@@ -22,9 +22,9 @@ from tsdb.query.service import QueryService
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockGone, BlockReader, HeadPart
-from tsdb.store.service import StoreService
+from tsdb.store.service import LANES, StoreService
 
-STORE_THREADS = 4  # Appends share one lock; the others answer snapshots beside them.
+STORE_THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
 INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
 QUERY_THREADS = 4
 STORE_TIMEOUT_S = 20.0
@@ -48,14 +48,14 @@ def run_store(context: ChildContext) -> None:
     )
     try:
         service = StoreService(engine, clock=context.clock, metrics=context.metrics)
-        server = Server(context.config.run_dir, "store", metrics=context.metrics, threads=STORE_THREADS)
+        server = Server(context.config.run_dir, "store", metrics=context.metrics, threads=STORE_THREADS, lanes=LANES)
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
         upkeep.start()
         server.serve(context.stopping, ready=context.ready)
-        upkeep.join()
     finally:
         engine.close()
+    upkeep.join()
 
 
 def run_intake(context: ChildContext) -> None:

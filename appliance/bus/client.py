@@ -181,7 +181,10 @@ class Client:
             found = link.wait(request_id, deadline_ns)
             if found is None:
                 raise BusTimeout(self.service, op, timeout_s)
-            is_usable = found[0].code != STOPPING
+            if found[0].code == STOPPING:
+                self._drop_idle()  # They lead to the same end, and what is sent there now may not be read any more.
+            else:
+                is_usable = True
             return found
         except ConnectionResetError as error:
             raise BusGone(self.service, op) from error
@@ -207,12 +210,16 @@ class Client:
                 return
         link.close()
 
-    def close(self) -> None:
+    def _drop_idle(self) -> None:
         with self._lock:
-            self._is_closed = True
             links, self._idle = self._idle, []
         for link in links:
             link.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+        self._drop_idle()
         self._place.close()
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAIN_LANE = ""
 POLL_MS = 100  # How soon a stop is seen; half of the 200 ms that a stop may take.
 STOP_S = 0.05
 STOP_POLL_MS = 5
 RECEIVE_COUNT_MAX = 100  # Requests taken at once, so that answers do not wait behind a flood.
 PEER_QUEUE_COUNT_MAX = 10_000  # ZeroMQ's own bound for one peer; beyond it ZeroMQ drops what goes to that peer.
 QUEUE_BYTES_MAX = 512 * 2**20
+LAST_ANSWERS_MS = 1_000  # Nobody waits for it: so long ZeroMQ tries, in a thread of its own, as the process lives.
 LAST_ANSWERS_S = 0.05  # ZeroMQ writes in a thread of its own, which a hard exit would stop in the middle.
 EXIT_STATUS_OF_A_CRASH = 70  # EX_SOFTWARE of sysexits.h.
 
@@ -61,6 +63,7 @@ Handler = Callable[[Request], Any]
 @dataclass(frozen=True, slots=True)
 class _Operation:
     function: Handler
+    lane: str
     decoder: msgspec.msgpack.Decoder[Any]
 
 
@@ -71,18 +74,26 @@ class Server:
     """A service of the bus. Handlers are added before serve().
 
     threads: how many handlers run at once; with 1, requests are handled one after the other.
+    lanes: threads of their own, by name, for operations that must not keep the others waiting, nor wait for them.
     """
 
     def __init__(
-        self, run_dir: Path, name: str, *, metrics: Metrics, threads: int = 1, queue_count_max: int = 1_000
+        self,
+        run_dir: Path,
+        name: str,
+        *,
+        metrics: Metrics,
+        threads: int = 1,
+        lanes: Mapping[str, int] | None = None,
+        queue_count_max: int = 1_000,
     ) -> None:
-        assert threads >= 1, threads
         self.name = name
         self._place = Place(run_dir, make=True)
         self._metrics = metrics
-        self._threads_count = threads
+        self._threads_by_lane = {MAIN_LANE: threads, **(lanes or {})}
+        assert min(self._threads_by_lane.values()) >= 1, self._threads_by_lane
         self._operations: dict[str, _Operation] = {}
-        self._jobs = Jobs(queue_count_max, QUEUE_BYTES_MAX)
+        self._jobs_by_lane = {lane: Jobs(queue_count_max, QUEUE_BYTES_MAX) for lane in self._threads_by_lane}
         self._outgoing: collections.deque[_Outgoing] = collections.deque()
         self._wake_lock = threading.Lock()
         self._wake_fd = -1  # Only while it serves.
@@ -94,11 +105,12 @@ class Server:
         self._seconds_total = metrics.counter("henge_bus_handler_seconds_total", "Time that handlers have taken.")
         self._queue_length = metrics.gauge("henge_bus_queue_length", "Requests that wait for a worker.")
 
-    def handle(self, op: str, function: Handler, body_type: Any = Any) -> None:
+    def handle(self, op: str, function: Handler, body_type: Any = Any, *, lane: str = MAIN_LANE) -> None:
         """Let function answer op. A body that is not a body_type is refused with "bad_request"."""
         assert op not in self._operations, f"{op} has a handler already"
         assert op not in _BUILT_IN, f"{op} is answered by every service"
-        self._operations[op] = _Operation(function, wire.decoder_for(body_type))
+        assert lane in self._jobs_by_lane, f"there is no lane {lane!r}"
+        self._operations[op] = _Operation(function, lane, wire.decoder_for(body_type))
 
     def start_thread(
         self, stopping: threading.Event, *, on_crash: Callable[[BaseException], None] | None = None
@@ -131,8 +143,14 @@ class Server:
             router.setsockopt(zmq.RCVHWM, PEER_QUEUE_COUNT_MAX)
             inode = self._place.bind(router, self.name)
             workers = [
-                threading.Thread(target=self._work, name=f"bus-{self.name}-{index}", daemon=True)
-                for index in range(self._threads_count)
+                threading.Thread(
+                    target=self._work,
+                    args=(self._jobs_by_lane[lane],),
+                    name=f"bus-{self.name}-{lane}{index}",
+                    daemon=True,
+                )
+                for lane, threads_count in self._threads_by_lane.items()
+                for index in range(threads_count)
             ]
             for worker in workers:
                 worker.start()
@@ -143,7 +161,7 @@ class Server:
             self._place.withdraw(self.name, inode)
             self._end(router, workers)
         finally:
-            router.close(linger=100)  # Milliseconds; for the last answers.
+            router.close(linger=LAST_ANSWERS_MS)
             with self._wake_lock:  # A handler that is left behind must not write into whatever has this number next.
                 os.close(self._wake_fd)
                 self._wake_fd = -1
@@ -166,8 +184,9 @@ class Server:
 
     def _end(self, router: zmq.Socket[bytes], workers: list[threading.Thread]) -> None:
         """Refuse what waits and what still comes; give what is in hand a moment, then leave it behind."""
-        for job in self._jobs.end(len(workers)):
-            self._refuse_stopping(job.peer, job.head)
+        for lane, jobs in self._jobs_by_lane.items():
+            for job in jobs.end(self._threads_by_lane[lane]):
+                self._refuse_stopping(job.peer, job.head)
         deadline_s = time.monotonic() + STOP_S
         is_quiet = False
         while time.monotonic() < deadline_s:
@@ -178,6 +197,7 @@ class Server:
                 return
             # Who is told that this is the end asks the next server; so it becomes quiet soon.
             is_quiet = not router.poll(STOP_POLL_MS)
+        self._send_outgoing(router)  # On a loaded machine the moment may be over before the first look.
 
     def _receive(self, router: zmq.Socket[bytes], count_max: int) -> None:
         for _ in range(count_max):
@@ -206,7 +226,8 @@ class Server:
         if self._is_stopping:
             self._refuse_stopping(peer, head)
             return
-        if head.op not in self._operations:
+        operation = self._operations.get(head.op)
+        if operation is None:
             near = difflib.get_close_matches(head.op, [*self._operations, *_BUILT_IN], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             self._refuse(peer, head, "unknown_op", f"{self.name} has no operation {head.op!r:.100}{hint}")
@@ -216,8 +237,9 @@ class Server:
         except WireError as error:
             self._refuse(peer, head, "bad_request", f"{self.name}/{head.op}: {error}")
             return
-        if not self._jobs.offer(Job(peer, head, body, columns)):
-            figures = self._jobs.figures()
+        jobs = self._jobs_by_lane[operation.lane]
+        if not jobs.offer(Job(peer, head, body, columns)):
+            figures = jobs.figures()
             self._refuse(
                 peer,
                 head,
@@ -226,9 +248,9 @@ class Server:
                 f"of at most {figures['queue_count_max']:,} and {QUEUE_BYTES_MAX:,}; try again in a moment",
             )
 
-    def _work(self) -> None:
+    def _work(self, jobs: Jobs) -> None:
         """A worker's life: handle jobs until a None."""
-        while (job := self._jobs.take()) is not None:
+        while (job := jobs.take()) is not None:
             try:
                 self._run(job)
             except BaseException as error:  # Ours: the serving thread raises it, so that the process ends.
@@ -240,7 +262,7 @@ class Server:
                 self._wake()
                 return
             finally:
-                self._jobs.done()
+                jobs.done()
 
     def _run(self, job: Job) -> None:
         """Run the handler and leave its answer for the serving thread.
@@ -322,17 +344,24 @@ class Server:
         return "pong"
 
     def _snapshot(self) -> Any:
-        self._queue_length.set(self._jobs.figures()["queue_count"], service=self.name)
+        self._queue_length.set(self._figures()["queue_count"], service=self.name)
         return self._metrics.snapshot()
 
     def _process(self) -> dict[str, Any]:
         return {
             "service": self.name,
             "pid": os.getpid(),
-            "threads": self._threads_count,
+            "threads": sum(self._threads_by_lane.values()),
             "ops": dict(self._op_counts),
-            **self._jobs.figures(),
+            **self._figures(),
         }
+
+    def _figures(self) -> dict[str, int]:
+        """Those of all lanes together."""
+        total: collections.Counter[str] = collections.Counter()
+        for jobs in self._jobs_by_lane.values():
+            total.update(jobs.figures())
+        return dict(total)
 
 
 _BUILT_IN: dict[str, Callable[[Server], Any]] = {

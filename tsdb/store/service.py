@@ -20,6 +20,12 @@ from tsdb.store.engine import Engine
 log = logging.getLogger(__name__)
 
 UPKEEP_EVERY_S = 0.1
+# Threads of the store's service beside those of the appends: a look-up over a million names, senders that wait for
+# room, or an hour of joining keep nobody else waiting.
+READS = "reads"
+UPKEEP = "upkeep"
+LANES = {READS: 4, UPKEEP: 1}
+
 PlainMatcher = tuple[str, MatchOp, str]
 
 
@@ -71,12 +77,12 @@ class StoreService:
     def register(self, server: Server) -> None:
         server.handle("hello", self.hello)
         server.handle("append", self.append, Append)
-        server.handle("snapshot", self.snapshot, Range)
-        server.handle("series", self.series, LookUp)
-        server.handle("labels", self.labels, LookUp)
-        server.handle("label_values", self.label_values, LookUp)
-        server.handle("flush", lambda _: self._engine.flush())
-        server.handle("compact", self.compact)
+        server.handle("snapshot", self.snapshot, Range, lane=READS)
+        server.handle("series", self.series, LookUp, lane=READS)
+        server.handle("labels", self.labels, LookUp, lane=READS)
+        server.handle("label_values", self.label_values, LookUp, lane=READS)
+        server.handle("flush", lambda _: self._engine.flush(), lane=UPKEEP)
+        server.handle("compact", self.compact, lane=UPKEEP)
         server.handle("stats", lambda _: self._engine.stats())
 
     def hello(self, _: Request) -> dict[str, Any]:
@@ -139,6 +145,8 @@ class StoreService:
             try:
                 self._engine.tick(self._clock.now_ms())
             except (NotReady, OSError) as error:
+                if stopping.is_set():
+                    return
                 log.warning("upkeep of the store failed and will be tried again: %s", error)
                 stopping.wait(1.0)
             self._measure()

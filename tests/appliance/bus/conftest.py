@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from appliance.metrics import Metrics
 class Service:
     """A Server in a thread of this process, and what its end was."""
 
-    def __init__(self, run_dir: Path, prepare: Callable[[Server], None], **options: int) -> None:
+    def __init__(self, run_dir: Path, prepare: Callable[[Server], None], **options: Any) -> None:
         self.metrics = Metrics()
         self.stopping = threading.Event()
         self.crashes: list[BaseException] = []
@@ -49,7 +50,7 @@ def serve(run_dir: Path) -> Iterator[Serve]:
     """Start a service "echo" with the handlers that the given function adds."""
     started: list[Service] = []
 
-    def start(prepare: Callable[[Server], None] = lambda server: None, **options: int) -> Service:
+    def start(prepare: Callable[[Server], None] = lambda server: None, **options: Any) -> Service:
         started.append(Service(run_dir, prepare, **options))
         return started[-1]
 

@@ -246,6 +246,41 @@ def test_a_service_that_stops_hands_waiting_requests_to_the_next_one(serve: Serv
     assert first.entered == ["held"]
 
 
+def test_after_a_refusal_at_the_stop_no_call_goes_out_on_an_old_link(serve: Serve, client: Client) -> None:
+    """Goal: the next try never goes to the end of the server that refused the first, where nobody may read it."""
+    gate = Gate()
+    service = serve(lambda server: server.handle("wait", gate))
+    waiting = [in_thread(client.call, "wait", index, timeout_s=30) for index in range(2)]
+    wait_until(lambda: client.call("process").body["queue_count"] == 1)
+    assert len(client._idle) == 1, "the link of the last call"
+    old = client._idle[0]
+    service.stop()
+    gate.open.set()
+    serve(lambda server: server.handle("wait", gate))
+    for thread, _ in waiting:
+        thread.join()
+    assert old not in client._idle
+
+
+def test_a_lane_keeps_nobody_else_waiting(serve: Serve, client: Client) -> None:
+    slow, fast = Gate(), Gate()
+
+    def prepare(server: Server) -> None:
+        server.handle("slow", slow, lane="reads")
+        server.handle("fast", fast)
+
+    serve(prepare, lanes={"reads": 2})
+    calls = [in_thread(client.call, "slow", index, timeout_s=30) for index in range(3)]
+    wait_until(lambda: len(slow.entered) == 2 and client.call("process").body["queue_count"] == 1)
+    fast.open.set()
+    assert client.call("fast", 1).body == 1
+    calls.append(in_thread(client.call, "fast", 2, timeout_s=30))
+    slow.open.set()
+    for thread, _ in calls:
+        thread.join()
+    assert sorted(results[0].body for _, results in calls) == [0, 1, 2, 2]
+
+
 def test_a_stop_ends_serving_in_200_ms(serve: Serve, client: Client) -> None:
     service = serve(echo)
     client.call("ping")
@@ -380,6 +415,7 @@ def test_calls_before_and_after_a_kill_do_not_disturb_each_other(run_dir: Path, 
         finally:
             process.kill()
             process.wait()
+        wait_until(client._idle[-1]._lost, what="the end of the link is known: a call at that very moment may be lost")
 
 
 def test_numpy_stays_out_of_processes_without_columns() -> None:

@@ -92,13 +92,13 @@ class Engine:
         )
         self._catalogue = Catalogue(disk, folder / "blocks", folder / "quarantine")
         self._block_folder = BlockFolder(
-            disk=disk, path=folder / "blocks", next_number=self._catalogue.next_number, breathe=self._sync_if_due
+            disk=disk, path=folder / "blocks", next_number=self._catalogue.next_number, breathe=self._breathe
         )
         self._reader = BlockReader(folder, disk=disk)
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
         self._not_joinable: set[str] = set()
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
 
     def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, epoch: int, now_ms: int) -> Ack:
         """Log and store a batch; see tsdb.interface.SampleSink.
@@ -213,7 +213,11 @@ class Engine:
         }
 
     def close(self) -> None:
-        """Sync the log and give the folder back; what the head holds is replayed at the next start."""
+        """Sync the log and give the folder back; what the head holds is replayed at the next start.
+
+        A flush or a join that runs meanwhile is broken off with NotReady: nothing is lost by it.
+        """
+        self._is_closing = True
         with self._upkeep_lock, self._lock:
             if self._is_closed:
                 return
@@ -246,8 +250,8 @@ class Engine:
             self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
         with self._lock:
             runs = self._head.detach()
-            self._flushed_at_s = self._clock.monotonic_s()
             if not runs:
+                self._flushed_at_s = self._clock.monotonic_s()
                 return
             number = self._wal.roll()
         entries = flush_runs(self._block_folder, self._index, runs)
@@ -255,16 +259,23 @@ class Engine:
             self._catalogue.swap((), entries, self._clock.monotonic_s())
             self._head.drop(runs)
             self._has_room.notify_all()
+            self._flushed_at_s = self._clock.monotonic_s()
         self._wal.drop_before(number)
 
     def _flush_if_due(self) -> None:
         is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
-        if is_old or self._wal.is_broken or self._head.size_bytes >= self._head_bytes_max:
+        if is_old or self._wal.needs_blocks or self._head.size_bytes >= self._head_bytes_max:
             self._flush()
+
+    def _breathe(self) -> None:
+        """What must not wait for the end of a long flush. Raises: NotReady, when the store is being closed."""
+        if self._is_closing:
+            raise NotReady("the store is being closed")
+        self._sync_if_due()
 
     def _breathe_while_joining(self) -> None:
         """What must not wait for the end of a long join."""
-        self._sync_if_due()
+        self._breathe()
         self._flush_if_due()
 
     def _join_one(self, *, closed_before_ms: int, is_thorough: bool = False) -> bool:

@@ -75,7 +75,7 @@ def block_order(index: SeriesIndex, ids: Int32s) -> Int32s:
 
 
 def flush_runs(folder: BlockFolder, index: SeriesIndex, runs: Sequence[Run]) -> list[BlockEntry]:
-    """Write every sample of some runs into blocks, one for each window that has any."""
+    """Write every sample of some runs into blocks, one for each window that has any; all of them or none."""
     done = [run.sort() for run in runs]
     if not done:
         return []
@@ -92,11 +92,17 @@ def flush_runs(folder: BlockFolder, index: SeriesIndex, runs: Sequence[Run]) -> 
         for part in done:
             for window, rows in split_by_window(part.rows):
                 parts_of.setdefault(window, []).append(SortedRun(rows))
-    entries = []
-    for window, parts in sorted(parts_of.items()):
-        if parts:
-            entry = _flush_window(folder, index, window * WINDOW_MS, parts)
-            entries += [entry] if entry is not None else []
+    entries: list[BlockEntry] = []
+    try:
+        for window, parts in sorted(parts_of.items()):
+            if parts:
+                entry = _flush_window(folder, index, window * WINDOW_MS, parts)
+                entries += [entry] if entry is not None else []
+    except BaseException:
+        # Nobody will know these blocks, and the next try writes them again: on a full disk they would pile up.
+        for entry in entries:
+            folder.disk.remove(folder.path / str(entry.name))
+        raise
     return entries
 
 

@@ -6,6 +6,7 @@ segment can be removed without a thought for the ids in a later one. Layout: doc
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -49,14 +50,22 @@ class Wal:
         self.number = number
         self.written_count = 0  # Frames written since the start; sync() makes them durable.
         self.synced_count = 0
-        self._not_durable = (0, 0)  # Batches after the first and up to the second number were left in a broken segment.
+        # Batches after the first and up to the second number may lie in broken segments, and only in blocks be durable.
+        self._not_durable: tuple[int, int] | None = None
+        self._broken_number: int | None = None  # The last segment of which blocks have to keep what it could not.
         self._sync_lock = threading.Lock()
         self._is_defined = np.zeros(1_024, np.bool_)  # by local id: this segment has its definition
         self._size_bytes = 0
         self._older_bytes = 0
         self._sequence = 0
         self.is_broken = False
-        self._file = self._create()
+        self._file = self._create(number)
+        self._measure_older()
+
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether samples that were taken are durable only when they are in blocks."""
+        return self.is_broken or self._broken_number is not None
 
     def append(self, samples: Columns, time_min_ms: int, time_max_ms: int, series_count: int) -> None:
         """Write one batch, in as many frames as its size needs. Returns after write(2).
@@ -94,38 +103,49 @@ class Wal:
         """
         up_to_count = self.written_count if up_to_count is None else up_to_count
         with self._sync_lock:
-            written_count = self.written_count
-            if self._not_durable[0] < up_to_count <= self._not_durable[1]:
+            if self._not_durable and self._not_durable[0] < up_to_count <= self._not_durable[1]:
                 raise NotReady("the write-ahead log could not be synced; send the batch again")
             if self.synced_count >= up_to_count:
                 return
             if self.is_broken:
                 raise NotReady("the write-ahead log could not be synced before; send the batch again")
-            try:
-                self._file.sync()
-            except OSError as error:
-                # After a failed sync the kernel may have dropped the pages: nothing more goes into this segment, and
-                # the engine writes what is in it into blocks.
-                self.is_broken = True
-                raise NotReady(
-                    f"the write-ahead log could not be synced: {error.strerror}; send the batch again"
-                ) from error
-            self.synced_count = max(self.synced_count, written_count)
+            self._make_durable()
+
+    def _make_durable(self) -> None:
+        written_count = self.written_count
+        try:
+            self._file.sync()
+        except OSError as error:
+            # After a failed sync the kernel may have dropped the pages: nothing more goes into this segment, and
+            # the engine writes what is in it into blocks.
+            self.is_broken = True
+            raise NotReady(
+                f"the write-ahead log could not be synced: {error.strerror}; send the batch again"
+            ) from error
+        self.synced_count = max(self.synced_count, written_count)
 
     def roll(self) -> int:
         """Begin a new segment and return its number; all that was written before lies in segments below it.
 
         The old segment is durable before the new one takes its first frame, so that what a crash leaves is a prefix.
+        Raises: DiskFull, NotReady; the old segment stays then.
         """
         with self._sync_lock:
+            if not self.is_broken and self.synced_count < self.written_count:
+                self._make_durable()
+            file = self._create(self.number + 1)
             if self.is_broken:
-                self._not_durable = (self.synced_count, self.written_count)
-            elif self.synced_count < self.written_count:
-                self._file.sync()
+                # Somebody may still wait for a batch of an earlier break: what lies between is refused with it.
+                first = self.synced_count if self._not_durable is None else self._not_durable[0]
+                self._not_durable = (first, self.written_count)
+                self._broken_number = self.number
             self.synced_count = self.written_count
-            old = self._file
+            old, self._file = self._file, file
             self.number += 1
-            self._file = self._create()
+            self.is_broken = False
+            self._is_defined[:] = False
+            self._sequence = 0
+            self._measure_older()
             old.close()
         return self.number
 
@@ -136,6 +156,8 @@ class Wal:
                 self._disk.remove(self._folder / segment_name(old))
         self._disk.sync_folder(self._folder)
         self._measure_older()
+        if self._broken_number is not None and self._broken_number < number:
+            self._broken_number = None
 
     @property
     def size_bytes(self) -> int:
@@ -151,16 +173,27 @@ class Wal:
         finally:
             self._file.close()
 
-    def _create(self) -> AppendFile:
-        with full_disk_named("a new segment of the write-ahead log"):
-            file = self._disk.create(self._folder / segment_name(self.number))
-            self._size_bytes = file.append([frame.segment_header(self.number, self._epoch)])
+    def _create(self, number: int) -> AppendFile:
+        """Raises: DiskFull, NotReady; nothing of the segment is left then."""
+        path = self._folder / segment_name(number)
+        try:
+            with full_disk_named("a new segment of the write-ahead log"):
+                return self._begun(path, number)
+        except OSError as error:
+            raise NotReady(f"a new segment of the write-ahead log could not be begun: {error.strerror}") from error
+
+    def _begun(self, path: Path, number: int) -> AppendFile:
+        file = self._disk.create(path)
+        try:
+            size_bytes = file.append([frame.segment_header(number, self._epoch)])
             file.sync()
             self._disk.sync_folder(self._folder)
-        self._is_defined[:] = False
-        self._sequence = 0
-        self.is_broken = False
-        self._measure_older()
+        except BaseException:
+            file.close()
+            with contextlib.suppress(OSError):
+                self._disk.remove(path)
+            raise
+        self._size_bytes = size_bytes  # Not before: should this one fail, the size of the old segment is needed.
         return file
 
     def _unknown(self, series: Int32s) -> Int32s:

@@ -63,7 +63,8 @@ class BlockWriter:
         self._groups = groups
         self._breathe = breathe
         self._temporary = folder / (str(name) + TEMPORARY_SUFFIX)
-        self._file = disk.create(self._temporary)
+        with full_disk_named(f"block {name}"):
+            self._file = disk.create(self._temporary)
         self._size_bytes = 0
         self._waiting: list[Part] = []
         self._waiting_bytes = 0
@@ -137,7 +138,8 @@ class BlockWriter:
     def abandon(self) -> None:
         """Remove what was written, after an error."""
         self._file.close()
-        self._disk.remove(self._temporary)
+        for name in (self._temporary, self._folder / str(self.name)):
+            self._disk.remove(name)
 
     def _encode(self, *, is_last: bool) -> None:
         rest = self._rest

@@ -141,14 +141,21 @@ class StoreService:
 
     def keep_up(self, stopping: threading.Event) -> None:
         """Upkeep until stopping: sync, flush, drop what is past its time. A full disk is the world's: retried."""
+        has_failed = False
         while not stopping.wait(UPKEEP_EVERY_S):
             try:
                 self._engine.tick(self._clock.now_ms())
             except (NotReady, OSError) as error:
                 if stopping.is_set():
                     return
-                log.warning("upkeep of the store failed and will be tried again: %s", error)
+                if not has_failed:  # Every second would fill the log of a disk that is full already.
+                    log.warning("upkeep of the store failed and will be tried again: %s", error)
+                has_failed = True
                 stopping.wait(1.0)
+            else:
+                if has_failed:
+                    log.info("upkeep of the store works again")
+                has_failed = False
             self._measure()
 
     def _measure(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsdb.errors import NotReady
+from tsdb.errors import DiskFull, NotReady
 from tsdb.sample import Int32s
 from tsdb.store import frame
 from tsdb.store.columns import Columns
@@ -59,13 +59,17 @@ class Wal:
         self._older_bytes = 0
         self._sequence = 0
         self.is_broken = False
-        self._file = self._create(number)
+        self._file: AppendFile | None = None
+        try:
+            self._file = self._create(number)
+        except DiskFull:
+            self.is_broken = True  # The store serves what it has, and every append tries to begin a segment.
         self._measure_older()
 
     @property
     def needs_blocks(self) -> bool:
         """Whether samples that were taken are durable only when they are in blocks."""
-        return self.is_broken or self._broken_number is not None
+        return (self.is_broken and self._file is not None) or self._broken_number is not None
 
     def append(self, samples: Columns, time_min_ms: int, time_max_ms: int, series_count: int) -> None:
         """Write one batch, in as many frames as its size needs. Returns after write(2).
@@ -112,6 +116,7 @@ class Wal:
             self._make_durable()
 
     def _make_durable(self) -> None:
+        assert self._file is not None, "a log without a segment is broken, and has taken nothing"
         written_count = self.written_count
         try:
             self._file.sync()
@@ -134,7 +139,7 @@ class Wal:
             if not self.is_broken and self.synced_count < self.written_count:
                 self._make_durable()
             file = self._create(self.number + 1)
-            if self.is_broken:
+            if self.is_broken and self._file is not None:
                 # Somebody may still wait for a batch of an earlier break: what lies between is refused with it.
                 first = self.synced_count if self._not_durable is None else self._not_durable[0]
                 self._not_durable = (first, self.written_count)
@@ -146,7 +151,8 @@ class Wal:
             self._is_defined[:] = False
             self._sequence = 0
             self._measure_older()
-            old.close()
+            if old is not None:
+                old.close()
         return self.number
 
     def drop_before(self, number: int) -> None:
@@ -171,7 +177,8 @@ class Wal:
         try:
             self.sync()
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     def _create(self, number: int) -> AppendFile:
         """Raises: DiskFull, NotReady; nothing of the segment is left then."""
@@ -214,6 +221,7 @@ class Wal:
             yield Definitions(ids[start:], canonical[start:])
 
     def _write(self, parts: list[Part]) -> None:
+        assert self._file is not None, "append() begins a segment where there is none"
         try:
             with full_disk_named("the write-ahead log"):
                 self._size_bytes += self._file.append(parts)
@@ -226,6 +234,7 @@ class Wal:
 
     def _cut_back(self) -> None:
         """Remove the part of a batch that was written before the error, so that the segment ends with a whole frame."""
+        assert self._file is not None
         try:
             self._file.truncate(self._size_bytes)
         except OSError as error:

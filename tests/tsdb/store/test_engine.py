@@ -348,6 +348,31 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(monkeypat
     assert again.stats()["quarantined_frames"] == again.stats()["torn_tails"] == 0, "the half frame was cut"
 
 
+def test_a_store_that_starts_on_a_full_disk_serves_what_it_has_and_recovers_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = MemoryDisk()
+    append(open_engine(disk), [(A, NOW_MS, ONE)])
+    disk = disk.reboot()
+
+    def fail(file: MemoryFile, parts: list) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(MemoryFile, "append", fail)
+        engine = open_engine(disk)
+        assert everything(engine) == [(A, NOW_MS, ONE)]
+        for _ in range(3):
+            with pytest.raises(DiskFull, match="until space is free"):
+                append(engine, [(B, NOW_MS, ONE)])
+            engine.tick(NOW_MS)
+    assert len(disk.names(FOLDER / "wal")) == 1, "attempts leave no empty segments behind"
+    append(engine, [(B, NOW_MS, ONE)])
+    wanted = [(A, NOW_MS, ONE), (B, NOW_MS, ONE)]
+    assert everything(engine) == everything(open_engine(disk.reboot())) == wanted
+    engine.close()
+
+
 def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = MemoryDisk()
     engine = open_engine(disk)

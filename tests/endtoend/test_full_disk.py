@@ -104,3 +104,33 @@ def test_writes_are_refused_in_words_reads_go_on_and_freed_space_heals_it(
     told = appliance.log_file.read_text()
     assert "takes no samples now" in told
     assert told.count("the state process is not ready") <= 3, "said when it begins, not at every attempt"
+
+
+def test_children_that_end_on_a_full_disk_come_back_and_serve_what_there_is(
+    appliance: Appliance, disk: SmallDisk
+) -> None:
+    """Else a crash at the wrong moment would end the appliance: a start that fails six times in a row gives up."""
+    check = {"kind": "http", "name": "web", "options": {"url": "http://127.0.0.1:9"}, "paused": True}
+    status, created = appliance.call("POST", "/api/v1/checks", check)
+    assert status == 201, created
+    assert appliance.call("POST", "/api/v1/series", series("before", BODY_SAMPLES))[0] == 200
+    disk.fill()
+    victims = ("store", "state", "intake", "scheduler")
+    for victim in victims:
+        appliance.wait_restarted(victim, appliance.kill(victim))
+    wait_until(lambda: appliance.call("GET", "/health/ready")[0] == 200, what="everything to answer")
+    assert count_of(appliance, "count_over_time(before[1h])") == BODY_SAMPLES
+    assert appliance.call("GET", f"/api/v1/checks/{created['id']}")[1]["name"] == "web"
+    status, answer = appliance.call("POST", "/api/v1/series", series("refused", BODY_SAMPLES))
+    assert (status, answer["error"]["code"]) == (507, "disk_full"), answer
+    _, system = appliance.call("GET", "/api/v1/system")
+    assert {p["name"]: p["restarts"] for p in system["processes"] if p["restarts"]} == dict.fromkeys(victims, 1)
+
+    disk.free()
+    wait_until(
+        lambda: appliance.call("POST", "/api/v1/series", series("after", BODY_SAMPLES))[0] == 200,
+        what="samples to be taken again",
+    )
+    assert appliance.call("PATCH", f"/api/v1/checks/{created['id']}", {"name": "renamed"})[0] == 200
+    assert count_of(appliance, "count_over_time(after[1h])") == BODY_SAMPLES
+    assert len(appliance.log_file.read_text().splitlines()) < 60, "the terminal is not flooded"

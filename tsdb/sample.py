@@ -168,11 +168,3 @@ class Matcher:
     name: str
     op: MatchOp
     value: str
-
-    def matches(self, value: str) -> bool:
-        if self.op is MatchOp.EQUAL:
-            return value == self.value
-        if self.op is MatchOp.NOT_EQUAL:
-            return value != self.value
-        found = re.fullmatch(self.value, value, re.DOTALL) is not None
-        return found if self.op is MatchOp.REGEX else not found

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import itertools
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from pyroaring import BitMap
 
-from tsdb.errors import RefusedQuery
+from tsdb import regex
+from tsdb.errors import QueryTooLarge, RefusedQuery
 from tsdb.sample import SEPARATOR, Int32s, Matcher, MatchOp
 
 # Characters that mean something in a regular expression; a pattern without them, but for `|`, is a list of literals.
 _SPECIAL = frozenset(r"\.^$*+?{}[]()")
+# A selector may look at the values of a label for so long; all other look-ups wait meanwhile.
+_LOOKING_S_MAX = 10.0
+_VALUES_BETWEEN_LOOKS_AT_THE_CLOCK = 4_096
 
 
 class Postings:
@@ -48,12 +53,15 @@ class Postings:
         self.series_count = series
 
     def match(self, matchers: Sequence[Matcher]) -> Int32s:
-        """The ids of the series that satisfy every matcher, rising. Raises: RefusedQuery, if a regex is wrong."""
+        """The ids of the series that satisfy every matcher, rising.
+
+        Raises: RefusedQuery, if a regex is wrong; QueryTooLarge, if it is too much work for the values there are.
+        """
         # What "" satisfies also holds for series without the label: such a matcher only takes series away.
         tests = [(matcher, value_test(matcher)) for matcher in matchers]
         chosen: BitMap | None = None
         for matcher, test in sorted(tests, key=lambda pair: pair[0].op is not MatchOp.EQUAL):
-            if not test(""):
+            if not test(b""):
                 found = self._having(matcher, test, is_literal_op=matcher.op in (MatchOp.EQUAL, MatchOp.REGEX))
                 chosen = found if chosen is None else chosen & found
                 if not chosen:
@@ -61,7 +69,7 @@ class Postings:
         if chosen is None:
             chosen = BitMap(range(self.series_count))
         for matcher, test in tests:
-            if test(""):
+            if test(b""):
                 is_literal_op = matcher.op in (MatchOp.NOT_EQUAL, MatchOp.NOT_REGEX)
                 chosen = chosen - self._having(matcher, _opposite(test), is_literal_op=is_literal_op)
         return np.array(chosen.to_array(), dtype=np.int32)
@@ -88,7 +96,7 @@ class Postings:
         chosen.update([ids for ids in held if isinstance(ids, int)])
         return chosen
 
-    def _having(self, matcher: Matcher, test: Callable[[str], bool], *, is_literal_op: bool) -> BitMap:
+    def _having(self, matcher: Matcher, test: Callable[[bytes], bool], *, is_literal_op: bool) -> BitMap:
         """The series whose value of the matcher's label is there and passes the test; not to be changed.
 
         is_literal_op: a pattern of literals names the very values that pass.
@@ -98,7 +106,7 @@ class Postings:
         if literals is not None:
             held = [by_value[value] for value in literals if value in by_value]
         else:
-            held = [ids for value, ids in by_value.items() if test(value.decode())]
+            held = _passing(by_value, matcher, test)
         sets = [ids for ids in held if not isinstance(ids, int)]
         if len(sets) == len(held) == 1:
             return sets[0]
@@ -107,23 +115,38 @@ class Postings:
         return chosen
 
 
-def value_test(matcher: Matcher) -> Callable[[str], bool]:
+def _passing(
+    by_value: dict[bytes, int | BitMap], matcher: Matcher, test: Callable[[bytes], bool]
+) -> list[int | BitMap]:
+    """The series of each value that passes. Raises: QueryTooLarge."""
+    found: list[int | BitMap] = []
+    deadline_s = time.monotonic() + _LOOKING_S_MAX
+    items = iter(by_value.items())
+    while some := list(itertools.islice(items, _VALUES_BETWEEN_LOOKS_AT_THE_CLOCK)):
+        if time.monotonic() > deadline_s:
+            raise QueryTooLarge(
+                f"label {matcher.name}: {matcher.value[:80]!r} has not been compared with all {len(by_value):,} values "
+                f"within {_LOOKING_S_MAX:g} s; write a simpler regular expression"
+            )
+        found += [ids for value, ids in some if test(value)]
+    return found
+
+
+def value_test(matcher: Matcher) -> Callable[[bytes], bool]:
     """The condition of one matcher on a value, its regex compiled once. Raises: RefusedQuery."""
-    wanted = matcher.value
+    wanted = matcher.value.encode()
     if matcher.op is MatchOp.EQUAL:
         return lambda value: value == wanted
     if matcher.op is MatchOp.NOT_EQUAL:
         return lambda value: value != wanted
     try:
-        fullmatch = re.compile(wanted, re.DOTALL).fullmatch
-    except re.error as error:
-        raise RefusedQuery(f"label {matcher.name}: the regular expression {wanted!r} is wrong: {error}") from error
-    if matcher.op is MatchOp.REGEX:
-        return lambda value: fullmatch(value) is not None
-    return lambda value: fullmatch(value) is None
+        matches = regex.value_test(matcher.value)
+    except RefusedQuery as error:
+        raise RefusedQuery(f"label {matcher.name}: {error}") from None
+    return matches if matcher.op is MatchOp.REGEX else _opposite(matches)
 
 
-def _opposite(test: Callable[[str], bool]) -> Callable[[str], bool]:
+def _opposite(test: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
     return lambda value: not test(value)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tests.tsdb.matching import satisfies
 from tsdb.sample import Labels, Matcher, Selection, labels_from
 
 
@@ -45,11 +46,7 @@ class MemorySource:
         )
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
-        return sorted(
-            key
-            for key in self._samples
-            if all(matcher.matches(dict(key).get(matcher.name, "")) for matcher in matchers)
-        )
+        return sorted(key for key in self._samples if satisfies(key, matchers))
 
     def _column(self, key: Labels) -> tuple[np.ndarray, np.ndarray]:
         if key not in self._columns:

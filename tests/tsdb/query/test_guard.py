@@ -99,7 +99,6 @@ UNBUILT = {
     "x @ -10": "@ with a time before 1970",
     'x{a="1" or b="2"}': "`or` between label matchers",
     'x{a="\\xff"}': 'the byte escape in "\\xff"',
-    'x{a=~"\\\\pL"}': "\\p in a regular expression",
     "1_000_000": "_ within numbers",
 }
 

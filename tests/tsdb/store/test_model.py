@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sim.disk import MemoryDisk
+from tests.tsdb.matching import satisfies
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, labels, open_engine, rows_of
 from tests.tsdb.store.test_columns import any_bits, rank
 from tsdb.sample import Labels, Matcher, MatchOp
@@ -73,8 +74,7 @@ class Twin:
         return [
             (series, time_ms, bits)
             for (series, time_ms), bits in sorted(self.bits_at.items())
-            if start_ms <= time_ms <= end_ms
-            and all(matcher.matches(dict(series).get(matcher.name, "")) for matcher in wanted)
+            if start_ms <= time_ms <= end_ms and satisfies(series, wanted)
         ]
 
 

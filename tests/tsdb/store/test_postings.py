@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tsdb.matching import satisfies
 from tests.tsdb.store.stores import labels
 from tests.tsdb.store.test_model import SERIES, matchers
-from tsdb.errors import RefusedQuery
+from tsdb.errors import QueryTooLarge, RefusedQuery
 from tsdb.sample import Matcher, MatchOp, canonical_bytes
 from tsdb.store.index import Keys, SeriesIndex
 
@@ -25,11 +26,7 @@ def test_matching_is_what_each_matcher_says_of_each_series(wanted: list[Matcher]
     index = index_of(*series[:cut])
     index.match([])  # The second part is indexed later than the first.
     index.add([canonical_bytes(one) for one in series])
-    expected = [
-        number
-        for number, one in enumerate(series)
-        if all(matcher.matches(dict(one).get(matcher.name, "")) for matcher in wanted)
-    ]
+    expected = [number for number, one in enumerate(series) if satisfies(one, wanted)]
     assert index.match(wanted).tolist() == expected
 
 
@@ -69,3 +66,9 @@ def test_series_of_one_shape_share_a_rank() -> None:
 def test_a_wrong_regex_is_refused() -> None:
     with pytest.raises(RefusedQuery, match="label a: the regular expression"):
         index_of(SERIES[0]).match([Matcher("a", MatchOp.NOT_REGEX, "*")])
+
+
+def test_a_regex_that_takes_too_long_for_the_values_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.postings._LOOKING_S_MAX", -1.0)
+    with pytest.raises(QueryTooLarge, match=r"label job: 'a\.\+' has not been compared with all 2 values within"):
+        index_of(labels(job="a"), labels(job="b")).match([Matcher("job", MatchOp.REGEX, "a.+")])

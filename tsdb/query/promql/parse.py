@@ -8,11 +8,11 @@ from typing import Any
 
 import promql_parser
 
+from tsdb import regex
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query.promql import nodes
 from tsdb.query.promql.guard import NESTING_MAX, refuse_unbuilt, scan
 from tsdb.query.promql.locate import error_text
-from tsdb.query.promql.regex import python_pattern
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -129,9 +129,9 @@ def _selector(tree: Any, depth: int) -> nodes.Selector:
     matchers = [] if tree.name is None else [Matcher(METRIC_NAME, MatchOp.EQUAL, tree.name)]
     for matcher in tree.matchers.matchers:
         op = MATCH_OPS[str(matcher.op).rpartition(".")[2]]
-        is_regex = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
-        value = python_pattern(matcher.value) if is_regex else matcher.value
-        matchers.append(Matcher(matcher.name, op, value))
+        if op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
+            regex.compiled(matcher.value)
+        matchers.append(Matcher(matcher.name, op, matcher.value))
     return nodes.Selector(tuple(matchers), _moment(tree.offset, tree.at))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsdb.errors import NotSupported, QueryFailed, RefusedQuery
+from tsdb import regex
+from tsdb.errors import QueryFailed, RefusedQuery
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.labels import united, value_of, with_label
 from tsdb.query.promql.nodes import Call
-from tsdb.query.promql.regex import python_pattern
 from tsdb.query.promql.values import Value, Vector
 from tsdb.sample import METRIC_NAME, Labels
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
-def _expanded(template: str, found: re.Match[str]) -> str:
+def _expanded(template: str, found: Any) -> str:
     """Fill `$1`, `${1}` and `${name}`; what does not exist is empty. Source: Go's regexp.Expand."""
 
     def group(placeholder: re.Match[str]) -> str:
@@ -29,8 +29,8 @@ def _expanded(template: str, found: re.Match[str]) -> str:
             return "$"
         name = placeholder.group(2) or placeholder.group(3)
         try:
-            return found.group(int(name) if name.isdigit() else name) or ""
-        except IndexError:
+            return (found.group(int(name) if name.isdigit() else name) or b"").decode(errors="replace")
+        except (IndexError, KeyError):
             return ""
 
     return PLACEHOLDER.sub(group, template)
@@ -49,11 +49,9 @@ def _relabelled(vector: Vector, labels: list[Labels], target: str, changed: list
     return united(Vector(labels, vector.cells, unnamed))
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> Any:
     try:
-        return re.compile(python_pattern(pattern), re.DOTALL)
-    except NotSupported:
-        raise
+        return regex.compiled(pattern)
     except RefusedQuery:
         raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
 
@@ -63,7 +61,7 @@ def _label_replace(evaluator: Evaluator, node: Call) -> Value:
     target, replacement, source, pattern = (evaluator.text(argument) for argument in node.arguments[1:])
     compiled = _compiled(pattern)
     _check_label_name(target, "label_replace")
-    found = [compiled.fullmatch(value_of(labels, source)) for labels in vector.labels]
+    found = [compiled.fullmatch(value_of(labels, source).encode()) for labels in vector.labels]
     labels = [
         row if match is None else with_label(row, target, _expanded(replacement, match))
         for row, match in zip(vector.labels, found, strict=True)

@@ -1,0 +1,70 @@
+"""Patterns mean what they mean in Prometheus, and none of them takes more than linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsdb import regex
+from tsdb.errors import RefusedQuery
+
+MATCHES = [  # (pattern, a value that matches, a value that does not)
+    ("web", "web", "web1"),
+    ("a|b", "b", "ab"),
+    (".*", "a\nb", None),
+    ("((?i)PRO).*", "production", "roduction"),
+    (".*((?i)TION)", "producTION", "production "),
+    ("(?i:a)b", "Ab", "AB"),
+    ("(?i)ab", "AB", "ac"),
+    ("(?i)a|b", "B", "ab"),
+    (r"\d+", "42", "٤٢"),
+    (r"[\d.]+", "4.2", "4,2"),
+    (r"\w+\z", "ab_1", "é"),
+    (r"\pL+", "é", "1"),
+    (r"\Qa.b\E", "a.b", "axb"),
+    (r"\x{61}", "a", "b"),
+    ("[[:^alpha:]]+", "12", "ab1"),
+    ("[]a]+", "]a", "b"),
+    ("a{2}", "aa", "a"),
+    ("(?P<x>a)(?<y>b)", "ab", "a"),
+    ("a$", "a", "a\n"),
+    ("^a", "a", "ba"),
+    (r"a\.b", "a.b", "axb"),
+    ("[a&&b]+", "a&b", "c"),
+    ("é.", "éé", "é"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "yes", "no"), MATCHES, ids=[row[0] for row in MATCHES])
+def test_patterns_match_whole_values_as_in_prometheus(pattern: str, yes: str, no: str | None) -> None:
+    test = regex.value_test(pattern)
+    assert test(yes.encode())
+    assert no is None or not test(no.encode())
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "a**", "(?=a)", "a++", "(?P=x)", "(?<!a)b", "*a", "a{1001}", r"\1"])
+def test_what_prometheus_refuses_is_refused(pattern: str) -> None:
+    with pytest.raises(RefusedQuery, match="is wrong: "):
+        regex.value_test(pattern)
+
+
+def test_a_pattern_that_needs_too_much_memory_is_refused() -> None:
+    with pytest.raises(RefusedQuery, match="too large"):
+        regex.value_test(r"[\pL]{900}")
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+", "(.*a){20}", "a*" * 30 + "b"])
+def test_a_pattern_that_stops_backtracking_engines_takes_no_time(pattern: str) -> None:
+    """Python's own takes longer than anybody's life for the first."""
+    started_s = time.process_time()
+    assert not regex.value_test(pattern)(b"a" * 60 + b"!")
+    assert time.process_time() - started_s < 1.0
+
+
+@given(st.lists(st.sampled_from(["", "a", "ab", r"\.", r"a\.b"]), min_size=1, max_size=4), st.text("ab.", max_size=8))
+def test_the_short_way_for_wildcards_is_that_of_the_library(parts: list[str], value: str) -> None:
+    pattern = ".*".join(parts)
+    assert regex.value_test(pattern)(value.encode()) == (regex.compiled(pattern).fullmatch(value) is not None)

@@ -6,8 +6,8 @@ import subprocess
 
 import click
 import pytest
-from appliance.cli import COMMANDS, henge
 
+from appliance.cli import COMMANDS, henge
 from appliance.config import SETTINGS
 from tests.running import CHECKOUT, HENGE
 

@@ -209,10 +209,18 @@ class Listener:
         """Wait for a place in the pipeline; nothing is read meanwhile."""
         if not self._submit(self._batch, 0.0):
             since_s = self._clock.monotonic_s()
-            while not self._submit(self._batch, SELECT_S_MAX):
+            is_taken = False
+            while not is_taken:
                 if self._is_stopped():
                     return  # It stays, and _finish() has the last word.
-            self._paused.inc(self._clock.monotonic_s() - since_s)
+                is_taken = self._submit(self._batch, SELECT_S_MAX)
+                now_s = self._clock.monotonic_s()
+                self._paused.inc(
+                    now_s - since_s
+                )  # While it lasts: a pause of an hour is to be seen in its first second.
+                since_s = now_s
+            for connection in self._connections:
+                connection.last_read_s = since_s  # The silence was ours.
         self._batch = LineBatch()
 
     # Upkeep and the end.

@@ -225,6 +225,22 @@ def test_a_stalled_store_pauses_reading_and_nothing_is_lost(start: Start) -> Non
     assert rig.metric("henge_ingest_paused_seconds_total") > 0
 
 
+def test_a_line_whose_rest_came_while_nothing_was_read_is_whole(start: Start) -> None:
+    """The pause was ours: a sender that was in the middle of a line must not be taken for dead after it."""
+    rig = start(batch_bytes_max=1_000, in_flight_count_max=1, half_line_age_ms_max=200)
+    torn = rig.send(b"x 1 1700000000\ntorn.line 1")
+    rig.samples(1)
+    rig.store.gate.clear()
+    for name in ("first", "second"):
+        rig.send(b"".join(b"%s.%d 1 1700000000\n" % (name.encode(), number) for number in range(100)))
+    wait_until(lambda: rig.metric("henge_ingest_paused_seconds_total") > 0, what="a pause that is seen while it lasts")
+    torn.sendall(b"7 1700000000\n")
+    wait_until(lambda: rig.metric("henge_ingest_paused_seconds_total") > 1.2, what="a pause longer than any limit")
+    rig.store.gate.set()
+    assert ("torn.line", 1_700_000_000_000, 17.0) in rig.samples(202)
+    assert rig.refused("incomplete_line") == 0
+
+
 def test_datagrams_that_the_kernel_drops_are_counted(start: Start) -> None:
     rig = start(batch_bytes_max=100, in_flight_count_max=1)
     rig.store.gate.clear()

@@ -67,13 +67,14 @@ class JsonFormatter(logging.Formatter):
 class HumanFormatter(logging.Formatter):
     """One record for the eyes: local time, process, level when it is not plain information, text."""
 
-    def __init__(self, *, tracebacks: bool) -> None:
+    def __init__(self, process: str, *, tracebacks: bool) -> None:
         super().__init__()
+        self._process = process
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        process = getattr(record, "process_label", OWN)
+        process = getattr(record, "process_label", self._process)
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         text = f"{at}  {process:<10}  {level}{record.getMessage()}"
         traceback = _traceback(self, record) if self._tracebacks else ""
@@ -121,7 +122,7 @@ def supervisor_log(data_dir: Path, level: str, terminal: TextIO | None = None) -
     file = _CalmFile(folder / LOG_NAME, maxBytes=FILE_BYTES_MAX, backupCount=OLD_FILE_COUNT, encoding="utf-8")
     file.setFormatter(JsonFormatter(OWN))
     screen = _CalmTerminal(terminal or sys.stderr)
-    screen.setFormatter(HumanFormatter(tracebacks=False))  # They are in the file.
+    screen.setFormatter(HumanFormatter(OWN, tracebacks=False))  # They are in the file.
     screen.addFilter(_for_the_terminal)
     _install([file, screen], level)
     return logging.getLogger("appliance")
@@ -130,7 +131,7 @@ def supervisor_log(data_dir: Path, level: str, terminal: TextIO | None = None) -
 def child_log(name: str, level: str, *, supervised: bool) -> logging.Logger:
     """Set up the log of one process: to its supervisor, or to the terminal when it was started alone."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(name, RECORD_MARK) if supervised else HumanFormatter(tracebacks=True))
+    handler.setFormatter(JsonFormatter(name, RECORD_MARK) if supervised else HumanFormatter(name, tracebacks=True))
     _install([handler], level)
     logging.captureWarnings(capture=True)
     return logging.getLogger(name)

@@ -80,6 +80,11 @@ def test_file_has_all_and_terminal_what_matters(tmp_path: Path) -> None:
     assert shown == ["supervisor  stopping", "store       warning: disk is slow"]
 
 
+def test_a_process_that_runs_alone_has_its_own_name_at_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.child_log("store", "info", supervised=False).info("ready")
+    assert capsys.readouterr().err[10:] == "store       ready\n"
+
+
 def test_file_rotates_and_keeps_a_bounded_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "FILE_BYTES_MAX", 2_000)
     logs.supervisor_log(tmp_path, "info", io.StringIO())

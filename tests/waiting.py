@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, timeout_s: float = 10.0, every_s: float = 0.02, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], *, timeout_s: float = 30.0, every_s: float = 0.02, what: str = "") -> T:
     """Ask until the condition gives something true, and return it. Raises: AssertionError after timeout_s."""
     deadline_s = time.monotonic() + timeout_s
     while True:

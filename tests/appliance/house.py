@@ -27,7 +27,7 @@ def henge(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "appliance.cli", *arguments]
 
 
-def run_henge(*arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+def run_henge(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         henge(*arguments),
@@ -56,7 +56,7 @@ class House:
         except FileNotFoundError:
             return None
 
-    def wait_ready(self, timeout_s: float = 20.0) -> dict[str, Any]:
+    def wait_ready(self, timeout_s: float = 60.0) -> dict[str, Any]:
         def ready_or_gone() -> dict[str, Any] | None:
             assert self.popen.poll() is None, f"ended with {self.popen.returncode}: {self.stderr}"
             return self.ready_file()
@@ -71,11 +71,11 @@ class House:
     def ask(self, op: str, body: Any = None) -> Any:
         client = Client(self.data_dir / "run", "supervisor")
         try:
-            return client.call(op, body).body
+            return client.call(op, body, timeout_s=30).body
         finally:
             client.close()
 
-    def wait_end(self, timeout_s: float = 20.0) -> int:
+    def wait_end(self, timeout_s: float = 60.0) -> int:
         return self.popen.wait(timeout_s)
 
     def stop(self) -> int:

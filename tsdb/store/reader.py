@@ -28,6 +28,9 @@ TileColumns = tuple[Int64s, Float64s]
 
 # Rows of all open blocks together: × 24 B of tables = 192 MiB. What is over it is opened again when it is needed.
 _OPEN_ROWS_MAX = 8 << 20
+# Series that are in no open block any more are kept, for their ids are in use; over so many, and over half of all, the
+# reader begins anew.
+_GONE_SERIES_MAX = 500_000
 # A selection of more tiles than this would push everything else out of the cache, so it goes by.
 _CACHED_TILES_PER_SELECTION_MAX = 256
 
@@ -114,7 +117,8 @@ class BlockReader:
     def __init__(self, folder: Path, *, disk: Disk | None = None, cache_bytes_max: int = 64 << 20) -> None:
         self._folder = folder / "blocks"
         self._disk = OsDisk() if disk is None else disk
-        self._index = SeriesIndex()
+        self._index = SeriesIndex()  # Whoever selects takes it together with the blocks: another may take its place.
+        self._head_count_max = 0  # The most series that a head had since the index was made.
         self._open: OrderedDict[str, OpenBlock | None] = OrderedDict()
         self._cache = TileCache(cache_bytes_max)
         self._lock = threading.Lock()
@@ -132,15 +136,14 @@ class BlockReader:
 
         Raises: BlockGone; RefusedQuery, if a regex is wrong.
         """
-        blocks = self._opened(names, start_ms, end_ms)
         head = HeadPart.empty() if head is None else head
-        head_ids = self._ids_of(head.canonical)
-        ids = self._index.match(matchers)
+        index, blocks, head_ids = self._opened(names, start_ms, end_ms, head.canonical)
+        ids = index.match(matchers)
         parts = [self._read(block, ids).clipped(start_ms, end_ms) for block in blocks]
         if head_ids.size:
             place = np.searchsorted(ids, head_ids).astype(np.int64)
             parts.append(Rows(place, head.offsets, head.timestamp_ms, head.value))
-        return self._selection(ids, parts)
+        return _selection(index, ids, parts)
 
     def series(
         self,
@@ -151,39 +154,20 @@ class BlockReader:
         head_canonical: Sequence[bytes] = (),
     ) -> list[Labels]:
         """The label sets of blocks that overlap the range, and the head's, in order; no sample is read."""
-        blocks = self._opened(names, start_ms, end_ms)
-        found = [self._ids_of(head_canonical)]
-        ids = self._index.match(matchers)
-        found += [ids[block.rows_of(ids)[0]] for block in blocks]
-        return sorted(self._index.labels_of(np.unique(np.concatenate(found))))
+        index, blocks, head_ids = self._opened(names, start_ms, end_ms, head_canonical)
+        ids = index.match(matchers)
+        found = [head_ids, *(ids[block.rows_of(ids)[0]] for block in blocks)]
+        return sorted(index.labels_of(np.unique(np.concatenate(found))))
 
     def label_names(self, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
         """The label names in blocks that overlap the range, in no order."""
-        return self._index.label_names(self._ids_in(names, start_ms, end_ms))
+        index, blocks, _ = self._opened(names, start_ms, end_ms)
+        return index.label_names(_ids_in(blocks))
 
     def label_values(self, name: str, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
         """The values of a label in blocks that overlap the range, in no order."""
-        return self._index.label_values(name, self._ids_in(names, start_ms, end_ms))
-
-    def _ids_in(self, names: Iterable[str], start_ms: int, end_ms: int) -> Int32s:
-        blocks = self._opened(names, start_ms, end_ms)
-        return np.unique(np.concatenate([block.ids for block in blocks])) if blocks else np.empty(0, np.int32)
-
-    def _selection(self, ids: Int32s, parts: list[Rows]) -> Selection:
-        is_present = np.zeros(ids.size, np.bool_)
-        for part in parts:
-            is_present[part.row] = True
-        present = np.flatnonzero(is_present)
-        if not present.size:
-            return Selection.empty()
-        labels = self._index.labels_of(ids[present])
-        order = sorted(range(len(labels)), key=labels.__getitem__)
-        row_of = np.zeros(ids.size, np.int64)
-        row_of[present[order]] = np.arange(len(order))
-        rows = merged([part._replace(row=row_of[part.row]) for part in parts], len(order))
-        return Selection(
-            labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
-        )
+        index, blocks, _ = self._opened(names, start_ms, end_ms)
+        return index.label_values(name, _ids_in(blocks))
 
     def _read(self, block: OpenBlock, ids: Int32s) -> Rows:
         place, rows = block.rows_of(ids)
@@ -208,24 +192,38 @@ class BlockReader:
             self._cache.put(key, columns)
         return columns
 
-    def _ids_of(self, canonical: Sequence[bytes]) -> Int32s:
-        with self._lock:
-            return self._index.add(canonical)
-
-    def _opened(self, names: Iterable[str], start_ms: int, end_ms: int) -> list[OpenBlock]:
-        """The blocks whose samples overlap the range, opened."""
+    def _opened(
+        self, names: Iterable[str], start_ms: int, end_ms: int, head_canonical: Sequence[bytes] = ()
+    ) -> tuple[SeriesIndex, list[OpenBlock], Int32s]:
+        """The index, the blocks whose samples overlap the range, and the ids of the head's series."""
         wanted = []
         for text in names:
             name = BlockName.parse(text)
             if name is not None and name.start_ms <= end_ms and name.end_ms > start_ms:
                 wanted.append(text)
         with self._lock:
-            blocks = [self._open_block(name) for name in wanted]
-        return [
+            self._begin_anew_if_due()
+            index = self._index
+            opened = [self._open_block(name) for name in wanted]
+            head_ids = index.add(head_canonical)
+            self._head_count_max = max(self._head_count_max, len(head_canonical))
+        blocks = [
             block
-            for block in blocks
+            for block in opened
             if block is not None and block.file.summary.min_ms <= end_ms and block.file.summary.max_ms >= start_ms
         ]
+        return index, blocks, head_ids
+
+    def _begin_anew_if_due(self) -> None:
+        """Names come and go for as long as the process lives: give back the memory of those that are gone."""
+        present_count_max = self._open_rows_count() + self._head_count_max
+        if len(self._index) > 2 * present_count_max + _GONE_SERIES_MAX:
+            self._index = SeriesIndex()
+            self._open.clear()
+            self._head_count_max = 0
+
+    def _open_rows_count(self) -> int:
+        return sum(block.ids.size for block in self._open.values() if block is not None)
 
     def _open_block(self, name: str) -> OpenBlock | None:
         if name in self._open:
@@ -249,7 +247,7 @@ class BlockReader:
         there = set(self._disk.names(self._folder))
         for name in [name for name in self._open if name not in there]:
             del self._open[name]
-        row_count = sum(block.ids.size for block in self._open.values() if block is not None)
+        row_count = self._open_rows_count()
         while row_count > _OPEN_ROWS_MAX and len(self._open) > 1:
             _, dropped = self._open.popitem(last=False)
             row_count -= dropped.ids.size if dropped is not None else 0
@@ -257,3 +255,24 @@ class BlockReader:
     def _note_damage(self, error: CorruptData) -> None:
         self.damage_count += 1
         log.error("damaged, left out of the answer: %s", error)
+
+
+def _ids_in(blocks: Sequence[OpenBlock]) -> Int32s:
+    return np.unique(np.concatenate([block.ids for block in blocks])) if blocks else np.empty(0, np.int32)
+
+
+def _selection(index: SeriesIndex, ids: Int32s, parts: list[Rows]) -> Selection:
+    is_present = np.zeros(ids.size, np.bool_)
+    for part in parts:
+        is_present[part.row] = True
+    present = np.flatnonzero(is_present)
+    if not present.size:
+        return Selection.empty()
+    labels = index.labels_of(ids[present])
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    row_of = np.zeros(ids.size, np.int64)
+    row_of[present[order]] = np.arange(len(order))
+    rows = merged([part._replace(row=row_of[part.row]) for part in parts], len(order))
+    return Selection(
+        labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
+    )

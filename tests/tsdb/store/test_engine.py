@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,6 @@ from tests.waiting import wait_until
 from tsdb.errors import DiskFull, NotReady, RefusedQuery, StaleEpoch
 from tsdb.sample import Matcher, MatchOp, SampleBatch, canonical_bytes
 from tsdb.store.block.writer import BlockWriter
-from tsdb.store.disk import OsFile
 from tsdb.store.reader import BlockGone, BlockReader
 
 A, B, C = (labels(name=name) for name in "abc")
@@ -200,6 +198,25 @@ def test_replaced_blocks_stay_readable_for_a_while_and_then_ask_for_a_new_snapsh
     assert len(everything(engine)) == 2
 
 
+def test_a_reader_forgets_series_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: names that come and go do not fill a process that lives long. Method: a new name an hour, for 50 hours."""
+    monkeypatch.setattr("tsdb.store.reader._GONE_SERIES_MAX", 10)
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock, retention_raw_ms=4 * HOUR_MS)
+    reader = BlockReader(FOLDER, disk=disk)
+    for hour in range(50):
+        now_ms = NOW_MS + hour * HOUR_MS
+        append(engine, [(labels(name=f"n{hour}"), now_ms, ONE)], now_ms=now_ms)
+        engine.flush()
+        clock.time_ms = now_ms
+        engine.tick(now_ms)
+        found = engine.snapshot([], 0, 2**62)
+        answer = rows_of(reader.select(found.blocks, [], 0, 2**62, found.head))
+        assert (labels(name=f"n{hour}"), now_ms, ONE) in answer
+        assert answer == everything(engine)
+    assert len(reader._index) < 30
+
+
 def test_blocks_of_days_past_become_one_and_late_samples_are_still_found() -> None:
     disk = MemoryDisk()
     engine = open_engine(disk, clock=DrivenClock(NOW_MS + 1_000 * HOUR_MS))
@@ -323,31 +340,6 @@ def test_blocks_past_the_retention_are_dropped_but_not_by_a_clock_that_jumps_ahe
     assert len(disk.names(FOLDER / "blocks")) == 1
 
 
-def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = MemoryDisk()
-    engine = open_engine(disk)
-    append(engine, [(A, NOW_MS, ONE)])
-    write = MemoryFile.append
-
-    def half_then_full(file: MemoryFile, parts: list) -> int:
-        write(file, [b"".join(map(bytes, parts))[:20]])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as full:
-        full.setattr(MemoryFile, "append", half_then_full)
-        with pytest.raises(DiskFull, match="writes are refused and reads go on"):
-            append(engine, [(B, NOW_MS, ONE)])
-        with pytest.raises(DiskFull):
-            engine.flush()
-        assert everything(engine) == [(A, NOW_MS, ONE)]
-    append(engine, [(B, NOW_MS, ONE)])
-    wanted = [(A, NOW_MS, ONE), (B, NOW_MS, ONE)]
-    assert everything(engine) == wanted
-    again = open_engine(disk.reboot())
-    assert everything(again) == wanted
-    assert again.stats()["quarantined_frames"] == again.stats()["torn_tails"] == 0, "the half frame was cut"
-
-
 def test_a_store_that_starts_on_a_full_disk_serves_what_it_has_and_recovers_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -373,84 +365,6 @@ def test_a_store_that_starts_on_a_full_disk_serves_what_it_has_and_recovers_by_i
     engine.close()
 
 
-def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = MemoryDisk()
-    engine = open_engine(disk)
-    append(engine, [(A, NOW_MS, ONE), (A, NOW_MS + 2 * HOUR_MS, ONE)])
-    create, block_numbers = MemoryDisk.create, itertools.count()
-
-    def full_at_the_second_block(self: MemoryDisk, path: Path) -> MemoryFile:
-        if path.parent.name == "blocks" and next(block_numbers) % 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return create(self, path)
-
-    with monkeypatch.context() as full:
-        full.setattr(MemoryDisk, "create", full_at_the_second_block)
-        for _ in range(3):
-            with pytest.raises(DiskFull):
-                engine.flush()
-            assert disk.names(FOLDER / "blocks") == []
-    engine.flush()
-    assert engine.stats()["block_count"] == len(disk.names(FOLDER / "blocks")) == 2
-    assert len(everything(engine)) == 2
-
-
-def test_a_segment_that_cannot_be_begun_leaves_no_file_open_or_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = open_engine(None, tmp_path)
-    append(engine, [(A, NOW_MS, ONE)])
-
-    def fail(file: OsFile, parts: list) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    open_count = len(list(Path("/proc/self/fd").iterdir()))
-    with monkeypatch.context() as full:
-        full.setattr(OsFile, "append", fail)
-        for _ in range(3):
-            with pytest.raises(DiskFull):
-                engine.flush()
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_count
-    assert len(list((tmp_path / "wal").iterdir())) == 1
-    assert everything(engine) == [(A, NOW_MS, ONE)]
-    engine.close()
-
-
-def test_a_segment_that_cannot_be_begun_does_not_cost_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goal: what is cut off after a failed write is that write alone, also after a roll that failed late."""
-    disk = MemoryDisk()
-    engine = open_engine(disk)
-    append(engine, [(A, NOW_MS, ONE)])
-
-    def fail(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for method, act in (("sync_folder", engine.flush), ("append", lambda: append(engine, [(B, NOW_MS, ONE)]))):
-        with monkeypatch.context() as full:
-            full.setattr(MemoryDisk if method == "sync_folder" else MemoryFile, method, fail)
-            with pytest.raises(DiskFull):
-                act()
-    assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
-
-
-def test_an_old_head_whose_flush_failed_is_flushed_as_soon_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = DrivenClock()
-    engine = open_engine(MemoryDisk(), clock=clock)
-    append(engine, [(A, NOW_MS, ONE)])
-    clock.time_ms += 3 * HOUR_MS
-
-    def fail(disk: MemoryDisk, path: Path) -> MemoryFile:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(MemoryDisk, "create", fail)
-        with pytest.raises(NotReady, match="new segment"):
-            engine.tick(NOW_MS)
-    clock.time_ms += 1_000
-    engine.tick(NOW_MS)
-    assert engine.stats()["block_count"] == 1
-
-
 def test_closing_breaks_off_a_flush_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = MemoryDisk()
     engine = open_engine(disk)
@@ -469,72 +383,6 @@ def test_closing_breaks_off_a_flush_and_loses_nothing(monkeypatch: pytest.Monkey
     closing.join(10)
     assert disk.names(FOLDER / "blocks") == []
     assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
-
-
-def test_a_failed_sync_refuses_the_batch_and_the_log_goes_on_in_a_new_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = MemoryDisk()
-    engine = open_engine(disk)
-
-    def fail(file: MemoryFile) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(MemoryFile, "sync", fail)
-        with pytest.raises(NotReady, match="could not be synced"):
-            append(engine, [(A, NOW_MS, ONE)])
-    append(engine, [(A, NOW_MS, ONE), (B, NOW_MS, ONE)])
-    assert len(disk.names(FOLDER / "wal")) == 2
-    assert set(everything(open_engine(disk.reboot()))) == {(A, NOW_MS, ONE), (B, NOW_MS, ONE)}
-
-
-@pytest.mark.parametrize("comes_more", [False, True])
-def test_samples_whose_sync_failed_are_soon_made_durable_as_blocks(
-    monkeypatch: pytest.MonkeyPatch, comes_more: bool
-) -> None:
-    disk, clock = MemoryDisk(), DrivenClock()
-    engine = open_engine(disk, fsync="interval", clock=clock)
-    append(engine, [(A, NOW_MS, ONE)])
-    clock.time_ms += 1_000
-
-    def fail(file: MemoryFile) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(MemoryFile, "sync", fail)
-        with pytest.raises(NotReady, match="could not be synced"):
-            engine.tick(NOW_MS)
-    if comes_more:  # It goes into a new segment, which hides that the old one is broken.
-        append(engine, [(A, NOW_MS, ONE)])
-    engine.tick(NOW_MS)
-    assert engine.stats()["block_count"] == 1
-    assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
-
-
-def test_a_batch_of_a_broken_segment_is_refused_however_often_the_log_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goal: who is slow to ask for his sync is not told that it was made. Method: break, fail to roll, roll, break."""
-    disk = MemoryDisk()
-    engine = open_engine(disk, fsync="never")
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    def break_once() -> None:
-        append(engine, [(A, NOW_MS, ONE)])
-        with monkeypatch.context() as broken:
-            broken.setattr(MemoryFile, "sync", fail)
-            with pytest.raises(NotReady, match="could not be synced"):
-                engine._wal.sync()
-
-    break_once()
-    slow = engine._wal.written_count
-    with monkeypatch.context() as broken:
-        broken.setattr(MemoryDisk, "create", fail)
-        with pytest.raises(NotReady, match="new segment"):
-            append(engine, [(A, NOW_MS, ONE)])
-    break_once()
-    append(engine, [(A, NOW_MS, ONE)])
-    with pytest.raises(NotReady, match="could not be synced"):
-        engine._wal.sync(slow)
 
 
 def test_appends_of_many_threads_share_syncs_and_all_are_kept() -> None:

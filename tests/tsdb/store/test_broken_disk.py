@@ -1,4 +1,4 @@
-"""A disk that is full or breaks half way: nothing acknowledged is lost, nothing is left behind, and it goes on by itself."""
+"""A disk that is full or breaks: nothing acknowledged is lost, nothing is left behind, and the store goes on."""
 
 from __future__ import annotations
 

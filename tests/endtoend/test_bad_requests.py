@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import urllib.parse
 from collections.abc import Iterator
@@ -247,6 +248,60 @@ def test_what_is_no_http_is_answered_in_the_same_shape(appliance: Appliance) -> 
             assert answer.status == status
             refusal(answer.read())
             answer.close()
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e308,
+    2**53,
+    2**64,
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    "a" * 5_000,
+    "../..",
+    "NaN",
+)
+ODD += ("\r\nX: y", "{{7*7}}", [], [[]], [None], {}, {"": ""})
+RIGHT_BODIES: tuple[tuple[str, Any], ...] = (
+    ("/api/v1/checks", HTTP_CHECK | {"interval_s": 10, "labels": {"team": "a"}, "channels": []}),
+    ("/api/v1/checks", {"kind": "nagios", "name": "n", "options": {"argv": ["/bin/true"]}, "paused": True}),
+    ("/api/v1/checks", {"kind": "query", "name": "q", "options": {"expression": "up", "critical": "> 1"}}),
+    ("/api/v1/checks/try", {"kind": "tcp", "name": "t", "options": {"host": "127.0.0.1", "port": 9}, "timeout_s": 0.1}),
+    ("/api/v1/channels", {"kind": "webhook", "name": "h", "options": {"url": "http://127.0.0.1:9", "secret": "s"}}),
+    ("/api/v1/downtimes", {"matchers": {"team": "a"}, "from_ms": 1, "until_ms": 2, "comment": "c"}),
+    ("/api/v1/series", [{"labels": {"__name__": "m"}, "samples": [[1_700_000_000_000, 1.5]]}]),
+    ("/api/v1/tokens", {"name": "t", "role": "viewer"}),
+)
+
+
+def bent(value: Any, random: random.Random) -> Any:
+    """A right body with some of its parts replaced, left out, or beside a strange one."""
+    if random.random() < 0.15:
+        return random.choice(ODD)
+    if isinstance(value, dict):
+        kept = {key: bent(part, random) for key, part in value.items() if random.random() > 0.05}
+        return kept | ({"zz": random.choice(ODD)} if random.random() < 0.05 else {})
+    if isinstance(value, list):
+        return [bent(part, random) for part in value]
+    return value
+
+
+def test_bodies_bent_at_random_are_taken_or_refused_and_never_a_fault_of_ours(appliance: Appliance) -> None:
+    seed = 7
+    numbers = random.Random(seed)
+    for _ in range(400):
+        path, right = numbers.choice(RIGHT_BODIES)
+        body = bent(right, numbers)
+        status, _, raw = send(appliance, "POST", path, as_json(body))
+        assert status < 500, (seed, path, body, raw)
+        if status >= 400:
+            refusal(raw)
 
 
 def test_two_checks_of_one_name_are_a_conflict(appliance: Appliance) -> None:

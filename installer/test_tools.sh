@@ -7,6 +7,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 missing=()
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || missing+=(libfaketime)
+compgen -G "/usr/lib/*/libatomic.so.1" >/dev/null || missing+=(libatomic1) # What drives the browser is linked with it.
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1; then
   echo "test-tools: the tests need ${missing[*]}, and apt-get could not install it; run 'apt-get install ${missing[*]}' and try again" >&2

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from checks.channels import Apprise, ChannelOptions, Email, Ntfy, Slack, Teams
 from checks.probes.options import one_line
+from checks.sealed import HIDDEN
 from scheduler.notify import ANSWER_CHARACTERS_MAX, TransportError, words
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 15.0
 WHOLE_TIMEOUT_S = 60.0  # A mail server takes several answers. Past this the thread is left alone.
 SOCKET_MARK = "Socket Exception: "  # Begins the line in which apprise keeps the words of a mail server.
+POOL = re.compile(
+    r"HTTPS?ConnectionPool\(host='(?P<host>[^']*)', port=(?P<port>\d+)\): Max retries exceeded with url: \S+ "
+)
+SECRET_CHARACTERS_MIN = 5  # Shorter parts of an address are words such as "bot".
 NOTIFY_TYPES = {"ok": "success", "warning": "warning", "critical": "failure", "unknown": "warning"}
 
 
@@ -74,7 +80,7 @@ def _send(options: ChannelOptions, body: Mapping[str, Any], now_ms: int) -> str:
         if result:
             accepted.append(service.service_name)
         else:
-            refused.append(_what_went_wrong(result))
+            refused.append(without_secrets(_what_went_wrong(result), options))
     if not accepted:
         raise TransportError("; ".join(dict.fromkeys(refused)))
     # Some took it: trying again would tell those a second time, once every five minutes.
@@ -125,6 +131,31 @@ def _arguments(options: ChannelOptions, message_id: str) -> list[dict[str, Any] 
         case Apprise():
             return [options.url]
     raise AssertionError(options)
+
+
+def without_secrets(text: str, options: ChannelOptions) -> str:
+    """Words that everybody may read: a library names the address that it asked, and in that stands the key."""
+    text = POOL.sub(r"\g<host>:\g<port>: ", text)
+    for secret in sorted(_secrets(options), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _secrets(options: ChannelOptions) -> set[str]:
+    """What a text might repeat of the secret options: whole, or part by part for an address."""
+    match options:
+        case Email():
+            given = {options.password}
+        case Ntfy():
+            given = {options.token}
+        case Slack() | Teams():
+            given = set(re.split(r"[/?&=]+", options.webhook_url.partition("://")[2])[1:])
+        case Apprise():
+            parts = re.split(r"[/@:?&=]+", options.url.partition("://")[2])
+            given = {part for part in parts if "." not in part}  # Names of hosts help to find the fault.
+        case _:
+            given = set()
+    return {form for part in given if len(part) >= SECRET_CHARACTERS_MIN for form in (part, unquote(part))}
 
 
 def _what_went_wrong(result: Any) -> str:

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from checks.channels import Webhook
+from checks.probes.faults import describe
 from checks.probes.options import one_line
 from checks.probes.resolver import Resolver
 from scheduler.notify import ANSWER_CHARACTERS_MAX, SEND_TIMEOUT_S, TransportError
@@ -79,4 +80,6 @@ def _judged(status: int, reason: str, text: str, location: str | None) -> str:
 def _fault(error: Exception) -> str:
     if isinstance(error, asyncio.TimeoutError):
         return f"no answer within {SEND_TIMEOUT_S:g} s"
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, OSError):
+        return f"{error.host}:{error.port}: {describe(error.os_error)[1]}"
     return one_line(str(error)) or type(error).__name__

@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 
+from appliance.bus import BusError
 from checks.catalogue import Draft, private_names
+from checks.errors import CheckError
 from checks.model import DEFAULT_TEAM, Check
 from checks.sealed import HIDDEN
 from checks.view import check_view
+from tsdb.errors import QueryFailed, QueryTimeout, RefusedQuery, TsdbError
 from web.api.bodies import body_object
 from web.api.paging import asked_page, list_response
 from web.auth.guard import require
@@ -23,6 +26,7 @@ from web.services import services
 
 bp = Blueprint("api_checks", __name__, url_prefix="/api/v1/checks")
 
+PARSE_TIMEOUT_S = 2.0
 RUN_MARGIN_S = 10.0  # Beyond the check's own time-out: for the queue before it and the way.
 COMMAND_KINDS = frozenset({"nagios"})  # They run programs of this machine, which is the power of an administrator.
 
@@ -41,6 +45,24 @@ def refuse_team(team: str) -> None:
         raise Refusal(
             403, "forbidden", f"this token belongs to team {identity().team!r}, not {team!r}", field="labels.team"
         )
+
+
+def refuse_wrong_expression(check: Check) -> None:
+    """Raises: CheckError, for an expression that can never be answered; the query process says what is wrong with it.
+
+    It is asked about 1970, where nothing is stored: only the expression counts, not what the data are like.
+    """
+    if check.kind != "query":
+        return
+    try:
+        services().tsdb.query_instant(str(check.options["expression"]), 0, timeout_s=PARSE_TIMEOUT_S)
+    except (QueryFailed, QueryTimeout):
+        return
+    except RefusedQuery as error:
+        field = "options.expression"
+        raise CheckError("invalid", str(error), field, errors={field: str(error)}) from error
+    except (TsdbError, BusError) as error:
+        services().log.info("the expression of check %r was not looked at: %s", check.name, error)
 
 
 def with_team(body: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +135,7 @@ def create_check() -> Response:
     refuse_commands(str(body.get("kind")))
     draft = catalogue().create(body)
     refuse_team(draft.check.team)
+    refuse_wrong_expression(draft.check)
     apply(draft)
     return json_response(view_of(draft.id), 201, Location=f"/api/v1/checks/{draft.id}")
 
@@ -129,9 +152,12 @@ def get_check(check_id: str) -> Response:
 def change_check(check_id: str) -> Response:
     """With If-Match, the change is refused when someone else changed the check since."""
     refuse_commands(view_of(check_id)["kind"])
-    draft = catalogue().patch(check_id, body_object(), expected_version=_expected_version())
+    body = body_object()
+    draft = catalogue().patch(check_id, body, expected_version=_expected_version())
     refuse_commands(draft.check.kind)
     refuse_team(draft.check.team)
+    if "options" in body:
+        refuse_wrong_expression(draft.check)
     apply(draft)
     return json_response(view_of(check_id))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
-from tests.web.house import RESULT, House
+from tests.web.house import RESULT, House, csrf_of
 
 BODY: dict[str, Any] = {
     "kind": "http",
@@ -144,3 +145,25 @@ def test_results_are_what_is_stored_newest_first(house: House) -> None:
     second = house.call("GET", f"/api/v1/checks/{made['id']}/results?limit=1&offset=1").json
     assert [item["state"] for item in second["items"]] == ["critical"]
     assert second["total_count"] == 3
+
+
+@pytest.mark.parametrize("expression", ["sum((", "no_such_function(up)", "up +"])
+def test_an_expression_that_can_never_be_answered_is_not_saved(house: House, expression: str) -> None:
+    body = {"kind": "query", "name": f"metric {expression}", "options": {"expression": expression, "critical": "> 1"}}
+    refused = house.call("POST", "/api/v1/checks", body)
+    assert (refused.status_code, refused.json["error"]["field"]) == (422, "options.expression")
+    made = house.call("POST", "/api/v1/checks", body | {"options": {"expression": "up", "critical": "> 1"}}).json
+    path = f"/api/v1/checks/{made['id']}"
+    assert house.call("PATCH", path, {"options": {"expression": expression}}).status_code == 422
+    assert house.call("PATCH", path, {"options": {"expression": "sum by (job) (rate(up[5m])) / 2"}}).status_code == 200
+    client = house.client("editor")
+    form = {
+        "csrf": csrf_of(client.get("/").text),
+        "name": "by the form",
+        "options.expression": expression,
+        "options.critical": "> 1",
+    }
+    page = client.post("/checks/new/query", data=form)
+    assert page.status_code == 422
+    assert escape(expression) in page.text, "what was written is kept"
+    assert 'aria-invalid="true"' in page.text

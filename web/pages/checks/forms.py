@@ -17,7 +17,16 @@ from checks.probes import KINDS, Probe, probe
 from checks.probes.options import OptionError
 from web import htmx
 from web.api import channels
-from web.api.checks import COMMAND_KINDS, apply, refuse_commands, refuse_team, try_body, view_of, with_team
+from web.api.checks import (
+    COMMAND_KINDS,
+    apply,
+    refuse_commands,
+    refuse_team,
+    refuse_wrong_expression,
+    try_body,
+    view_of,
+    with_team,
+)
 from web.auth.guard import needs
 from web.auth.identity import identity
 from web.auth.roles import Role
@@ -180,6 +189,7 @@ def create(kind: str) -> Response:
         try:
             draft = catalogue().create(with_team(body))
             refuse_team(draft.check.team)
+            refuse_wrong_expression(draft.check)
             apply(draft)
             return htmx.go_to(f"/checks/{draft.id}")
         except CheckError as error:
@@ -247,6 +257,7 @@ def save(check_id: str) -> Response:
             gone = dict.fromkeys(check["labels"])
             draft = catalogue().patch(check_id, {**body, "labels": {**gone, **body["labels"]}})
             refuse_team(draft.check.team)
+            refuse_wrong_expression(draft.check)
             apply(draft)
             return htmx.go_to(f"/checks/{check_id}")
         except CheckError as error:

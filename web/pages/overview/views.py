@@ -63,7 +63,7 @@ def overview() -> Response:
 def _content(view: View) -> dict[str, Any]:
     now_ms = services().clock.now_ms()
     rows = view.sorted_rows(identity().team)
-    quiet = {row.id for row in rows if view.is_quiet(row, now_ms)}
+    quiet = {row.id for row in rows if view.is_quiet(row, now_ms)} if view.downtimes else set()
     filters = Filters(*(request.args.get(name, "") for name in ("q", "state", "kind")))
     found = [row for row in rows if filters.admit(row, quiet)]
     page: Numbered[Row] = numbered(found, path="/")

@@ -9,6 +9,7 @@ from web import htmx
 from web.auth.guard import open_to_all, safe_target
 from web.auth.identity import identity
 from web.auth.kit import auth, clear_session_cookie, set_session_cookie
+from web.auth.passwords import complaint
 from web.auth.roles import Role
 from web.auth.throttle import keys_of
 from web.auth.users import NewUser, unique_name
@@ -53,7 +54,9 @@ def create_administrator(secret: str) -> Response:
         raise Refusal(403, "forbidden", "this link is not valid any more; the newest one is printed by `henge up`")
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
     problems: dict[str, str] = {}
-    if password != request.form.get("again", ""):
+    if problem := complaint(password):
+        problems["password"] = problem
+    elif password != request.form.get("again", ""):
         problems["again"] = "The two passwords differ."
     try:
         new = msgspec.convert({"name": name, "password": password, "role": Role.ADMIN.value}, NewUser)

@@ -122,14 +122,6 @@ class TsdbClient:
         reply = _call(self._query, "selectors", {"texts": list(texts)}, timeout_s=QUERY_TIMEOUT_S)
         return [[Matcher(name, MatchOp(op), value) for name, op, value in selector] for selector in reply.body]
 
-    def store_stats(self) -> dict[str, Any]:
-        """Counts and sizes of the store: series, head, log, blocks."""
-        return dict(_call(self._store, "stats", timeout_s=QUERY_TIMEOUT_S).body)
-
-    def intake_stats(self) -> dict[str, Any]:
-        """Connections, rates, and the latest refusals with a line of each."""
-        return dict(_call(self._intake, "stats", timeout_s=QUERY_TIMEOUT_S).body)
-
     def compact(self, *, timeout_s: float = 600) -> dict[str, Any]:
         """Flush the head and merge the blocks of each window; returns when that is done."""
         return dict(_call(self._store, "compact", timeout_s=timeout_s).body)

@@ -73,11 +73,6 @@ class HashLookup:
         self._place(entries)
         self._count += hashes.size
 
-    def replace_ids(self, ids: Int32s) -> None:
-        """Give every key a new id, in the order of insertion. Shape (len(self),)."""
-        assert ids.size == self._count, (ids.size, self._count)
-        self._ids[: self._count] = ids
-
     def clear(self) -> None:
         """Forget every key and give the memory back."""
         self.__init__()  # type: ignore[misc]

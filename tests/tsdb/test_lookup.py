@@ -56,11 +56,9 @@ def test_keys_that_are_there_and_keys_given_twice_are_refused() -> None:
     assert lookup.find(*columns([(1, 1), (2, 2)])).tolist() == [0, -1]
 
 
-def test_ids_can_be_given_anew_and_everything_forgotten() -> None:
+def test_everything_can_be_forgotten() -> None:
     lookup = HashLookup()
     lookup.insert(*columns([(1, 1), (2, 2)]), np.array([0, 1], np.int32))
-    lookup.replace_ids(np.array([5, 6], np.int32))
-    assert lookup.find(*columns([(2, 2), (1, 1)])).tolist() == [6, 5]
     lookup.clear()
     assert len(lookup) == 0
     assert lookup.find(*columns([(2, 2)])).tolist() == [-1]

@@ -122,10 +122,6 @@ class Engine:
             self._wal.sync(written_count)
         return Ack(self.epoch, new_ids, samples.series.size, admitted.refused)
 
-    def head_select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadPart:
-        """What the head has of a selection, in the order of the local ids."""
-        return self.snapshot(matchers, start_ms, end_ms).head
-
     def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Snapshot:
         """The blocks to read and the head's part, taken so that no sample is missed while blocks are being written.
 

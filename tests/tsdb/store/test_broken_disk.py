@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -25,6 +26,14 @@ from tsdb.store.disk import OsFile
 
 A, B = (labels(name=name) for name in "ab")
 ONE = bits_of(1.0)
+
+
+def fail_full(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def fail_broken(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +69,7 @@ def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.
 
     def full_at_the_second_block(self: MemoryDisk, path: Path) -> MemoryFile:
         if path.parent.name == "blocks" and next(block_numbers) % 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            fail_full()
         return create(self, path)
 
     with monkeypatch.context() as full:
@@ -80,12 +89,9 @@ def test_a_segment_that_cannot_be_begun_leaves_no_file_open_or_behind(
     engine = open_engine(None, tmp_path)
     append(engine, [(A, NOW_MS, ONE)])
 
-    def fail(file: OsFile, parts: list) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     open_count = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as full:
-        full.setattr(OsFile, "append", fail)
+        full.setattr(OsFile, "append", fail_full)
         for _ in range(3):
             with pytest.raises(DiskFull):
                 engine.flush()
@@ -101,12 +107,9 @@ def test_a_segment_that_cannot_be_begun_does_not_cost_the_one_before(monkeypatch
     engine = open_engine(disk)
     append(engine, [(A, NOW_MS, ONE)])
 
-    def fail(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     for method, act in (("sync_folder", engine.flush), ("append", lambda: append(engine, [(B, NOW_MS, ONE)]))):
         with monkeypatch.context() as full:
-            full.setattr(MemoryDisk if method == "sync_folder" else MemoryFile, method, fail)
+            full.setattr(MemoryDisk if method == "sync_folder" else MemoryFile, method, fail_full)
             with pytest.raises(DiskFull):
                 act()
     assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
@@ -118,11 +121,8 @@ def test_an_old_head_whose_flush_failed_is_flushed_as_soon_as_it_can_be(monkeypa
     append(engine, [(A, NOW_MS, ONE)])
     clock.time_ms += 3 * HOUR_MS
 
-    def fail(disk: MemoryDisk, path: Path) -> MemoryFile:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as broken:
-        broken.setattr(MemoryDisk, "create", fail)
+        broken.setattr(MemoryDisk, "create", fail_broken)
         with pytest.raises(NotReady, match="new segment"):
             engine.tick(NOW_MS)
     clock.time_ms += 1_000
@@ -134,11 +134,8 @@ def test_a_failed_sync_refuses_the_batch_and_the_log_goes_on_in_a_new_segment(mo
     disk = MemoryDisk()
     engine = open_engine(disk)
 
-    def fail(file: MemoryFile) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as broken:
-        broken.setattr(MemoryFile, "sync", fail)
+        broken.setattr(MemoryFile, "sync", fail_broken)
         with pytest.raises(NotReady, match="could not be synced"):
             append(engine, [(A, NOW_MS, ONE)])
     append(engine, [(A, NOW_MS, ONE), (B, NOW_MS, ONE)])
@@ -155,11 +152,8 @@ def test_samples_whose_sync_failed_are_soon_made_durable_as_blocks(
     append(engine, [(A, NOW_MS, ONE)])
     clock.time_ms += 1_000
 
-    def fail(file: MemoryFile) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as broken:
-        broken.setattr(MemoryFile, "sync", fail)
+        broken.setattr(MemoryFile, "sync", fail_broken)
         with pytest.raises(NotReady, match="could not be synced"):
             engine.tick(NOW_MS)
     if comes_more:  # It goes into a new segment, which hides that the old one is broken.
@@ -174,20 +168,17 @@ def test_a_batch_of_a_broken_segment_is_refused_however_often_the_log_breaks(mon
     disk = MemoryDisk()
     engine = open_engine(disk, fsync="never")
 
-    def fail(*_: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     def break_once() -> None:
         append(engine, [(A, NOW_MS, ONE)])
         with monkeypatch.context() as broken:
-            broken.setattr(MemoryFile, "sync", fail)
+            broken.setattr(MemoryFile, "sync", fail_broken)
             with pytest.raises(NotReady, match="could not be synced"):
                 engine._wal.sync()
 
     break_once()
     slow = engine._wal.written_count
     with monkeypatch.context() as broken:
-        broken.setattr(MemoryDisk, "create", fail)
+        broken.setattr(MemoryDisk, "create", fail_broken)
         with pytest.raises(NotReady, match="new segment"):
             append(engine, [(A, NOW_MS, ONE)])
     break_once()

@@ -246,20 +246,23 @@ def test_a_service_that_stops_hands_waiting_requests_to_the_next_one(serve: Serv
     assert first.entered == ["held"]
 
 
-def test_after_a_refusal_at_the_stop_no_call_goes_out_on_an_old_link(serve: Serve, client: Client) -> None:
+def test_after_a_refusal_at_the_stop_no_call_goes_out_on_an_old_link(
+    serve: Serve, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Goal: the next try never goes to the end of the server that refused the first, where nobody may read it."""
     gate = Gate()
     service = serve(lambda server: server.handle("wait", gate))
     waiting = [in_thread(client.call, "wait", index, timeout_s=30) for index in range(2)]
     wait_until(lambda: client.call("process").body["queue_count"] == 1)
     assert len(client._idle) == 1, "the link of the last call"
-    old = client._idle[0]
+    old, sent = client._idle[0], []
+    monkeypatch.setattr(old, "send", lambda *message: sent.append(message))
     service.stop()
     gate.open.set()
     serve(lambda server: server.handle("wait", gate))
     for thread, _ in waiting:
         thread.join()
-    assert old not in client._idle
+    assert sent == []
 
 
 def test_a_lane_keeps_nobody_else_waiting(serve: Serve, client: Client) -> None:

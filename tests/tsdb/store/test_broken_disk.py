@@ -112,7 +112,8 @@ def test_a_segment_that_cannot_be_begun_does_not_cost_the_one_before(monkeypatch
             full.setattr(MemoryDisk if method == "sync_folder" else MemoryFile, method, fail_full)
             with pytest.raises(DiskFull):
                 act()
-    assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
+    append(engine, [(B, NOW_MS, ONE)])
+    assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE), (B, NOW_MS, ONE)]
 
 
 def test_an_old_head_whose_flush_failed_is_flushed_as_soon_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from appliance.state import PutDocument
+from checks.incidents import Incident
 from tests.web.house import House
 
 RESOLVED_COUNT, OPEN_COUNT = 30, 120
 
 
 def incident(number: int, state: str) -> PutDocument:
-    body = {
-        **{"id": f"{state}{number}", "check_id": "c", "title": "t", "state": state, "current": "critical"},
-        **{"worst": "critical", "output": "o", "started_at_ms": 1_000 + number, "updated_at_ms": 1, "check_name": "c"},
-        "resolved_at_ms": None if state == "open" else 9_000,
-    }
-    return PutDocument(kind="incident", id=f"{state}{number}", body=body)
+    body = Incident(
+        id=f"{state}{number}",
+        check_id="c",
+        title="t",
+        state="open" if state == "open" else "resolved",
+        current="critical",
+        worst="critical",
+        output="refused",
+        started_at_ms=1_000 + number,
+        resolved_at_ms=None if state == "open" else 9_000,
+        updated_at_ms=1,
+    )
+    return PutDocument(kind="incident", id=f"{state}{number}", body=msgspec.to_builtins(body))
 
 
 def test_a_page_holds_a_hundred_open_ones_first_the_newest_of_each_before(fresh_house: House) -> None:

@@ -7,6 +7,7 @@ was stored is asked by query, and that every text was stored of the API.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ LISTED_COUNT_MAX = 1_000  # One page of the API.
 
 
 def run(*, count: int, hung_count: int, interval_s: float, seconds: float) -> Iterator[Figure]:
+    load_before = round(os.getloadavg()[0], 2)  # Others at work on the same cores are most of the lateness.
     with tempfile.TemporaryDirectory() as folder, Appliance(Path(folder)) as appliance:
         targets = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.targets"], stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
@@ -46,6 +48,7 @@ def run(*, count: int, hung_count: int, interval_s: float, seconds: float) -> It
         "hung_checks": hung_count,
         "interval_s": interval_s,
         "seconds": seconds,
+        "load_1m_before": load_before,
         **measured.pop("conditions"),
         **stored,
     }

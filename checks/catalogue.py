@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,7 +25,7 @@ from checks.model import DEFAULT_TEAM, Check
 from checks.probes import probe
 from checks.probes.options import OptionError, Options
 from checks.reading import DocumentReader
-from checks.sealed import HIDDEN, Box, opened, sealed
+from checks.sealed import HIDDEN, Box, carried_off, opened, sealed
 
 LABEL_COUNT_MAX = 20
 LABEL_VALUE_CHARACTERS_MAX = 200
@@ -71,7 +71,7 @@ class Catalogue:
         """Merge changes into a check: fields are replaced, options and labels merged by name, null takes one away."""
         document = self.document(check_id)
         before = self.opened(document)
-        check = self._valid(_merged(before, changes))
+        check = self._changed(before, changes)
         self._refuse_taken(check, check_id)
         version = document.version if expected_version is None else expected_version
         return Draft(check_id, check, [self._put(check_id, check, expected_version=version)])
@@ -99,8 +99,14 @@ class Catalogue:
     def trial(self, body: Mapping[str, Any], *, check_id: str | None = None) -> Check:
         """A body to be run and not saved; hidden secrets are those of the check that it is a version of."""
         if check_id is not None:
-            return self._valid(_merged(self.opened(self.document(check_id)), body))
+            return self._changed(self.opened(self.document(check_id)), body)
         return self._valid({"name": "trial", **body} if not body.get("name") else body, channels_exist=False)
+
+    def _changed(self, before: Check, changes: Mapping[str, Any]) -> Check:
+        check = self._valid(_merged(before, changes))
+        if check.kind == before.kind:
+            refuse_carried_off(check.kind, before.options, check.options, changes, secret_names(check.kind))
+        return check
 
     def _valid(self, body: Mapping[str, Any], *, channels_exist: bool = True) -> Check:
         check, errors = checked(body)
@@ -141,6 +147,16 @@ class Catalogue:
             expected_version=expected_version,
             unique=unique_name(check.team, check.name),
         )
+
+
+def refuse_carried_off(
+    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], changes: Mapping[str, Any], names: Collection[str]
+) -> None:
+    """Raises: CheckError, when a hidden secret would go to another receiver than the one it was given for."""
+    options = changes.get("options")
+    written = options if isinstance(options, Mapping) else {}
+    if (name := carried_off(kind, before, after, written, names)) is not None:
+        raise CheckError("invalid", "who receives it has changed: write the secret again", f"options.{name}")
 
 
 def check_of(body: Mapping[str, Any]) -> Check:

@@ -14,7 +14,7 @@ import msgspec
 from appliance.state.model import Document
 from appliance.state.mutations import DeleteDocument, Mutation, PutDocument
 from checks import forms
-from checks.catalogue import CONTROL, check_of, label_problem, new_id, unique_name
+from checks.catalogue import CONTROL, check_of, label_problem, new_id, refuse_carried_off, unique_name
 from checks.channels import KINDS, Channel, ChannelError, options_of, secret_fields
 from checks.errors import CheckError
 from checks.model import DEFAULT_TEAM
@@ -57,6 +57,8 @@ class ChannelCatalogue:
         document = self.document(channel_id)
         before = self.opened(document)
         channel = valid(_merged(before, changes))
+        if channel.kind == before.kind:
+            refuse_carried_off(channel.kind, before.options, channel.options, changes, secret_names(channel.kind))
         if (channel.name, channel.team) != (before.name, before.team):
             self._refuse_used(before, f"the channel cannot become {channel.name!r} of team {channel.team}")
         self._refuse_taken(channel, channel_id)

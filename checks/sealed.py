@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 HIDDEN = "********"
 """Stands in answers for a secret that is set. Sent back in a change, it means "as it was"."""
 MARK = "sealed:"
+DESTINATIONS = {  # kind: the options that say to whom its secrets are sent
+    "http": ("url", "proxy", "verify_tls"),
+    "email": ("smtp_host", "smtp_port", "security"),
+    "ntfy": ("server",),
+}
 
 
 class Box(Protocol):
@@ -37,6 +43,24 @@ def opened(options: Mapping[str, Any], names: Collection[str], box: Box) -> dict
 def hidden(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Options as readers may see them."""
     return {name: HIDDEN if name in names and value else value for name, value in options.items()}
+
+
+def carried_off(
+    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], written: Mapping[str, Any], names: Collection[str]
+) -> str | None:
+    """The secret that a change would send to another receiver than it was given for, or None.
+
+    Who may change a check or a channel may not therefore read its password, by pointing it at a host of his own: a new
+    receiver wants the secret written again. written: the options of the change; the hidden form is not a writing.
+    """
+    moved = any(_receiver(before.get(name)) != _receiver(after.get(name)) for name in DESTINATIONS.get(kind, ()))
+    kept = (name for name in sorted(names) if before.get(name) and after.get(name) == before.get(name))
+    return next((name for name in kept if moved and written.get(name, HIDDEN) == HIDDEN), None)
+
+
+def _receiver(value: object) -> object:
+    """Of an address, the part that names who answers; a path on the same server is the same receiver."""
+    return urlsplit(value)[:2] if isinstance(value, str) and "://" in value else value
 
 
 def _is_sealed(value: object) -> bool:

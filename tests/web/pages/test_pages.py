@@ -163,12 +163,16 @@ def test_an_edit_keeps_the_secret_and_takes_back_what_was_emptied(house: House) 
     path = f"/checks/{made['id']}/edit"
     page = client.get(path).text
     assert "hush" not in page
-    form = {"csrf": csrf_of(page), "name": "edited", "options.url": "http://y/", "options.password": "", "do": "save"}
+    form = {"csrf": csrf_of(page), "name": "edited", "options.url": "http://x/y", "options.password": "", "do": "save"}
     assert client.post(path, data=form).status_code == 303
     after = house.call("GET", f"/api/v1/checks/{made['id']}").json["options"]
-    assert after["url"] == "http://y/"
+    assert after["url"] == "http://x/y"
     assert after["password"] == "********"
     assert not after.get("keyword")
+    form["options.url"] = "http://y/"
+    refused = client.post(path, data=form)
+    assert refused.status_code == 422
+    assert "write the secret again" in refused.text
 
 
 def test_buttons_of_the_check_page_work_as_plain_forms(house: House) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -105,7 +105,7 @@ class Catalogue:
     def _changed(self, before: Check, changes: Mapping[str, Any]) -> Check:
         check = self._valid(_merged(before, changes))
         if check.kind == before.kind:
-            refuse_carried_off(check.kind, before.options, check.options, changes, secret_names(check.kind))
+            refuse_carried_off(check.kind, probe(check.kind).options_type, before.options, check.options, changes)
         return check
 
     def _valid(self, body: Mapping[str, Any], *, channels_exist: bool = True) -> Check:
@@ -150,12 +150,17 @@ class Catalogue:
 
 
 def refuse_carried_off(
-    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], changes: Mapping[str, Any], names: Collection[str]
+    kind: str,
+    options_type: type[msgspec.Struct],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    changes: Mapping[str, Any],
 ) -> None:
     """Raises: CheckError, when a hidden secret would go to another receiver than the one it was given for."""
     options = changes.get("options")
     written = options if isinstance(options, Mapping) else {}
-    if (name := carried_off(kind, before, after, written, names)) is not None:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(options_type)}
+    if (name := carried_off(kind, {**defaults, **before}, {**defaults, **after}, written)) is not None:
         raise CheckError("invalid", "who receives it has changed: write the secret again", f"options.{name}")
 
 

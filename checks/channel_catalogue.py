@@ -58,7 +58,7 @@ class ChannelCatalogue:
         before = self.opened(document)
         channel = valid(_merged(before, changes))
         if channel.kind == before.kind:
-            refuse_carried_off(channel.kind, before.options, channel.options, changes, secret_names(channel.kind))
+            refuse_carried_off(channel.kind, KINDS[channel.kind], before.options, channel.options, changes)
         if (channel.name, channel.team) != (before.name, before.team):
             self._refuse_used(before, f"the channel cannot become {channel.name!r} of team {channel.team}")
         self._refuse_taken(channel, channel_id)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 HIDDEN = "********"
 """Stands in answers for a secret that is set. Sent back in a change, it means "as it was"."""
 MARK = "sealed:"
-DESTINATIONS = {  # kind: the options that say to whom its secrets are sent
-    "http": ("url", "proxy", "verify_tls"),
-    "email": ("smtp_host", "smtp_port", "security"),
-    "ntfy": ("server",),
+SENT_TO = {  # kind: its secret, and the options that say to whom it is sent
+    "http": ("password", ("url", "proxy", "verify_tls")),
+    "email": ("password", ("smtp_host", "smtp_port", "security")),
+    "ntfy": ("token", ("server",)),
 }
 
 
@@ -46,16 +46,20 @@ def hidden(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]
 
 
 def carried_off(
-    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], written: Mapping[str, Any], names: Collection[str]
+    kind: str, before: Mapping[str, Any], after: Mapping[str, Any], written: Mapping[str, Any]
 ) -> str | None:
     """The secret that a change would send to another receiver than it was given for, or None.
 
     Who may change a check or a channel may not therefore read its password, by pointing it at a host of his own: a new
-    receiver wants the secret written again. written: the options of the change; the hidden form is not a writing.
+    receiver wants the secret written again. before, after: options with their defaults. written: the options of the
+    change; the hidden form is not a writing.
     """
-    moved = any(_receiver(before.get(name)) != _receiver(after.get(name)) for name in DESTINATIONS.get(kind, ()))
-    kept = (name for name in sorted(names) if before.get(name) and after.get(name) == before.get(name))
-    return next((name for name in kept if moved and written.get(name, HIDDEN) == HIDDEN), None)
+    if kind not in SENT_TO:
+        return None
+    secret, destination = SENT_TO[kind]
+    is_kept = before[secret] and after[secret] == before[secret] and written.get(secret, HIDDEN) == HIDDEN
+    moved = any(_receiver(before[name]) != _receiver(after[name]) for name in destination)
+    return secret if is_kept and moved else None
 
 
 def _receiver(value: object) -> object:

@@ -164,6 +164,7 @@ def test_an_edit_keeps_the_secret_and_takes_back_what_was_emptied(house: House) 
     page = client.get(path).text
     assert "hush" not in page
     form = {"csrf": csrf_of(page), "name": "edited", "options.url": "http://x/y", "options.password": "", "do": "save"}
+    form["options.verify_tls"] = "on"
     assert client.post(path, data=form).status_code == 303
     after = house.call("GET", f"/api/v1/checks/{made['id']}").json["options"]
     assert after["url"] == "http://x/y"

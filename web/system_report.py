@@ -12,6 +12,7 @@ from web.services import Services
 ACCEPTED = "henge_ingest_samples_total"
 REFUSED = "henge_ingest_refused_total"
 DROPPED = "henge_udp_dropped_total"
+FULL_BYTES = 256 * 2**20  # Less than a flush of a full head needs; on a small disk, a fiftieth of it.
 
 
 def report(services: Services) -> dict[str, Any]:
@@ -55,6 +56,11 @@ def by_label(samples: list[Sample], name: str, labels: tuple[str, ...]) -> dict[
     return found
 
 
-def disk(services: Services) -> dict[str, int]:
+def disk(services: Services) -> dict[str, int | bool]:
     usage = shutil.disk_usage(services.config.data_dir)
-    return {"total_bytes": usage.total, "used_bytes": usage.used, "free_bytes": usage.free}
+    return {
+        "total_bytes": usage.total,
+        "used_bytes": usage.used,
+        "free_bytes": usage.free,
+        "is_full": usage.free < min(FULL_BYTES, usage.total // 50),
+    }

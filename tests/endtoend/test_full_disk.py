@@ -82,6 +82,7 @@ def test_writes_are_refused_in_words_reads_go_on_and_freed_space_heals_it(
         assert appliance.query("refused") == []
         assert "web" in page(appliance, "/")
         assert "0 B free of 16" in page(appliance, "/system")
+        assert "What cannot be written is refused" in page(appliance, "/system")
         assert appliance.call("GET", f"/api/v1/checks/{created['id']}")[1]["state"] == "ok"
         wait_until(lambda: "No space left on device" in log(appliance), what="the log to say so")
         asked_before = len(server.received)

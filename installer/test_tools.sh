@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Python when it is missing: Debian's chromium for the browser tests, and
-# libfaketime for those that step the clock.
+# Installs what the tests need beside Python when it is missing: Debian's chromium and libatomic for the browser tests,
+# and libfaketime for those that step the clock.
 set -euo pipefail
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 

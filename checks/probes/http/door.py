@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from checks.probes.findings import Findings
 
-DNS_CACHE_S = 10  # Shorter than most intervals; spares a thousand checks of one host a thousand questions.
 USER_AGENT = "henge (monitoring)"
 
 
@@ -58,7 +57,9 @@ class HttpDoor:
             limit=0,  # The scheduler bounds how many checks run at once.
             force_close=True,
             resolver=resolver,
-            ttl_dns_cache=DNS_CACHE_S,
+            # c-ares keeps answers itself. aiohttp shares one lookup among all who wait for it and tells them nothing
+            # of it, so a silent name server would look like a host that does not answer.
+            use_dns_cache=False,
         )
         self._trace = _trace_config()
 
@@ -81,6 +82,7 @@ class HttpDoor:
 def _trace_config() -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
     config.on_dns_resolvehost_start.append(_step("resolving the name"))
+    config.on_dns_resolvehost_end.append(_step("connecting"))
     config.on_connection_create_start.append(_step("connecting"))
     config.on_connection_create_end.append(_step("waiting for the answer", "connected"))
     config.on_request_redirect.append(_on_redirect)

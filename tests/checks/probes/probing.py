@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import dns.flags
@@ -106,6 +107,18 @@ async def refused_port() -> int:
     """A port on which nobody listens (it was free a moment ago)."""
     async with stream_server(say_nothing) as port:
         return port
+
+
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """A port that takes no further connection: its short queue is full and nobody empties it."""
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
 
 
 ZONE: dict[tuple[str, str], list[str]] = {

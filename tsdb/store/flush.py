@@ -14,7 +14,7 @@ from tsdb.store.block.writer import BlockWriter
 from tsdb.store.columns import Columns, Rows, merged, rows_of
 from tsdb.store.disk import Disk
 from tsdb.store.head import Run, SortedRun
-from tsdb.store.index import Keys, SeriesIndex
+from tsdb.store.index import SeriesIndex
 
 # Samples merged at once: 2 Mi × 16 B, three times over while they are moved: about 100 MiB at the peak.
 _PIECE_SAMPLE_COUNT = 1 << 21
@@ -51,7 +51,7 @@ def write_block(
     """
     ids = block_order(index, ids)
     name = BlockName(start_ms, window_ms, folder.next_number())
-    writer = BlockWriter(folder.disk, folder.path, name, index.shape_rank(ids), folder.breathe)
+    writer = BlockWriter(folder.disk, folder.path, name, index.keys_of(ids), index.shape_rank(ids), folder.breathe)
     piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
     try:
         for start in range(0, ids.size, piece_count):
@@ -59,8 +59,8 @@ def write_block(
             rows = merged(take(piece), piece.size)
             writer.add(rows._replace(row=rows.row + start))
 
-        def describe(candidates: Int64s) -> tuple[Keys, Sequence[bytes]]:
-            return index.keys_of(ids[candidates]), index.canonical_of(ids[candidates])
+        def describe(candidates: Int64s) -> Sequence[bytes]:
+            return index.canonical_of(ids[candidates])
 
         return writer.finish(describe, replaces)
     except BaseException:

@@ -47,6 +47,9 @@ def test_there_are_vectors() -> None:
         ("block.md", f"Trailer, {layout.TRAILER.size} B"),
         ("block.md", f"an entry of {layout.TILE_DTYPE.itemsize} B for each tile"),
         ("block.md", f"entry of {layout.DIRECTORY_ENTRY.size} B in the directory"),
+        ("block.md", f"An entry of {layout.CONTENT_DTYPE.itemsize} B for each (window of 2 h, partition)"),
+        ("content-hash.md", f"{64 * layout.PARTITION_COUNT:,} entries of {layout.CONTENT_DTYPE.itemsize} B"),
+        ("content-hash.md", f"t div {layout.WINDOW_MS:,}"),
         ("block.md", f"cut into tiles of {tile.SAMPLE_COUNT_MIN:,} to {tile.SAMPLE_COUNT_MAX:,} samples"),
     ],
 )

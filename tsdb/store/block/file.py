@@ -54,7 +54,13 @@ class BlockFile:
         return np.concatenate((np.zeros(1, np.int64), np.cumsum(self._counts(layout.ROW_LENGTHS))))
 
     def tiles(self) -> npt.NDArray[np.void]:
-        return np.frombuffer(self._section(layout.TILES), layout.TILE_DTYPE)
+        return _table(self._section(layout.TILES), layout.TILE_DTYPE, f"{self.name}: the tiles")
+
+    def content(self) -> npt.NDArray[np.void] | None:
+        """layout.CONTENT_DTYPE: samples and their hash by window and partition; None for a block without them."""
+        if layout.CONTENT not in self._sections:
+            return None
+        return _table(self._section(layout.CONTENT), layout.CONTENT_DTYPE, f"{self.name}: the content hashes")
 
     def verify(self) -> list[str]:
         """Everything that is wrong with the file, read to the last byte."""
@@ -130,6 +136,12 @@ class BlockFile:
     def _counts(self, number: int) -> Int64s:
         counts = standalone.simple_decompress(self._section(number))
         return np.empty(0, np.int64) if counts is None else counts.astype(np.int64)
+
+
+def _table(data: bytes, dtype: np.dtype[np.void], what: str) -> npt.NDArray[np.void]:
+    if len(data) % dtype.itemsize:
+        raise CorruptData(f"{what}: {len(data):,} bytes for entries of {dtype.itemsize}")
+    return np.frombuffer(data, dtype)
 
 
 def read_rows(

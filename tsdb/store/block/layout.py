@@ -23,13 +23,14 @@ DIRECTORY_ENTRY = struct.Struct("<HHIQQ")  # section · codec · crc32c of its b
 # offset of the directory · its entries · crc32c of the directory · magic
 TRAILER = struct.Struct("<QII8s")
 
-# Sections; a reader passes over numbers that it does not know. 7 is kept for the content hashes, 8 for tombstones.
+# Sections; a reader passes over numbers that it does not know. 8 is kept for tombstones.
 SUMMARY = 1  # JSON, see Summary
 TILES = 2  # TILE_DTYPE[tiles]
 KEYS = 3  # 16 B for each row; the first six bits are the row's partition
 ROW_LENGTHS = 4  # u32[rows]: samples of each row; the rows own the samples of the block one after another
 TEXT_LENGTHS = 5  # u32[rows]: bytes of each row's canonical form
 TEXT = 6  # the canonical bytes of all rows, one after another
+CONTENT = 7  # CONTENT_DTYPE[places with samples]; blocks of the first days have none
 
 # Codecs of sections.
 SECTION_RAW = 0
@@ -56,6 +57,21 @@ TILE_DTYPE = np.dtype(
     ]
 )
 assert TILE_DTYPE.itemsize == 80
+
+CONTENT_DTYPE = np.dtype(
+    [
+        ("window", "<u4"),  # start of the 2 h window / 2 h; 2^32 of them end in the year 981,000
+        ("partition", "<u2"),
+        ("reserved", "<u2"),
+        ("sample_count", "<u8"),
+        ("hash_low", "<u8"),
+        ("hash_high", "<u8"),
+    ]
+)
+assert CONTENT_DTYPE.itemsize == 32
+
+PARTITION_BITS = 6  # The first bits of a series' key.
+PARTITION_COUNT = 1 << PARTITION_BITS
 
 HOUR_MS = 3_600_000
 WINDOW_MS = 2 * HOUR_MS  # Of the blocks that a flush writes.

@@ -16,6 +16,7 @@ from tsdb.sample import Float64s, Int32s, Int64s
 from tsdb.store.block import layout, tile
 from tsdb.store.block.layout import BlockEntry, BlockName, Summary
 from tsdb.store.columns import Rows
+from tsdb.store.content import ContentSum
 from tsdb.store.disk import Disk, Part, full_disk_named
 from tsdb.store.index import Keys
 
@@ -52,14 +53,18 @@ class BlockWriter:
     """add() rows in the order of the block, each row whole and once, then finish().
 
     Rows come with the numbers of candidates, rising; a candidate without samples gets no row in the block.
+    keys: by candidate.
     groups: by candidate, a number that similar ones share, never falling; tiles are cut between groups where possible.
     breathe: called between tiles, so that the engine can do what must not wait for a whole block.
     """
 
-    def __init__(self, disk: Disk, folder: Path, name: BlockName, groups: Int32s, breathe: Callable[[], None]) -> None:
+    def __init__(
+        self, disk: Disk, folder: Path, name: BlockName, keys: Keys, groups: Int32s, breathe: Callable[[], None]
+    ) -> None:
         self._disk = disk
         self._folder = folder
         self.name = name
+        self._keys = keys
         self._groups = groups
         self._breathe = breathe
         self._temporary = folder / (str(name) + TEMPORARY_SUFFIX)
@@ -74,6 +79,7 @@ class BlockWriter:
         self._sample_count = 0
         self._tiles: list[tuple[object, ...]] = []
         self._tile_sample_count = 0
+        self._content = ContentSum(name.start_ms, name.window_ms)
         body = layout.HEADER_BODY.pack(layout.VERSION, name.start_ms, name.window_ms)
         self._put(layout.HEADER_FIXED.pack(layout.MAGIC, google_crc32c.value(body)) + body)
 
@@ -85,6 +91,7 @@ class BlockWriter:
         self._candidates.append(rows.row)
         self._row_ends.append(self._sample_count + rows.offsets[1:])
         self._sample_count += rows.value.size
+        self._content.add(self._keys.taken(rows.row), rows.offsets, rows.timestamp_ms, rows.value)
         rest = self._rest
         self._rest = Rows(
             np.concatenate((rest.row, rows.row)),
@@ -94,18 +101,17 @@ class BlockWriter:
         )
         self._encode(is_last=False)
 
-    def finish(
-        self, describe: Callable[[Int64s], tuple[Keys, Sequence[bytes]]], replaces: Sequence[str]
-    ) -> BlockEntry | None:
+    def finish(self, describe: Callable[[Int64s], Sequence[bytes]], replaces: Sequence[str]) -> BlockEntry | None:
         """Write the tables, make the file durable and give it its name; None if not one row was added.
 
-        describe: the keys and the canonical bytes of candidates.
+        describe: the canonical bytes of candidates.
         """
         if not self._candidates:
             self.abandon()
             return None
         self._encode(is_last=True)
-        keys, canonical = describe(np.concatenate(self._candidates))
+        candidates = np.concatenate(self._candidates)
+        keys, canonical = self._keys.taken(candidates), describe(candidates)
         tiles = np.array(self._tiles, layout.TILE_DTYPE)
         row_ends = np.concatenate(self._row_ends)
         row_lengths = row_ends[1:] - row_ends[:-1]
@@ -126,6 +132,7 @@ class BlockWriter:
                 layout.ROW_LENGTHS: (layout.SECTION_PCODEC_U32, _packed(row_lengths)),
                 layout.TEXT_LENGTHS: (layout.SECTION_PCODEC_U32, _packed(lengths)),
                 layout.TEXT: (layout.SECTION_ZLIB, zlib.compress(b"".join(canonical), _ZLIB_LEVEL)),
+                layout.CONTENT: (layout.SECTION_RAW, self._content.table().tobytes()),
             }
         )
         self._write_waiting()

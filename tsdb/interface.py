@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
@@ -31,11 +32,33 @@ class SampleSink(Protocol):
         """
 
 
+class Aggregate(StrEnum):
+    """What a rollup keeps of the samples of a bucket; docs/format/rollup.md."""
+
+    LAST = "last"
+    MIN = "min"
+    MAX = "max"
+    SUM = "sum"
+    COUNT = "count"
+    INCREASE = "increase"
+
+
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """What a query needs of times whose raw samples are gone: which aggregate, and the coarsest exact resolution."""
+
+    aggregate: Aggregate
+    resolution_max_ms: int  # A bucket of this length or a divisor of it answers exactly; 0: the finest there is.
+
+
 class SeriesSource(Protocol):
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
+    ) -> Selection:
         """The samples of all series that match every matcher, start_ms <= time <= end_ms, both inclusive.
 
-        Series without a sample in the range are left out; order: by labels.
+        Series without a sample in the range are left out; order: by labels. grain: what stands for raw samples that
+        are gone, see Selection.raw_from_ms; without it, the last sample of each bucket of the finest rollup.
         """
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:

@@ -15,7 +15,7 @@ from appliance.bus import BusError, BusRefused, Client, Reply, Request, Server
 from appliance.child import ChildContext
 from tsdb.errors import NotReady, error_of
 from tsdb.ingest.intake import Intake
-from tsdb.interface import Ack
+from tsdb.interface import Ack, Grain
 from tsdb.query.memory import keep_large_blocks
 from tsdb.query.promql.limits import Limits
 from tsdb.query.service import QueryService
@@ -136,11 +136,13 @@ class StoreSource:
         self._store = store
         self._blocks = BlockReader(folder)
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
+    ) -> Selection:
         for left in reversed(range(SNAPSHOT_TRIES_MAX)):
-            names, head = self._snapshot(matchers, start_ms, end_ms)
+            names, head = self._snapshot(matchers, start_ms, end_ms, grain)
             try:
-                return self._blocks.select(names, matchers, start_ms, end_ms, head)
+                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain)
             except BlockGone:
                 if not left:
                     raise
@@ -151,8 +153,12 @@ class StoreSource:
         reply = _ask(self._store, "series", body, (), STORE_TIMEOUT_S)
         return [tuple(labels.items()) for labels in reply.body]
 
-    def _snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[list[str], HeadPart]:
+    def _snapshot(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None
+    ) -> tuple[list[str], HeadPart]:
         body = {"matchers": _plain(matchers), "start_ms": start_ms, "end_ms": end_ms}
+        if grain is not None:
+            body["grain"] = grain
         reply = _ask(self._store, "snapshot", body, (), STORE_TIMEOUT_S)
         names, ends, offsets, timestamp_ms, value = reply.columns
         text, edges = names.tobytes(), np.concatenate((np.zeros(1, np.int64), ends)).tolist()

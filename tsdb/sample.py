@@ -39,6 +39,9 @@ STALE_NAN_BITS = 0x7FF0000000000002
 """The NaN payload by which Prometheus marks the end of a series; a real NaN is 0x7FF8000000000001 there."""
 STALE_NAN = np.array([STALE_NAN_BITS], dtype=np.uint64).view(np.float64)[0]
 
+RAW_ALONE_MS = -(2**63)
+"""Selection.raw_from_ms of a selection without rollups."""
+
 
 def is_stale(value: Float64s) -> npt.NDArray[np.bool_]:
     """Tell stale markers from real values, NaN included. Shape as value."""
@@ -131,6 +134,7 @@ class SampleBatch:
 class Selection:
     """Samples of several series, CSR-shaped: series i owns the slice offsets[i]:offsets[i + 1] of both columns.
 
+    Samples before raw_from_ms may be rollups: one stands at the end t of each bucket (t - resolution, t].
     Invariant: times within one series are strictly increasing; stale markers are included.
     """
 
@@ -138,6 +142,8 @@ class Selection:
     offsets: Int64s  # int64[len(labels) + 1], from 0.
     timestamp_ms: Int64s
     value: Float64s
+    resolution_ms: int = 0  # Of the coarsest rollup that is in it; 0: raw samples alone.
+    raw_from_ms: int = RAW_ALONE_MS  # From this time on every sample is as it came.
 
     def __post_init__(self) -> None:
         assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))

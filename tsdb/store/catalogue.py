@@ -6,7 +6,7 @@ A block that replaces others names them in its summary; whoever finds both, afte
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tsdb.errors import CorruptData
@@ -22,7 +22,10 @@ REMOVAL_DELAY_S = 30.0
 
 
 class Catalogue:
-    """The blocks of a folder. The engine's lock is held for swap() and while `entries` is read."""
+    """The blocks of a folder. The engine's lock is held for swap() and while `entries` or `rollups` is read.
+
+    entries: the samples as they came; rollups: what stands for those that are gone (docs/format/rollup.md).
+    """
 
     def __init__(self, disk: Disk, folder: Path, quarantine: Path) -> None:
         self._disk = disk
@@ -31,6 +34,7 @@ class Catalogue:
         self.quarantined_count = 0
         self._doomed: list[tuple[float, BlockName]] = []
         self.entries: tuple[BlockEntry, ...] = ()
+        self.rollups: tuple[BlockEntry, ...] = ()
         self._highest_number = 0
         self._load()
 
@@ -42,8 +46,7 @@ class Catalogue:
     def swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry], now_s: float) -> None:
         """Put new blocks in the place of old ones, whose files stay readable for a while."""
         gone = set(old)
-        kept = [entry for entry in self.entries if entry.name not in gone]
-        self.entries = tuple(sorted([*kept, *new], key=lambda entry: entry.name))
+        self._keep([*(entry for entry in (*self.entries, *self.rollups) if entry.name not in gone), *new])
         self._doomed += [(now_s + REMOVAL_DELAY_S, name) for name in old]
 
     def remove_doomed(self, now_s: float) -> None:
@@ -55,6 +58,11 @@ class Catalogue:
         for name in due:
             self._disk.remove(self._folder / str(name))
         self._disk.sync_folder(self._folder)
+
+    def _keep(self, entries: Iterable[BlockEntry]) -> None:
+        in_order = sorted(entries, key=lambda entry: entry.name)
+        self.entries = tuple(entry for entry in in_order if entry.name.is_raw)
+        self.rollups = tuple(entry for entry in in_order if not entry.name.is_raw)
 
     def _load(self) -> None:
         found: dict[str, BlockEntry] = {}
@@ -73,9 +81,7 @@ class Catalogue:
             self._disk.remove(self._folder / file_name)
         if leftover or replaced:
             self._disk.sync_folder(self._folder)
-        self.entries = tuple(
-            sorted((entry for name, entry in found.items() if name not in replaced), key=lambda entry: entry.name)
-        )
+        self._keep(entry for name, entry in found.items() if name not in replaced)
 
     def _read_entry(self, name: BlockName) -> BlockEntry | None:
         path = self._folder / str(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tsdb.errors import CorruptData, NotReady
+from tsdb.interface import Grain
 from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection
 from tsdb.store.block.file import BlockFile, read_rows
 from tsdb.store.block.layout import BlockName
@@ -131,6 +132,7 @@ class BlockReader:
         start_ms: int,
         end_ms: int,
         head: HeadPart | None = None,
+        grain: Grain | None = None,
     ) -> Selection:
         """The samples of the named blocks and of the head's part; see tsdb.interface.SeriesSource.select.
 
@@ -199,7 +201,7 @@ class BlockReader:
         wanted = []
         for text in names:
             name = BlockName.parse(text)
-            if name is not None and name.start_ms <= end_ms and name.end_ms > start_ms:
+            if name is not None and name.is_raw and name.start_ms <= end_ms and name.end_ms > start_ms:
                 wanted.append(text)
         with self._lock:
             self._begin_anew_if_due()

@@ -14,6 +14,7 @@ from appliance.bus import Answer, Request, Server
 from appliance.clock import Clock
 from appliance.metrics import Metrics
 from tsdb.errors import NotReady
+from tsdb.interface import Grain
 from tsdb.sample import Labels, Matcher, MatchOp, SampleBatch
 from tsdb.store.engine import Engine
 
@@ -39,6 +40,7 @@ class Range(msgspec.Struct, frozen=True):
     matchers: list[PlainMatcher]
     start_ms: int
     end_ms: int
+    grain: Grain | None = None
 
 
 class LookUp(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ class StoreService:
     def snapshot(self, request: Request) -> Answer:
         """Columns: the canonical bytes of all series end to end, where each ends, then the head's CSR columns."""
         ask: Range = request.body
-        found = self._engine.snapshot(_matchers(ask.matchers), ask.start_ms, ask.end_ms)
+        found = self._engine.snapshot(_matchers(ask.matchers), ask.start_ms, ask.end_ms, ask.grain)
         lengths = np.fromiter(map(len, found.head.canonical), np.int64, len(found.head.canonical))
         names = np.frombuffer(b"".join(found.head.canonical), np.uint8)
         part = found.head

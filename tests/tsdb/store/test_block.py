@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as npst
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS
 from tests.tsdb.store.test_columns import any_bits
 from tsdb.errors import CorruptData
+from tsdb.interface import Aggregate
 from tsdb.sample import STALE_NAN
 from tsdb.store.block import tile
 from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName, Summary
@@ -139,6 +140,11 @@ def test_names_read_back_and_sort_by_time() -> None:
     assert str(name) == f"{NOW_MS // 1_000}-2h-00000007.block"
     assert BlockName.parse(str(name)) == name
     assert BlockName.parse("1700000000-2h-00000007.block.tmp") is None
+    rollup = BlockName(NOW_MS, WINDOW_MS, 7, 600_000, Aggregate.SUM)
+    assert str(rollup).endswith("-2h-00000007.10m-sum.block")
+    assert BlockName.parse(str(rollup)) == rollup and not rollup.is_raw and name.is_raw
+    assert BlockName.parse("1700000000-2h-00000007.10m-mean.block") is None
+    assert BlockName.parse("1700000000-2h-00000007.10x-sum.block") is None
     assert str(BlockName(0, WINDOW_MS, 1)) < str(BlockName(WINDOW_MS, WINDOW_MS, 1)) < str(name)
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from appliance.units import duration_ms, duration_text
+from tsdb.interface import Aggregate
+
 MAGIC = b"HENGEBLK"
 END_MAGIC = b"HENGEEND"
 VERSION = 1
@@ -76,7 +79,7 @@ PARTITION_COUNT = 1 << PARTITION_BITS
 HOUR_MS = 3_600_000
 WINDOW_MS = 2 * HOUR_MS  # Of the blocks that a flush writes.
 SUFFIX = ".block"
-_NAME = re.compile(r"(\d{10})-(\d+)h-(\d{8})\.block")
+_NAME = re.compile(r"(\d{10})-(\d+)h-(\d{8})(?:\.(\d+[a-z]+)-([a-z]+))?\.block")
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -91,14 +94,24 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlockName:
-    """`<start of the window in s>-<its hours>h-<number>.block`; the number is one higher for each block of a folder."""
+    """`<start of the window in s>-<its hours>h-<number>.block`; the number is one higher for each block of a folder.
+
+    A rollup says which before the end, as `.1m-sum.block`; see docs/format/rollup.md.
+    """
 
     start_ms: int
     window_ms: int
     number: int
+    tier_ms: int = 0  # The resolution of a rollup; 0: samples as they came.
+    aggregate: Aggregate | None = None  # None: samples as they came.
 
     def __str__(self) -> str:
-        return f"{self.start_ms // 1_000:010d}-{self.window_ms // 3_600_000}h-{self.number:08d}{SUFFIX}"
+        rollup = "" if self.aggregate is None else f".{duration_text(self.tier_ms)}-{self.aggregate}"
+        return f"{self.start_ms // 1_000:010d}-{self.window_ms // 3_600_000}h-{self.number:08d}{rollup}{SUFFIX}"
+
+    @property
+    def is_raw(self) -> bool:
+        return self.aggregate is None
 
     @property
     def end_ms(self) -> int:
@@ -110,8 +123,16 @@ class BlockName:
         found = _NAME.fullmatch(name)
         if found is None:
             return None
-        start_s, hours, number = map(int, found.groups())
-        return BlockName(start_s * 1_000, hours * 3_600_000, number)
+        start_s, hours, number = map(int, found.groups()[:3])
+        if found[4] is None:
+            return BlockName(start_s * 1_000, hours * 3_600_000, number)
+        if found[5] not in list(Aggregate):
+            return None
+        try:
+            tier_ms = duration_ms(found[4])
+        except ValueError:
+            return None
+        return BlockName(start_s * 1_000, hours * 3_600_000, number, tier_ms or 0, Aggregate(found[5]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

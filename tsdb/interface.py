@@ -52,9 +52,7 @@ class Grain:
 
 
 class SeriesSource(Protocol):
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Selection:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         """The samples of all series that match every matcher, start_ms <= time <= end_ms, both inclusive.
 
         Series without a sample in the range are left out; order: by labels. grain: what stands for raw samples that

@@ -136,9 +136,7 @@ class StoreSource:
         self._store = store
         self._blocks = BlockReader(folder)
 
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Selection:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         for left in reversed(range(SNAPSHOT_TRIES_MAX)):
             names, head = self._snapshot(matchers, start_ms, end_ms, grain)
             try:

@@ -122,9 +122,7 @@ class Engine:
             self._wal.sync(written_count)
         return Ack(self.epoch, new_ids, samples.series.size, admitted.refused)
 
-    def snapshot(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Snapshot:
+    def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Snapshot:
         """The blocks to read and the head's part, taken so that no sample is missed while blocks are being written.
 
         The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
@@ -135,9 +133,7 @@ class Engine:
         canonical = self._index.canonical_of(ids[rows.row])
         return Snapshot(names, HeadPart(canonical, rows.offsets, rows.timestamp_ms, rows.value))
 
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Selection:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
         found = self.snapshot(matchers, start_ms, end_ms, grain)
         return self._reader.select(found.blocks, matchers, start_ms, end_ms, found.head, grain)

@@ -27,9 +27,7 @@ class MemorySource:
         self._samples.clear()
         self._columns.clear()
 
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Selection:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         labels, times, values = [], [], []
         for key in self.series(matchers, start_ms, end_ms):
             timestamp_ms, value = self._column(key)
@@ -67,9 +65,7 @@ class FixedSource:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
 
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None
-    ) -> Selection:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         return self._selection
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from tests.bench.figure import Figure
@@ -78,6 +80,21 @@ def checks(count: int, hung_count: int, interval_s: float, seconds: float, as_js
     from tests.bench.checks import run
 
     for figure in run(count=count, hung_count=hung_count, interval_s=interval_s, seconds=seconds):
+        show(figure, as_json)
+
+
+@bench.command()
+@click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
+@click.option("--rounds", default=5, show_default=True, help="Selections of all series; of fewer there are more.")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the store here and use it again."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def select(hosts: int, rounds: int, folder: Path | None, as_json: bool) -> None:
+    """Milliseconds to select 1, 1,000 and 100,000 series x 360 points from head and blocks, in process."""
+    from tests.bench.select import run
+
+    for figure in run(hosts=hosts, rounds=rounds, folder=folder):
         show(figure, as_json)
 
 

@@ -98,6 +98,11 @@ class TileCache:
                 self._tiles.move_to_end(key)
             return found
 
+    def clear(self) -> None:
+        with self._lock:
+            self._tiles.clear()
+            self._bytes = 0
+
     def put(self, key: tuple[str, int], columns: TileColumns) -> None:
         with self._lock:
             if key in self._tiles:

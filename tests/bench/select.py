@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,14 +118,12 @@ def _figures(engine: Engine, newest_ms: int, shapes: list[Shape], conditions: di
     for shape in shapes:
         end_ms = newest_ms - shape.end_before_ms
         start_ms = end_ms - (POINTS - 1) * STEP_MS
-
-        def select() -> Selection:
-            return engine.select(shape.matchers, start_ms, end_ms)
-
+        select = partial(engine.select, shape.matchers, start_ms, end_ms)
         first = _timed(1, select, shape)
         warm = _timed(shape.rounds, select, shape)
         cold = _timed(shape.rounds, select, shape, before=lambda: _forget_tiles(engine._reader))
-        for name, times in (("first", first), ("warm", warm), ("cold tiles", cold)):
+        read = _timed(shape.rounds, lambda select=select: _with_labels(select()), shape)
+        for name, times in (("first", first), ("warm", warm), ("cold tiles", cold), ("warm, labels read", read)):
             ordered = sorted(times.wall_s)
             yield Figure(
                 bench="select",
@@ -156,6 +155,11 @@ def _timed(
         assert counts == (shape.series, shape.series * POINTS), (shape.name, counts)
         del found
     return times
+
+
+def _with_labels(found: Selection) -> Selection:
+    assert len(list(found.labels)) == found.series_count
+    return found
 
 
 def _forget_tiles(reader: BlockReader) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -14,6 +14,7 @@ class Usage:
     cpu_s: dict[str, float]  # By process name; pids are the same all along, or the figure means nothing.
     rss_bytes: int
     pss_bytes: int  # Pages that are shared count once in all.
+    pss_of: dict[str, int] = field(default_factory=dict)  # By process name.
 
     @property
     def cpu_total_s(self) -> float:
@@ -25,12 +26,13 @@ def usage(pid: int, names: dict[str, int]) -> Usage:
     name_of = {process_pid: name for name, process_pid in names.items()} | {pid: "supervisor"}
     root = psutil.Process(pid)
     cpu_s: dict[str, float] = {}
-    rss_bytes = pss_bytes = 0
+    pss_of: dict[str, int] = {}
+    rss_bytes = 0
     for process in [root, *root.children(recursive=True)]:
         times = process.cpu_times()
         name = name_of.get(process.pid, "other")
         cpu_s[name] = cpu_s.get(name, 0.0) + times.user + times.system
         memory = process.memory_full_info()
         rss_bytes += memory.rss
-        pss_bytes += memory.pss
-    return Usage(cpu_s, rss_bytes, pss_bytes)
+        pss_of[name] = pss_of.get(name, 0) + memory.pss
+    return Usage(cpu_s, rss_bytes, sum(pss_of.values()), pss_of)

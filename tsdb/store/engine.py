@@ -81,7 +81,9 @@ class Engine:
         self._has_room = threading.Condition(self._lock)
         self._index = SeriesIndex()
         self._head = Head()
+        started_s = clock.monotonic_s()
         self.replayed = replay(disk, folder / "wal", folder / "quarantine", self._index, self._head)
+        self._replay_s = clock.monotonic_s() - started_s
         self.epoch = secrets.randbits(62) + 1
         self._wal = Wal(
             disk,
@@ -206,6 +208,7 @@ class Engine:
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,
+            "replay_s": self._replay_s,
         }
 
     def close(self) -> None:

@@ -124,9 +124,10 @@ def compact(data: Path | None) -> None:
 @db.command()
 @data_option
 def verify(data: Path | None) -> None:
-    """Read every block and every segment of the log, and compare checksums. Changes nothing.
+    """Read every file of the store: checksums, tables against samples, content hashes. Changes nothing.
 
-    Works with and without a running appliance. Exit status 1 if anything is damaged."""
+    What was set aside before is listed, and is no damage. Works with and without a running appliance. Exit status 1 if
+    anything is damaged."""
     from tsdb.store.verify import verify as verdicts
 
     folder = load(data_dir=data).data_dir / "samples"

@@ -1,72 +1,135 @@
-"""Reading a data folder from the outside, to the last byte, whether or not its store runs."""
+"""Reading a data folder from the outside, to the last byte, whether or not its store runs. Changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsdb.errors import CorruptData, TsdbError
+from tsdb.errors import TsdbError
+from tsdb.store.block import layout
+from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
+from tsdb.store.block.writer import TEMPORARY_SUFFIX
 from tsdb.store.disk import Disk, OsDisk
-from tsdb.store.frame import Damage, check_segment_header, read_frames
+from tsdb.store.frame import check_segment_header
+from tsdb.store.segment import stretches
 from tsdb.store.wal import segment_name, segment_numbers
+
+# Of one file so many faults are named, and the rest counted: a block of half a GiB has some 60,000 tiles.
+_FAULTS_NAMED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one file holds, and everything that is wrong with it. path: below the folder."""
+    """What one file holds, and what is wrong with it. path: below the folder."""
 
     path: str
     content: str
-    damage: tuple[str, ...]
+    damage: tuple[str, ...] = ()
 
 
 def verify(folder: Path, disk: Disk | None = None) -> Iterator[Verdict]:
-    """Every block and every segment of the log, with checksums compared; what is quarantined counts as damage.
+    """Every file of the store, with checksums compared, tables held against the samples, and samples read.
 
-    A running store may be in the middle of its last frame: an unreadable tail of the last segment is no damage.
+    A running store may be in the middle of its last frame: an unreadable tail of the last segment is no damage. Nor
+    is what was set aside before: it is listed.
     """
     disk = OsDisk() if disk is None else disk
-    for name in disk.names(folder / "blocks"):
-        if BlockName.parse(name) is not None and (verdict := _block(disk, folder, name)) is not None:
+    yield from _folder(disk, folder, "blocks", _block)
+    last = next(reversed(segment_numbers(disk, folder / "wal")), None)
+    last_name = None if last is None else segment_name(last)
+    yield from _folder(
+        disk,
+        folder,
+        "wal",
+        lambda disk, folder, path: segment_verdict(disk, folder, path, is_last=path.name == last_name),
+    )
+    yield from _folder(disk, folder, "quarantine", _set_aside)
+    yield from _folder(disk, folder, "", _beside)
+
+
+def _folder(
+    disk: Disk, folder: Path, below: str, verdict_of: Callable[[Disk, Path, Path], Verdict | None]
+) -> Iterator[Verdict]:
+    for name in disk.names(folder / below):
+        try:
+            verdict = verdict_of(disk, folder, folder / below / name)
+        except FileNotFoundError:
+            continue  # Joined into a larger block meanwhile, or its samples are in blocks by now.
+        if verdict is not None:
             yield verdict
-    numbers = segment_numbers(disk, folder / "wal")
-    for number in numbers:
-        if (verdict := _segment(disk, folder, segment_name(number), is_last=number == numbers[-1])) is not None:
-            yield verdict
-    for name in disk.names(folder / "quarantine"):
-        yield Verdict(f"quarantine/{name}", "set aside", ("damaged bytes, kept for inspection",))
 
 
-def _block(disk: Disk, folder: Path, name: str) -> Verdict | None:
-    path = f"blocks/{name}"
+def _path(folder: Path, path: Path) -> str:
+    return str(path.relative_to(folder))
+
+
+def _block(disk: Disk, folder: Path, path: Path) -> Verdict | None:
+    if path.name.endswith(TEMPORARY_SUFFIX):
+        return Verdict(_path(folder, path), "unfinished, removed at the next start")
+    if BlockName.parse(path.name) is None:
+        return Verdict(_path(folder, path), "no file of the store, left alone")
+    return block_verdict(disk, folder, path)
+
+
+def block_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
+    """A block. Raises: FileNotFoundError."""
     try:
-        block = BlockFile(disk.map(folder / path), name)
-        content = f"{block.summary.sample_count:,} samples of {block.summary.series_count:,} series"
-        return Verdict(path, content, tuple(block.verify()))
-    except FileNotFoundError:
-        return None  # Joined into a larger one meanwhile.
-    except CorruptData as error:
-        return Verdict(path, "unreadable", (str(error),))
-
-
-def _segment(disk: Disk, folder: Path, name: str, *, is_last: bool) -> Verdict | None:
-    path = f"wal/{name}"
-    try:
-        data = disk.map(folder / path)
-        wrong = check_segment_header(data)
-    except FileNotFoundError:
-        return None  # Its samples are in blocks by now.
+        block = BlockFile(disk.map(path), path.name)
     except TsdbError as error:
-        wrong = str(error)
-    if wrong:
-        return Verdict(path, "unreadable", () if is_last and data.size == 0 else (wrong,))
-    samples_count, damage = 0, []
-    for found in read_frames(data):
-        if not isinstance(found, Damage):
-            samples_count += found.samples.series.size
-        elif not (is_last and found.is_tail):
-            damage.append(f"bytes {found.start:,} to {found.end:,}: {found.what}")
-    return Verdict(path, f"{samples_count:,} samples", tuple(damage))
+        return Verdict(_path(folder, path), "unreadable", (str(error),))
+    content = f"{block.summary.sample_count:,} samples of {block.summary.series_count:,} series"
+    if layout.CONTENT not in block.sections:
+        content += ", written before content hashes"
+    return Verdict(_path(folder, path), content, _bounded(faults_of(block)))
+
+
+def segment_verdict(disk: Disk, folder: Path, path: Path, *, is_last: bool) -> Verdict | None:
+    """A segment of the log; None for a file that is none. Raises: FileNotFoundError."""
+    if segment_name_of(path.name) is None:
+        return Verdict(_path(folder, path), "no file of the store, left alone")
+    data = disk.map(path)
+    faults = []
+    try:
+        if (wrong := check_segment_header(data)) and not (is_last and data.size == 0):
+            faults.append(wrong)
+    except TsdbError as error:
+        return Verdict(_path(folder, path), "unreadable", (str(error),))
+    sample_count, frame_count = 0, 0
+    for stretch in stretches(data):
+        if stretch.frame is not None:
+            frame_count += 1
+            sample_count += stretch.is_known.size - stretch.unknown_count
+        if stretch.is_damaged and not (is_last and stretch.is_tail):
+            faults.append(f"bytes {stretch.start:,} to {stretch.end:,}: {' and '.join(stretch.faults)}")
+    return Verdict(_path(folder, path), f"{sample_count:,} samples in {frame_count:,} frames", _bounded(iter(faults)))
+
+
+def segment_name_of(name: str) -> int | None:
+    """The number of a segment by its name; None for another file."""
+    number = name.removesuffix(".wal")
+    return int(number) if number.isdecimal() and segment_name(int(number)) == name else None
+
+
+def _set_aside(disk: Disk, folder: Path, path: Path) -> Verdict:
+    return Verdict(_path(folder, path), f"{disk.size_bytes(path):,} damaged bytes, kept for inspection")
+
+
+def _beside(_disk: Disk, folder: Path, path: Path) -> Verdict:
+    is_lock = path.name == "LOCK"
+    return Verdict(
+        _path(folder, path), "the lock of the store that runs" if is_lock else "no file of the store, left alone"
+    )
+
+
+def _bounded(faults: Iterator[str]) -> tuple[str, ...]:
+    named: list[str] = []
+    more_count = 0
+    for fault in faults:
+        if len(named) < _FAULTS_NAMED_MAX:
+            named.append(fault)
+        else:
+            more_count += 1
+    return (*named, *([f"{more_count:,} more"] if more_count else []))

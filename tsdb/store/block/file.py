@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import google_crc32c
 import msgspec
@@ -11,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pcodec import standalone
 
-from tsdb.errors import CorruptData
-from tsdb.sample import Float64s, Int64s
+from tsdb.errors import CorruptData, NotReady
+from tsdb.sample import KEY_BYTES, Float64s, Int64s
 from tsdb.store.block import layout, tile
 from tsdb.store.block.layout import Summary
 from tsdb.store.columns import Rows, spread
@@ -20,125 +21,163 @@ from tsdb.store.disk import Bytes
 from tsdb.store.index import Keys
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Where a section stands, as the directory says."""
+
+    codec: int
+    crc: int
+    offset: int
+    length: int
+
+
 class BlockFile:
-    """One block, open. Raises: CorruptData, if a header or a table is not what was written; tables when first read."""
+    """One block, open.
+
+    Raises: CorruptData, if a header or a table is not what was written; tables when first read. NotReady, if the block
+    is whole, but of a later version than this program reads.
+    """
 
     def __init__(self, data: Bytes, name: str) -> None:
         self.name = name
-        self._data = data
-        self.window_start_ms, self.window_ms = self._read_header()
-        sections = self._read_directory()
-        self._sections = sections
+        self.data = data
+        self.version, self.window_start_ms, self.window_ms = read_header(data, name)
+        self.sections: Mapping[int, Section] = _DIRECTORY_OF_VERSION[self.version](data, name)
         try:
-            self.summary = msgspec.json.decode(self._section(layout.SUMMARY), type=Summary)
-        except msgspec.DecodeError as error:
+            self.summary = msgspec.json.decode(self.section(layout.SUMMARY), type=Summary)
+        except msgspec.MsgspecError as error:
             raise CorruptData(f"{name}: the summary: {error}") from error
 
     @property
     def size_bytes(self) -> int:
-        return int(self._data.size)
+        return int(self.data.size)
+
+    def section(self, number: int) -> bytes:
+        """The bytes of a section, unpacked unless they are counts. Raises: CorruptData."""
+        if number not in self.sections:
+            raise CorruptData(f"{self.name}: section {number} is missing")
+        return read_section(self.data, self.name, number, self.sections[number])
 
     def keys(self) -> Keys:
-        return Keys.from_bytes(self._section(layout.KEYS))
+        data = self.section(layout.KEYS)
+        if len(data) % KEY_BYTES:
+            raise CorruptData(f"{self.name}: {len(data):,} bytes of keys of {KEY_BYTES}")
+        return Keys.from_bytes(data)
 
     def canonical(self) -> list[bytes]:
         """The canonical label bytes of all rows."""
-        text = self._section(layout.TEXT)
-        ends = np.cumsum(self._counts(layout.TEXT_LENGTHS)).tolist()
-        if ends and ends[-1] != len(text):
-            raise CorruptData(f"{self.name}: {len(text):,} bytes of label text, {ends[-1]:,} by their lengths")
-        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        lengths = counts_of(self.section(layout.TEXT_LENGTHS), f"{self.name}: the lengths of label text")
+        return texts_of(self.section(layout.TEXT), lengths, self.name)
 
     def row_offsets(self) -> Int64s:
         """int64[rows + 1]: row i owns the samples [offsets[i], offsets[i + 1]) of the block."""
-        return np.concatenate((np.zeros(1, np.int64), np.cumsum(self._counts(layout.ROW_LENGTHS))))
+        lengths = counts_of(self.section(layout.ROW_LENGTHS), f"{self.name}: the lengths of rows")
+        return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
 
     def tiles(self) -> npt.NDArray[np.void]:
-        return _table(self._section(layout.TILES), layout.TILE_DTYPE, f"{self.name}: the tiles")
+        return table_of(self.section(layout.TILES), layout.TILE_DTYPE, f"{self.name}: the tiles")
 
     def content(self) -> npt.NDArray[np.void] | None:
         """layout.CONTENT_DTYPE: samples and their hash by window and partition; None for a block without them."""
-        if layout.CONTENT not in self._sections:
+        if layout.CONTENT not in self.sections:
             return None
-        return _table(self._section(layout.CONTENT), layout.CONTENT_DTYPE, f"{self.name}: the content hashes")
-
-    def verify(self) -> list[str]:
-        """Everything that is wrong with the file, read to the last byte."""
-        wrong = []
-        for section in self._sections:
-            try:
-                self._section(section)
-            except CorruptData as error:
-                wrong.append(str(error))
-        for number, entry in enumerate(self.tiles()):
-            try:
-                self.read_tile(number, entry)
-            except CorruptData as error:
-                wrong.append(str(error))
-        return wrong
+        return table_of(self.section(layout.CONTENT), layout.CONTENT_DTYPE, f"{self.name}: the content hashes")
 
     def read_tile(self, number: int, entry: np.void) -> tuple[Int64s, Float64s]:
         """The columns of one tile. Raises: CorruptData."""
-        count = int(entry["sample_count"])
-        start = int(entry["data_offset"])
-        middle = start + int(entry["time_bytes"])
-        data = self._data[start : middle + int(entry["value_bytes"])].tobytes()
-        if google_crc32c.value(data) != int(entry["crc"]):
-            raise CorruptData(f"{self.name}: the checksum of tile {number} at byte {start:,}")
-        timestamp_ms, value = np.empty(count, np.int64), np.empty(count, np.float64)
+        return read_tile(self.data, self.name, number, entry)
+
+
+def read_tile(data: Bytes, name: str, number: int, entry: np.void) -> tuple[Int64s, Float64s]:
+    """The columns of a tile by its entry of the table. Raises: CorruptData."""
+    count = int(entry["sample_count"])
+    start = int(entry["data_offset"])
+    middle = start + int(entry["time_bytes"])
+    stored = data[start : middle + int(entry["value_bytes"])].tobytes()
+    if google_crc32c.value(stored) != int(entry["crc"]):
+        raise CorruptData(f"{name}: the checksum of tile {number} at byte {start:,}")
+    timestamp_ms, value = np.empty(count, np.int64), np.empty(count, np.float64)
+    try:
+        tile.decode_times(int(entry["time_codec"]), stored[: middle - start], timestamp_ms)
+        tile.decode_values(int(entry["value_codec"]), stored[middle - start :], value)
+    except CorruptData as error:
+        raise CorruptData(f"{name}: tile {number} at byte {start:,}: {error}") from error
+    return timestamp_ms, value
+
+
+def read_header(data: Bytes, name: str) -> tuple[int, int, int]:
+    """Version, start and length of the window in ms; the header is the same in all versions.
+
+    Raises: CorruptData; NotReady, for a version that this program does not read.
+    """
+    raw = data[: layout.HEADER_BYTES].tobytes()
+    if data.size < layout.HEADER_BYTES + layout.TRAILER.size:
+        raise CorruptData(f"{name}: {data.size} bytes are too few for a block")
+    magic, crc = layout.HEADER_FIXED.unpack_from(raw)
+    if magic != layout.MAGIC:
+        raise CorruptData(f"{name}: magic {magic!r}, not {layout.MAGIC!r}")
+    if crc != google_crc32c.value(raw[layout.HEADER_FIXED.size :]):
+        raise CorruptData(f"{name}: the checksum of the header")
+    version, start_ms, window_ms = layout.HEADER_BODY.unpack_from(raw, layout.HEADER_FIXED.size)
+    if version not in _DIRECTORY_OF_VERSION:
+        raise NotReady(
+            f"block {name} has version {version}, this program reads up to {max(_DIRECTORY_OF_VERSION)}; "
+            f"start the program that wrote it"
+        )
+    return version, start_ms, window_ms
+
+
+def _directory_1(data: Bytes, name: str) -> dict[int, Section]:
+    """The sections by number. Raises: CorruptData."""
+    end = data.size - layout.TRAILER.size
+    at, count, crc, magic = layout.TRAILER.unpack(data[end:].tobytes())
+    if magic != layout.END_MAGIC:
+        raise CorruptData(f"{name}: the file ends with {magic!r}, not {layout.END_MAGIC!r}")
+    if at + count * layout.DIRECTORY_ENTRY.size != end:
+        raise CorruptData(f"{name}: a directory of {count:,} entries at byte {at:,}")
+    directory = data[at:end].tobytes()
+    if google_crc32c.value(directory) != crc:
+        raise CorruptData(f"{name}: the checksum of the directory")
+    return {number: Section(*rest) for number, *rest in layout.DIRECTORY_ENTRY.iter_unpack(directory)}
+
+
+# How each version's sections are found. A version stays here when the next one comes.
+_DIRECTORY_OF_VERSION: Mapping[int, Callable[[Bytes, str], dict[int, Section]]] = {1: _directory_1}
+
+
+def read_section(data: Bytes, name: str, number: int, where: Section) -> bytes:
+    """The bytes of a section, unpacked unless they are counts. Raises: CorruptData."""
+    stored = data[where.offset : where.offset + where.length].tobytes()
+    if len(stored) != where.length or google_crc32c.value(stored) != where.crc:
+        raise CorruptData(f"{name}: the checksum of section {number} at byte {where.offset:,}")
+    if where.codec == layout.SECTION_ZLIB:
         try:
-            tile.decode_times(int(entry["time_codec"]), data[: middle - start], timestamp_ms)
-            tile.decode_values(int(entry["value_codec"]), data[middle - start :], value)
-        except CorruptData as error:
-            raise CorruptData(f"{self.name}: tile {number} at byte {start:,}: {error}") from error
-        return timestamp_ms, value
-
-    def _read_header(self) -> tuple[int, int]:
-        raw = self._data[: layout.HEADER_BYTES].tobytes()
-        if self._data.size < layout.HEADER_BYTES + layout.TRAILER.size:
-            raise CorruptData(f"{self.name}: {self._data.size} bytes are too few for a block")
-        magic, crc = layout.HEADER_FIXED.unpack_from(raw)
-        if magic != layout.MAGIC:
-            raise CorruptData(f"{self.name}: magic {magic!r}, not {layout.MAGIC!r}")
-        if crc != google_crc32c.value(raw[layout.HEADER_FIXED.size :]):
-            raise CorruptData(f"{self.name}: the checksum of the header")
-        version, start_ms, window_ms = layout.HEADER_BODY.unpack_from(raw, layout.HEADER_FIXED.size)
-        if version != layout.VERSION:
-            raise CorruptData(f"{self.name}: version {version}; this program reads version {layout.VERSION}")
-        return start_ms, window_ms
-
-    def _read_directory(self) -> dict[int, tuple[int, ...]]:
-        end = self._data.size - layout.TRAILER.size
-        at, count, crc, magic = layout.TRAILER.unpack(self._data[end:].tobytes())
-        if magic != layout.END_MAGIC:
-            raise CorruptData(f"{self.name}: the file ends with {magic!r}, not {layout.END_MAGIC!r}")
-        if at + count * layout.DIRECTORY_ENTRY.size != end:
-            raise CorruptData(f"{self.name}: a directory of {count:,} entries at byte {at:,}")
-        directory = self._data[at:end].tobytes()
-        if google_crc32c.value(directory) != crc:
-            raise CorruptData(f"{self.name}: the checksum of the directory")
-        return {entry[0]: entry[1:] for entry in layout.DIRECTORY_ENTRY.iter_unpack(directory)}
-
-    def _section(self, number: int) -> bytes:
-        """The bytes of a section, unpacked unless they are counts."""
-        if number not in self._sections:
-            raise CorruptData(f"{self.name}: section {number} is missing")
-        codec, crc, offset, length = self._sections[number]
-        data = self._data[offset : offset + length].tobytes()
-        if len(data) != length or google_crc32c.value(data) != crc:
-            raise CorruptData(f"{self.name}: the checksum of section {number} at byte {offset:,}")
-        if codec == layout.SECTION_ZLIB:
-            return zlib.decompress(data)
-        if codec not in (layout.SECTION_RAW, layout.SECTION_PCODEC_U32):
-            raise CorruptData(f"{self.name}: codec {codec} of section {number} is not known to this program")
-        return data
-
-    def _counts(self, number: int) -> Int64s:
-        counts = standalone.simple_decompress(self._section(number))
-        return np.empty(0, np.int64) if counts is None else counts.astype(np.int64)
+            return zlib.decompress(stored)
+        except zlib.error as error:
+            raise CorruptData(f"{name}: section {number} at byte {where.offset:,}: {error}") from error
+    if where.codec not in (layout.SECTION_RAW, layout.SECTION_PCODEC_U32):
+        raise CorruptData(f"{name}: codec {where.codec} of section {number} is not known to this program")
+    return stored
 
 
-def _table(data: bytes, dtype: np.dtype[np.void], what: str) -> npt.NDArray[np.void]:
+def counts_of(data: bytes, what: str) -> Int64s:
+    """Undo the packing of counts. Raises: CorruptData."""
+    try:
+        counts = standalone.simple_decompress(data)
+    except (RuntimeError, TypeError) as error:
+        raise CorruptData(f"{what}: {error}") from error
+    return np.empty(0, np.int64) if counts is None else counts.astype(np.int64)
+
+
+def texts_of(text: bytes, lengths: Int64s, name: str) -> list[bytes]:
+    """Label text, cut. Raises: CorruptData."""
+    ends = np.cumsum(lengths).tolist()
+    if (ends[-1] if ends else 0) != len(text):
+        raise CorruptData(f"{name}: {len(text):,} bytes of label text, {ends[-1] if ends else 0:,} by their lengths")
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def table_of(data: bytes, dtype: np.dtype[np.void], what: str) -> npt.NDArray[np.void]:
     if len(data) % dtype.itemsize:
         raise CorruptData(f"{what}: {len(data):,} bytes for entries of {dtype.itemsize}")
     return np.frombuffer(data, dtype)

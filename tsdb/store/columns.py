@@ -91,13 +91,38 @@ def ordered(columns: Columns) -> Columns:
     is_wrong = np.zeros(int(series_number[-1]) + 1, np.bool_)
     is_wrong[series_number[1:][wrong]] = True
     at = np.flatnonzero(is_wrong[series_number])
-    kind, rank = value_rank(value[at])
-    order = at[np.lexsort((rank, kind, timestamp_ms[at], series[at]))]
+    order = at[_order_by_time(series_number[at], timestamp_ms[at])]
     timestamp_ms, value = timestamp_ms.copy(), value.copy()
     timestamp_ms[at], value[at] = timestamp_ms[order], value[order]
-    last = np.ones(series.size, np.bool_)  # The last of equal times has the greatest value.
-    last[:-1] = ~same_series | (timestamp_ms[1:] != timestamp_ms[:-1])
+    is_same = same_series & (timestamp_ms[1:] == timestamp_ms[:-1])
+    if not is_same.any():
+        return Columns(series, timestamp_ms, value)
+    _decide(is_same, value)
+    last = np.append(~is_same, True)  # The last of equal times has the greatest value.
     return Columns(series[last], timestamp_ms[last], value[last])
+
+
+def _order_by_time(row: Int64s, timestamp_ms: Int64s) -> npt.NDArray[np.intp]:
+    """The stable order by (row, time) of samples whose rows rise already.
+
+    One number for both, where it fits: batches that overtook each other leave long rising stretches, which numpy's
+    merge sort joins ten times faster than a sort by two keys.
+    """
+    first_ms, last_ms = int(timestamp_ms.min()), int(timestamp_ms.max())
+    span_ms = last_ms - first_ms + 1
+    if span_ms * (int(row[-1]) + 1) >= 1 << 63:
+        return np.lexsort((timestamp_ms, row))
+    return np.argsort(row * span_ms + (timestamp_ms - first_ms), kind="stable")
+
+
+def _decide(is_same: npt.NDArray[np.bool_], value: Float64s) -> None:
+    """Sort the values of each stretch of equal times by rank, in place. is_same: a sample and the one behind it."""
+    is_in = np.append(is_same, False)
+    is_in[1:] |= is_same
+    at = np.flatnonzero(is_in)
+    stretch = np.cumsum(np.append(True, ~is_same))[at]
+    kind, rank = value_rank(value[at])
+    value[at] = value[at[np.lexsort((rank, kind, stretch))]]
 
 
 def stable_order(series: Int32s) -> npt.NDArray[np.intp]:
@@ -183,18 +208,16 @@ def _with_times_rising(rows: Rows) -> Rows:
     if not falls.any():
         return rows
     wrong = np.unique(np.searchsorted(rows.offsets, np.flatnonzero(falls), side="right") - 1)
-    lengths = rows.lengths
-    at = spread(rows.offsets[wrong], lengths[wrong])
-    number = np.repeat(wrong, lengths[wrong]).astype(np.int32)
-    fixed = ordered(Columns(number, rows.timestamp_ms[at], rows.value[at]))
-    counts = lengths.copy()
-    counts[wrong] = np.bincount(fixed.series, minlength=lengths.size)[wrong]
-    is_kept = np.ones(rows.timestamp_ms.size, np.bool_)
-    is_kept[at] = False
-    # The sorted samples go to the front of their old places; what duplicates leave over is dropped.
-    target = spread(rows.offsets[wrong], counts[wrong])
+    lengths = rows.lengths[wrong]
+    at = spread(rows.offsets[wrong], lengths)
+    order = at[_order_by_time(np.repeat(np.arange(wrong.size), lengths), rows.timestamp_ms[at])]
     timestamp_ms, value = rows.timestamp_ms.copy(), rows.value.copy()
-    timestamp_ms[target], value[target] = fixed.timestamp_ms, fixed.value
-    is_kept[target] = True
-    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
-    return Rows(rows.row, offsets, timestamp_ms[is_kept], value[is_kept])
+    timestamp_ms[at], value[at] = timestamp_ms[order], value[order]
+    is_same = timestamp_ms[1:] == timestamp_ms[:-1]
+    is_same[rows.offsets[1:-1] - 1] = False
+    if not is_same.any():
+        return Rows(rows.row, rows.offsets, timestamp_ms, value)
+    _decide(is_same, value)
+    last = np.append(~is_same, True)
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(last)))[rows.offsets]
+    return Rows(rows.row, offsets, timestamp_ms[last], value[last])

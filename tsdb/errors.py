@@ -1,6 +1,7 @@
 """The error tree of the time-series room, by what the caller can do.
 
-TsdbError ─┬─ RefusedSample (change it and send again; 400) ── TooManySeries
+TsdbError ─┬─ RefusedSample (change it and send again; 400) ─┬─ TooManySeries
+           │                                                 └─ BodyTooLarge (split it; 413)
            ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported, QueryTimeout
            │                                                     └─ QueryFailed (not with these data) ── QueryTooLarge
            ├─ CorruptData   (quarantine, repair)
@@ -39,6 +40,15 @@ class TooManySeries(RefusedSample):
             f"a new series was refused: it would be series {series_count:,} of at most {series_count_max:,}; "
             f"send fewer distinct label sets, or raise store.series_count_max",
         )
+
+
+class BodyTooLarge(RefusedSample):
+    """One request brings more than a limit allows, as it came or decompressed; the text names count and limit."""
+
+    code = "body_too_large"
+
+    def __init__(self, message: str) -> None:
+        super().__init__("body_too_large", message)
 
 
 class RefusedQuery(TsdbError):
@@ -103,5 +113,7 @@ def error_of(code: str, message: str) -> TsdbError:
         return NotSupported(message.removesuffix(NotSupported.WORDS))
     if code == RefusedSample.code:
         return RefusedSample(code, message)
+    if code == BodyTooLarge.code:
+        return BodyTooLarge(message)
     kinds = (StaleEpoch, DiskFull, NotReady, CorruptData, QueryFailed, QueryTimeout, RefusedQuery)
     return next((kind(message) for kind in kinds if kind.code == code), TsdbError(message))

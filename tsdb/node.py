@@ -71,7 +71,7 @@ def run_intake(context: ChildContext) -> None:
 
     def write(request: Request) -> dict[str, Any]:
         (body,) = request.columns
-        outcome = intake.write(request.body.door, body.tobytes(), request.body.sender)
+        outcome = intake.write(request.body.door, body.data, request.body.sender)
         return {
             "accepted_count": outcome.accepted_count,
             "refused": outcome.refused,

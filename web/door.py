@@ -11,7 +11,7 @@ import time
 
 import msgspec
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from web.errors import Refusal, error_body
 
@@ -41,9 +41,34 @@ class Refused(ErrorTask):  # type: ignore[misc]  # waitress is untyped.
         self.write(body)
 
 
+class Answer(WSGITask):  # type: ignore[misc]
+    """The answer to a request; one without a body (204, 304) leaves the connection open.
+
+    waitress closes it there, as it does wherever a length is missing, but these have none by definition: a sender that
+    is told 204 a thousand times a second would connect as often.
+    """
+
+    _builds_head = False
+
+    def build_response_header(self) -> bytes:
+        self._builds_head = True
+        try:
+            head: bytes = super().build_response_header()
+        finally:
+            self._builds_head = False
+        return head
+
+    def set_close_on_finish(self) -> None:
+        wants_close = self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self._builds_head and self.version == "1.1" and not self.has_body and not wants_close:
+            return
+        super().set_close_on_finish()
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection, which after a refusal reads on until the sender has read the answer."""
 
+    task_class = Answer
     error_task_class = Refused
     lingers = False
     _until_s: float | None = None

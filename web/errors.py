@@ -16,7 +16,7 @@ from appliance.state.errors import StateError
 from checks.channels import ChannelError
 from checks.errors import CheckError
 from checks.probes.options import OptionError
-from tsdb.errors import DiskFull, NotReady, QueryTimeout, RefusedQuery, RefusedSample, TsdbError
+from tsdb.errors import BodyTooLarge, DiskFull, NotReady, QueryTimeout, RefusedQuery, RefusedSample, TsdbError
 
 JSON_PATHS = ("/api/", "/metrics", "/health/", "/push/")
 
@@ -78,6 +78,8 @@ def refusal_from(error: Exception) -> Refusal | None:
 def _refusal_from_tsdb(error: TsdbError) -> Refusal:
     if isinstance(error, DiskFull):
         return Refusal(507, error.code, str(error))
+    if isinstance(error, BodyTooLarge):
+        return Refusal(413, error.code, str(error))
     if isinstance(error, NotReady | QueryTimeout):
         return Refusal(503, error.code, str(error))
     status = 400 if isinstance(error, RefusedSample | RefusedQuery) else 500

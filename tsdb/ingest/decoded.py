@@ -28,10 +28,14 @@ class Example:
 
 @dataclass(slots=True)
 class Refusals:
-    """The samples of one body that were refused: how many by reason, and a few examples of each."""
+    """The samples of one body that were refused: how many by reason, and a few examples of each.
+
+    What a protocol also brings and nobody here keeps, such as exemplars, is counted apart: that is no fault of samples.
+    """
 
     count_by_reason: dict[str, int] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
+    ignored_count_by_kind: dict[str, int] = field(default_factory=dict)
     _examples_count_by_reason: dict[str, int] = field(default_factory=dict)
 
     def add(self, reason: str, text: bytes = b"", offset: int = 0, *, message: str = "", count: int = 1) -> None:
@@ -40,12 +44,18 @@ class Refusals:
             self._examples_count_by_reason[reason] = self._examples_count_by_reason.get(reason, 0) + 1
             self.examples.append(Example(reason, bytes(text[:EXAMPLE_BYTES_MAX]), offset, message))
 
+    def ignore(self, kind: str, count: int) -> None:
+        if count:
+            self.ignored_count_by_kind[kind] = self.ignored_count_by_kind.get(kind, 0) + count
+
     def wants_example(self, reason: str) -> bool:
         return self._examples_count_by_reason.get(reason, 0) < EXAMPLES_COUNT_MAX
 
     def merge(self, other: Refusals) -> None:
         for reason, count in other.count_by_reason.items():
             self.count_by_reason[reason] = self.count_by_reason.get(reason, 0) + count
+        for kind, count in other.ignored_count_by_kind.items():
+            self.ignore(kind, count)
         for example in other.examples:
             if self.wants_example(example.reason):
                 found = self._examples_count_by_reason.get(example.reason, 0)
@@ -60,6 +70,9 @@ class Refusals:
     def first_error(self) -> str | None:
         return (self.examples[0].message or self.examples[0].reason) if self.examples else None
 
+
+Body = bytes | memoryview
+"""What one request brought; of bytes ("B"), where it was received."""
 
 CanonicalOf = Callable[[str | bytes], bytes]
 """From a sender's name of a series to its canonical label bytes. Raises: RefusedSample."""

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from appliance.clock import Clock
 from appliance.metrics import Metrics
-from tsdb.errors import DiskFull, NotReady, RefusedSample
+from tsdb.errors import BodyTooLarge, DiskFull, NotReady, RefusedSample
 from tsdb.ingest.batch import LineBatch
-from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.ingest.decoded import Body, Decoded, Refusals
 from tsdb.ingest.graphite import lines as graphite
 from tsdb.ingest.json import body as json
 from tsdb.ingest.ledger import Ledger
@@ -22,11 +22,18 @@ from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.listen import Listener
 from tsdb.ingest.pump import Outcome, Pump, Sink
 from tsdb.ingest.register import SeriesRegister
+from tsdb.ingest.remote_write import body as remote_write
 from tsdb.ingest.rows import body as rows
 
 GRAPHITE = "graphite"
 GRAPHITE_SOCKETS = ("graphite", "graphite_udp")
-DOORS: Mapping[str, Callable[[bytes], Decoded]] = {"json": json.decode, "rows": rows.decode}
+DOORS: Mapping[str, Callable[[Body, IntakeLimits], Decoded]] = {
+    "json": lambda body, _: json.decode(body),
+    "rows": lambda body, _: rows.decode(body),
+    "remote_write": remote_write.decode_snappy,
+    "remote_write+zstd": remote_write.decode_zstd,
+}
+"""The decoders of acknowledged bodies. What follows a plus is the body's encoding, not part of the protocol's name."""
 _FILES_COUNT_SPARE = 256  # Beside the connections: libraries, the bus, the log.
 
 
@@ -69,25 +76,26 @@ class Intake:
         self._listener.run(lambda: self._is_stopping(stopping))
         self._in_flight.shutdown(wait=True)
 
-    def write(self, door: str, body: bytes, sender: str) -> Outcome:
+    def write(self, door: str, body: Body, sender: str) -> Outcome:
         """Take one body in and answer when the store has it in its log.
 
         Raises: RefusedSample, if nothing in the body can be read; NotReady, if the store stays away: the body may be
         sent again as it is.
         """
         deadline_s = self._clock.monotonic_s() + self._limits.write_wait_ms_max / 1000
+        protocol = door.partition("+")[0] if door in DOORS else "unknown"
         try:
             decoded = self._decode(door, body)
         except RefusedSample as error:
             refusals = Refusals()
-            refusals.add(error.reason, body[:1_000], message=str(error))
-            self._ledger.refused(door if door in DOORS else "unknown", refusals, lambda _: sender)
+            refusals.add(error.reason, bytes(body[:1_000]), message=str(error))
+            self._ledger.refused(protocol, refusals, lambda _: sender)
             raise
         outcome = Outcome()
         self._pump.deliver(
             decoded,
             outcome,
-            protocol=door,
+            protocol=protocol,
             sender_of=lambda _: sender,
             gives_up=lambda error: isinstance(error, DiskFull) or self._clock.monotonic_s() >= deadline_s,
         )
@@ -103,15 +111,12 @@ class Intake:
             "epoch": self._register.epoch,
         }
 
-    def _decode(self, door: str, body: bytes) -> Decoded:
+    def _decode(self, door: str, body: Body) -> Decoded:
         if door not in DOORS:
             raise RefusedSample("unknown_door", f"there is no door {door[:40]!r}; there are {', '.join(DOORS)}")
         if len(body) > self._limits.body_bytes_max:
-            raise RefusedSample(
-                "body_too_large",
-                f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it",
-            )
-        return DOORS[door](body)
+            raise BodyTooLarge(f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it")
+        return DOORS[door](body, self._limits)
 
     def _submit(self, batch: LineBatch, wait_s: float) -> bool:
         if not self._places.acquire(timeout=wait_s) if wait_s else not self._places.acquire(blocking=False):

@@ -38,6 +38,9 @@ class Ledger:
         self._lock = threading.Lock()
         self._samples = metrics.counter("henge_ingest_samples_total", "Samples accepted, by protocol.")
         self._refused = metrics.counter("henge_ingest_refused_total", "Samples and lines refused, by protocol, reason.")
+        self._ignored = metrics.counter(
+            "henge_ingest_ignored_total", "What came with samples and is not kept, by kind."
+        )
         self._batches = metrics.counter("henge_ingest_batches_total", "Batches that the store has acknowledged.")
         self._accepted_count: dict[str, int] = {}
         self._refused_count: dict[str, dict[str, int]] = {}
@@ -53,6 +56,8 @@ class Ledger:
     def refused(self, protocol: str, refusals: Refusals, sender_of: Callable[[int], str]) -> None:
         """Count refusals and keep their examples; sender_of tells from an offset in the body who sent it."""
         self.refused_count(protocol, refusals.count_by_reason)
+        for kind, count in refusals.ignored_count_by_kind.items():
+            self._ignored.inc(count, protocol=protocol, kind=kind)
         for example in refusals.examples:
             recent = RecentRefusal(
                 protocol=protocol,

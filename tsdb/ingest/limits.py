@@ -27,3 +27,10 @@ class IntakeLimits:
     write_wait_ms_max: int = 4_000
     # On a graceful stop, batches in memory may wait so long for the store; then they are counted as lost.
     stop_wait_ms_max: int = 3_000
+    # Of one remote-write body when it is decompressed; 300,000 series of 100 B with one sample each. Prometheus sends
+    # 2,000 samples at once, in 0.2 MiB. With its columns such a body takes about 150 MiB of memory.
+    remote_write_bytes_max: int = 32 * 2**20
+    # A series is two bytes at least: without this, 32 MiB would become 16 M pairs of Python's integers (1 GiB).
+    remote_write_series_count_max: int = 500_000
+    # Of the samples that are read one by one: about 1 µs each. 32 MiB hold 1.9 M samples of 18 B.
+    remote_write_samples_count_max: int = 2_000_000

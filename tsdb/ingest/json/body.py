@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from tsdb.errors import RefusedSample
-from tsdb.ingest.decoded import TIMESTAMP_MS_MAX, Decoded, Refusals
+from tsdb.ingest.decoded import TIMESTAMP_MS_MAX, Body, Decoded, Refusals
 from tsdb.ingest.series import Columns
 
 TimestampMs = Annotated[int, msgspec.Meta(ge=0, le=TIMESTAMP_MS_MAX)]
@@ -36,7 +36,7 @@ _RAW_SERIES = msgspec.json.Decoder(_RawSeries)
 _PAIR = msgspec.json.Decoder(Pair)
 
 
-def decode(body: bytes) -> Decoded:
+def decode(body: Body) -> Decoded:
     """Decode a body. Raises: RefusedSample, reason bad_json, if it is no JSON array."""
     refusals = Refusals()
     columns = Columns(refusals)
@@ -51,7 +51,7 @@ def decode(body: bytes) -> Decoded:
     return columns.decoded()
 
 
-def _one_by_one(body: bytes, refusals: Refusals) -> Iterable[Series]:
+def _one_by_one(body: Body, refusals: Refusals) -> Iterable[Series]:
     try:
         elements = _ELEMENTS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

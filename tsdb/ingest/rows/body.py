@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from tsdb.errors import RefusedSample
-from tsdb.ingest.decoded import TIMESTAMP_MS_MAX, Decoded, Refusals
+from tsdb.ingest.decoded import TIMESTAMP_MS_MAX, Body, Decoded, Refusals
 from tsdb.ingest.series import Columns
 
 Row = tuple[tuple[tuple[str, str], ...], Annotated[int, msgspec.Meta(ge=0, le=TIMESTAMP_MS_MAX)], float]
@@ -15,7 +15,7 @@ Row = tuple[tuple[tuple[str, str], ...], Annotated[int, msgspec.Meta(ge=0, le=TI
 _ROWS = msgspec.msgpack.Decoder(list[Row])
 
 
-def decode(body: bytes) -> Decoded:
+def decode(body: Body) -> Decoded:
     """Decode a body. Raises: RefusedSample, reason bad_rows: the sender is our own, so nothing of it is trusted."""
     try:
         rows = _ROWS.decode(body)

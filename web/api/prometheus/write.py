@@ -1,0 +1,61 @@
+"""Remote-write 1.0: what Prometheus, vmagent, Grafana Alloy and others send. Decoded by intake, not here.
+
+A sender drops what is answered with 400 and sends again what is answered with 429 or 5xx; so 400 says that something
+of the body was refused for good, while the good of it is stored all the same.
+
+Source: prometheus.io/docs/specs/prw/remote_write_spec, versions 1.0 and 2.0 (for how a receiver refuses 2.0).
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from tsdb.client import WriteAnswer
+from web.auth.guard import needs
+from web.auth.identity import identity
+from web.auth.roles import Role
+from web.errors import Refusal
+from web.services import services
+
+bp = Blueprint("prometheus_write", __name__, url_prefix="/prometheus/api/v1")
+
+BODY_BYTES_MAX = 32 * 1024 * 1024  # Compressed; decompressed it may not be more either, which intake looks after.
+DOOR_BY_ENCODING = {"snappy": "remote_write", "": "remote_write", "zstd": "remote_write+zstd"}
+_MEDIA_TYPES = ("application/x-protobuf", "")  # Early senders named neither type nor encoding.
+_MESSAGES = ("prometheus.WriteRequest", "")
+
+
+def door() -> str:
+    """The door of intake for the body. Raises: Refusal 415."""
+    message = request.mimetype_params.get("proto", "")
+    version = request.headers.get("X-Prometheus-Remote-Write-Version", "")
+    if message == "io.prometheus.write.v2.Request" or version.startswith("2."):
+        raise Refusal(
+            415,
+            "unsupported_media_type",
+            "remote-write 2.0 is not spoken here; send 1.0 (protobuf_message: prometheus.WriteRequest, the default)",
+        )
+    if request.mimetype not in _MEDIA_TYPES or message not in _MESSAGES:
+        said = request.headers.get("Content-Type", "")[:120]
+        raise Refusal(415, "unsupported_media_type", f"the body is {said!r}; remote-write is application/x-protobuf")
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in DOOR_BY_ENCODING:
+        raise Refusal(415, "unsupported_media_type", f"the body is encoded as {encoding[:40]!r}; use snappy or zstd")
+    return DOOR_BY_ENCODING[encoding]
+
+
+def refused_text(answer: WriteAnswer) -> str:
+    """One line for the log of the sender."""
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(answer.refused.items()))
+    return f"stored {answer.accepted_count:,} samples, refused {counts}; the first: {answer.first_error}"
+
+
+@bp.post("/write")
+@needs(Role.EDITOR)
+def write() -> Response:
+    """204 means that every sample is in the write-ahead log."""
+    request.max_content_length = BODY_BYTES_MAX
+    answer = services().tsdb.write(door(), request.get_data(cache=False), sender=identity().name)
+    if answer.refused:
+        raise Refusal(400, "refused_sample", refused_text(answer))
+    return Response(status=204)

@@ -60,7 +60,8 @@ def straight(data: bytes, starts: Int64s, ends: Int64s) -> Straight:
     if not starts.size:
         return Straight(starts, np.zeros(0, np.bool_), starts, starts, np.empty(0))
     labels_end, is_crooked = _labels_ends(view, starts, ends)
-    found = _read(words, *_even_places(labels_end, ends, is_crooked), ends)
+    series, at = _even_places(labels_end, ends, is_crooked)
+    found = _read(words, series, at, ends)
     is_mixed = ~is_crooked & (ends > labels_end)
     is_mixed[found.series] = False
     is_mixed[found.series[~found.is_good]] = True
@@ -69,7 +70,8 @@ def straight(data: bytes, starts: Int64s, ends: Int64s) -> Straight:
     places = [
         (number, at) for number in np.flatnonzero(is_mixed) for at in _places(data, labels_end[number], ends[number])
     ]
-    mixed = _read(words, *np.array(places, np.int64).reshape(-1, 2).T, ends)
+    number_and_place = np.array(places, np.int64).reshape(-1, 2)
+    mixed = _read(words, number_and_place[:, 0], number_and_place[:, 1], ends)
     has_places = np.zeros(starts.size, np.bool_)
     has_places[mixed.series] = True
     is_crooked |= is_mixed & ~has_places

@@ -23,6 +23,7 @@ from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockGone, BlockReader, HeadPart
 from tsdb.store.service import LANES, StoreService
+from tsdb.store.tombstones import Tombstone
 
 STORE_THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
 INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
@@ -138,9 +139,9 @@ class StoreSource:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         for left in reversed(range(SNAPSHOT_TRIES_MAX)):
-            names, head = self._snapshot(matchers, start_ms, end_ms, grain)
+            names, head, tombstones = self._snapshot(matchers, start_ms, end_ms, grain)
             try:
-                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain)
+                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain, tombstones)
             except BlockGone:
                 if not left:
                     raise
@@ -153,7 +154,7 @@ class StoreSource:
 
     def _snapshot(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None
-    ) -> tuple[list[str], HeadPart]:
+    ) -> tuple[list[str], HeadPart, list[Tombstone]]:
         body = {"matchers": _plain(matchers), "start_ms": start_ms, "end_ms": end_ms}
         if grain is not None:
             body["grain"] = grain
@@ -161,7 +162,8 @@ class StoreSource:
         names, ends, offsets, timestamp_ms, value = reply.columns
         text, edges = names.tobytes(), np.concatenate((np.zeros(1, np.int64), ends)).tolist()
         canonical = [text[start:end] for start, end in pairwise(edges)]
-        return reply.body["blocks"], HeadPart(canonical, offsets, timestamp_ms, value)
+        tombstones = msgspec.convert(reply.body["tombstones"], list[Tombstone])
+        return reply.body["blocks"], HeadPart(canonical, offsets, timestamp_ms, value), tombstones
 
 
 def _plain(matchers: Sequence[Matcher]) -> list[tuple[str, str, str]]:

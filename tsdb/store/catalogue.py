@@ -43,6 +43,15 @@ class Catalogue:
         self._highest_number += 1
         return self._highest_number
 
+    @property
+    def highest_number(self) -> int:
+        """The highest number given out, or given up by start_above()."""
+        return self._highest_number
+
+    def start_above(self, number: int) -> None:
+        """Give no block this number or one below, though no block may be left that had it."""
+        self._highest_number = max(self._highest_number, number)
+
     def swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry], now_s: float) -> None:
         """Put new blocks in the place of old ones, whose files stay readable for a while."""
         gone = set(old)

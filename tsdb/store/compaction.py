@@ -21,6 +21,7 @@ from tsdb.store.columns import Rows
 from tsdb.store.flush import BlockFolder, write_block
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import OpenBlock, TileColumns
+from tsdb.store.tombstones import Mask, Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +92,11 @@ def _is_due(members: Sequence[BlockEntry], window_ms: int, *, is_closed: bool, i
     return is_thorough or not is_late or late_count * _LATE_PART >= max(counts)
 
 
-def join(folder: BlockFolder, group: Group) -> BlockEntry | None:
-    """Write one block with the samples of a group; None, if one of its tables or tiles is damaged.
+def join(folder: BlockFolder, group: Group, tombstones: Sequence[Tombstone] = ()) -> list[BlockEntry] | None:
+    """Write one block with the samples of a group that are not deleted; no block, if that is none of them.
 
-    A damaged block is left as it is: what is whole in it stays readable, and a repair finds all of its bytes.
+    None, if one of the tables or tiles is damaged. A damaged block is left as it is: what is whole in it stays
+    readable, and a repair finds all of its bytes.
     """
     index = SeriesIndex()
     try:
@@ -102,16 +104,18 @@ def join(folder: BlockFolder, group: Group) -> BlockEntry | None:
             OpenBlock(BlockFile(folder.disk.map(folder.path / str(entry.name)), str(entry.name)), index)
             for entry in group.entries
         ]
-        return write_block(
+        mask = Mask(tombstones, index)
+        joined = write_block(
             folder,
             group.start_ms,
             group.window_ms,
             index,
             np.arange(len(index), dtype=np.int32),
             sum(entry.summary.sample_count for entry in group.entries),
-            lambda ids: [_taken(block, ids) for block in blocks],
+            lambda ids: [mask.left(block.file.name, ids, _taken(block, ids)) for block in blocks],
             replaces=[str(entry.name) for entry in group.entries],
         )
+        return [joined] if joined is not None else []
     except CorruptData as error:
         log.error("%d blocks of one window are not joined: %s", len(group.entries), error)
         return None

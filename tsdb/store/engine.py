@@ -16,19 +16,22 @@ from typing import Any, Literal
 import numpy as np
 
 from appliance.clock import Clock
-from tsdb.errors import NotReady, StaleEpoch
+from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
 from tsdb.interface import Ack, Grain
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
+from tsdb.store.block.layout import BlockName
 from tsdb.store.catalogue import Catalogue
 from tsdb.store.columns import Rows, merged
-from tsdb.store.compaction import join, plan, window_max_ms
+from tsdb.store.compaction import Group, join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
+from tsdb.store.erasure import Erasure
 from tsdb.store.flush import BlockFolder, flush_runs
 from tsdb.store.head import Head, Run, present_ids, select_runs
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import BlockReader, HeadPart
 from tsdb.store.recovery import replay
+from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
 
 # A head that never fills is flushed this often, so that a restart replays two hours at most.
@@ -45,6 +48,7 @@ class Snapshot:
 
     blocks: Sequence[str]
     head: HeadPart
+    tombstones: Sequence[Tombstone] = ()  # What of the blocks is deleted.
 
 
 class Engine:
@@ -74,8 +78,8 @@ class Engine:
         self._out_of_order_window_ms = out_of_order_window_ms
         self._future_max_ms = future_max_ms
         self._series_count_max = series_count_max
-        for path in (folder, folder / "wal", folder / "blocks", folder / "quarantine"):
-            disk.make_folder(path)
+        for name in ("", "wal", "blocks", "tombstones", "quarantine"):
+            disk.make_folder(folder / name)
         self._unlock_folder = disk.lock(folder / "LOCK")
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
@@ -93,12 +97,15 @@ class Engine:
             canonical_of=self._index.canonical_of,
         )
         self._catalogue = Catalogue(disk, folder / "blocks", folder / "quarantine")
+        self._tombstones = Tombstones(disk, folder / "tombstones", folder / "quarantine")
+        self._catalogue.start_above(self._tombstones.block_number_max)
         self._block_folder = BlockFolder(
             disk=disk, path=folder / "blocks", next_number=self._catalogue.next_number, breathe=self._breathe
         )
         self._reader = BlockReader(folder, disk=disk)
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
+        self._erasure = Erasure(disk, folder, self._synced_at_s)
         self._not_joinable: set[str] = set()
         self._is_closing = self._is_closed = False
 
@@ -129,34 +136,34 @@ class Engine:
 
         The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
         """
-        names, runs = self._view(start_ms, end_ms)
+        names, runs, tombstones = self._view(start_ms, end_ms)
         ids = self._index.match(matchers) if any(run.count for run in runs) else np.empty(0, np.int32)
         rows = merged(select_runs(runs, ids, start_ms, end_ms), ids.size) if ids.size else Rows.empty()
         canonical = self._index.canonical_of(ids[rows.row])
-        return Snapshot(names, HeadPart(canonical, rows.offsets, rows.timestamp_ms, rows.value))
+        return Snapshot(names, HeadPart(canonical, rows.offsets, rows.timestamp_ms, rows.value), tombstones)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
         found = self.snapshot(matchers, start_ms, end_ms, grain)
-        return self._reader.select(found.blocks, matchers, start_ms, end_ms, found.head, grain)
+        return self._reader.select(found.blocks, matchers, start_ms, end_ms, found.head, grain, found.tombstones)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """See tsdb.interface.SeriesSource."""
-        names, runs = self._view(start_ms, end_ms)
+        names, runs, tombstones = self._view(start_ms, end_ms)
         head = np.intersect1d(self._index.match(matchers), present_ids(runs, start_ms, end_ms), assume_unique=True)
-        return self._reader.series(names, matchers, start_ms, end_ms, self._index.canonical_of(head))
+        return self._reader.series(names, matchers, start_ms, end_ms, self._index.canonical_of(head), tombstones)
 
     def label_names(self, start_ms: int, end_ms: int) -> list[str]:
         """The names of the labels of all series that may have samples in the range, in order."""
-        names, runs = self._view(start_ms, end_ms)
+        names, runs, tombstones = self._view(start_ms, end_ms)
         head = self._index.label_names(present_ids(runs, start_ms, end_ms))
-        return sorted({*head, *self._reader.label_names(names, start_ms, end_ms)})
+        return sorted({*head, *self._reader.label_names(names, start_ms, end_ms, tombstones)})
 
     def label_values(self, name: str, start_ms: int, end_ms: int) -> list[str]:
         """The values of a label among all series that may have samples in the range, in order."""
-        names, runs = self._view(start_ms, end_ms)
+        names, runs, tombstones = self._view(start_ms, end_ms)
         head = self._index.label_values(name, present_ids(runs, start_ms, end_ms))
-        return sorted({*head, *self._reader.label_values(name, names, start_ms, end_ms)})
+        return sorted({*head, *self._reader.label_values(name, names, start_ms, end_ms, tombstones)})
 
     def flush(self) -> None:
         """Write everything in the head into blocks and drop the log of it. Raises: DiskFull; the head is kept then."""
@@ -164,11 +171,48 @@ class Engine:
             self._flush()
 
     def compact(self) -> None:
-        """Flush, and join all blocks that may be joined: those of one window, and of a longer window that is over."""
+        """Flush, and join all blocks that may be joined: those of one window, and of a longer window that is over.
+
+        Whatever was deleted is not in a block afterwards; the files of before go within REMOVAL_DELAY_S."""
         with self._upkeep_lock:
             self._flush()
             while self._join_one(closed_before_ms=self._clock.now_ms(), is_thorough=True):
                 pass
+            while self._erase_one():
+                pass
+
+    def erase(self) -> None:
+        """Rewrite every block of which something is deleted; the files of before go within REMOVAL_DELAY_S."""
+        with self._upkeep_lock:
+            while self._erase_one():
+                pass
+
+    def delete(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> int:
+        """Delete the samples of all series that match every matcher, both ends included; returns how many series.
+
+        Durable when it returns; what is appended meanwhile or afterwards stays. Docs: docs/format/tombstones.md.
+        Raises: RefusedQuery, DiskFull, NotReady.
+        """
+        if not matchers or end_ms < start_ms:
+            raise RefusedQuery("a delete needs a matcher at least, and an end that is not before its start")
+        with self._upkeep_lock:
+            if self._is_closed:
+                raise NotReady("the store is closed")
+            self._flush()
+            names, _, tombstones = self._view(start_ms, end_ms)
+            series_count = len(self._reader.series(names, matchers, start_ms, end_ms, (), tombstones))
+            if series_count:
+                made = self._tombstones.make(
+                    matchers,
+                    start_ms,
+                    end_ms,
+                    block_number_max=self._catalogue.highest_number,
+                    created_ms=self._clock.now_ms(),
+                )
+                with self._lock:
+                    self._tombstones.live = (*self._tombstones.live, made)
+                self._erasure.note_delete(self._clock.monotonic_s())
+        return series_count
 
     def tick(self, now_ms: int) -> None:
         """Background upkeep; to be called from one thread, at least twice in each fsync interval.
@@ -186,7 +230,10 @@ class Engine:
             self._flush_if_due()
             self._drop_expired(now_ms)
             self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
+            if self._erasure.is_due(self._clock.monotonic_s()):
+                self._erase_one()
             self._catalogue.remove_doomed(self._clock.monotonic_s())
+            self._drop_tombstones()
 
     def stats(self) -> dict[str, Any]:
         """Counts for the System page and /metrics; cheap."""
@@ -204,6 +251,8 @@ class Engine:
             "block_samples": sum(entry.summary.sample_count for entry in entries),
             "quarantined_frames": self.replayed.quarantined_frame_count,
             "quarantined_blocks": self._catalogue.quarantined_count,
+            "quarantined_tombstones": self._tombstones.quarantined_count,
+            "tombstone_count": len(self._tombstones.live),
             "damaged_reads": self._reader.damage_count,
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
@@ -238,21 +287,25 @@ class Engine:
                 f"send the batch again when blocks have been written"
             )
 
-    def _view(self, start_ms: int, end_ms: int) -> tuple[list[str], tuple[Run, ...]]:
-        """The blocks that overlap a range and the runs of the head, of one moment."""
+    def _view(self, start_ms: int, end_ms: int) -> tuple[list[str], tuple[Run, ...], tuple[Tombstone, ...]]:
+        """The blocks that overlap a range, the runs of the head and the tombstones, of one moment."""
         with self._lock:
-            entries, runs = self._catalogue.entries, self._head.runs
-        return [str(entry.name) for entry in entries if entry.overlaps(start_ms, end_ms)], runs
+            entries, runs, tombstones = self._catalogue.entries, self._head.runs, self._tombstones.live
+        names = [str(entry.name) for entry in entries if entry.overlaps(start_ms, end_ms)]
+        return names, runs, tuple(one for one in tombstones if one.start_ms <= end_ms and one.end_ms >= start_ms)
 
     def _flush(self) -> None:
         if not self._wal.is_broken:
             self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
         with self._lock:
             runs = self._head.detach()
-            if not runs:
-                self._flushed_at_s = self._clock.monotonic_s()
-                return
-            number = self._wal.roll()
+            number = self._wal.roll() if runs else self._wal.number
+        if not runs:
+            if self._wal.older_bytes:
+                # A flush that failed at the very end left segments, which must not bring back what is deleted.
+                self._wal.drop_before(number)
+            self._flushed_at_s = self._clock.monotonic_s()
+            return
         entries = flush_runs(self._block_folder, self._index, runs)
         with self._lock:
             self._catalogue.swap((), entries, self._clock.monotonic_s())
@@ -260,6 +313,24 @@ class Engine:
             self._has_room.notify_all()
             self._flushed_at_s = self._clock.monotonic_s()
         self._wal.drop_before(number)
+
+    def _erase_one(self) -> bool:
+        """Rewrite one block of which something is deleted, if there is one."""
+        tombstones, start_s = self._tombstones.live, self._clock.monotonic_s()
+        entry = self._erasure.next_touched(self._catalogue.entries, tombstones)
+        if entry is None:
+            return False
+        self._replace(Group(entry.name.start_ms, entry.name.window_ms, (entry,)))
+        self._erasure.note_step(start_s, self._clock.monotonic_s())
+        return True
+
+    def _drop_tombstones(self) -> None:
+        """Drop the tombstones of which no block is left."""
+        done = self._erasure.done(self._tombstones.live)
+        if done:
+            with self._lock:
+                self._tombstones.live = tuple(one for one in self._tombstones.live if one not in done)
+            self._tombstones.remove(done)
 
     def _flush_if_due(self) -> None:
         is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
@@ -288,15 +359,20 @@ class Engine:
         )
         if not groups:
             return False
-        group = groups[0]
-        names = [entry.name for entry in group.entries]
-        joined = join(replace(self._block_folder, breathe=self._breathe_while_joining), group)
+        self._replace(groups[0])
+        return True
+
+    def _replace(self, group: Group) -> None:
+        """Put one block in the place of several, without what is deleted; damaged ones stay as they are."""
+        names: list[BlockName] = [entry.name for entry in group.entries]
+        folder = replace(self._block_folder, breathe=self._breathe_while_joining)
+        joined = join(folder, group, self._tombstones.live)
         if joined is None:
             self._not_joinable.update(map(str, names))
-            return True
+            self._erasure.note_damage(names)
+            return
         with self._lock:
-            self._catalogue.swap(names, [joined], self._clock.monotonic_s())
-        return True
+            self._catalogue.swap(names, joined, self._clock.monotonic_s())
 
     def _drop_expired(self, now_ms: int) -> None:
         """Drop the blocks that lie wholly before the retention.

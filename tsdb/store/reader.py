@@ -22,6 +22,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.columns import Rows, merged, places_of
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.index import SeriesIndex
+from tsdb.store.tombstones import Mask, Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -138,15 +139,18 @@ class BlockReader:
         end_ms: int,
         head: HeadPart | None = None,
         grain: Grain | None = None,
+        tombstones: Sequence[Tombstone] = (),
     ) -> Selection:
         """The samples of the named blocks and of the head's part; see tsdb.interface.SeriesSource.select.
 
+        tombstones: those that were live when the blocks were named.
         Raises: BlockGone; RefusedQuery, if a regex is wrong.
         """
         head = HeadPart.empty() if head is None else head
         index, blocks, head_ids = self._opened(names, start_ms, end_ms, head.canonical)
         ids = index.match(matchers)
-        parts = [self._read(block, ids).clipped(start_ms, end_ms) for block in blocks]
+        mask = Mask(tombstones, index, matchers)
+        parts = [mask.left(block.file.name, ids, self._read(block, ids).clipped(start_ms, end_ms)) for block in blocks]
         if head_ids.size:
             place = np.searchsorted(ids, head_ids).astype(np.int64)
             parts.append(Rows(place, head.offsets, head.timestamp_ms, head.value))
@@ -159,22 +163,33 @@ class BlockReader:
         start_ms: int,
         end_ms: int,
         head_canonical: Sequence[bytes] = (),
+        tombstones: Sequence[Tombstone] = (),
     ) -> list[Labels]:
-        """The label sets of blocks that overlap the range, and the head's, in order; no sample is read."""
+        """The label sets of blocks that overlap the range, and the head's, in order; no sample is read.
+
+        A series may be among them of which a tombstone covers every sample, when it does not cover the whole block."""
         index, blocks, head_ids = self._opened(names, start_ms, end_ms, head_canonical)
         ids = index.match(matchers)
-        found = [head_ids, *(ids[block.rows_of(ids)[0]] for block in blocks)]
+        mask = Mask(tombstones, index, matchers)
+        found = [
+            head_ids,
+            *(mask.listed(block.file, ids[block.rows_of(ids)[0]], start_ms, end_ms) for block in blocks),
+        ]
         return sorted(index.labels_of(np.unique(np.concatenate(found))))
 
-    def label_names(self, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
+    def label_names(
+        self, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
+    ) -> list[str]:
         """The label names in blocks that overlap the range, in no order."""
         index, blocks, _ = self._opened(names, start_ms, end_ms)
-        return index.label_names(_ids_in(blocks))
+        return index.label_names(_ids_in(blocks, Mask(tombstones, index), start_ms, end_ms))
 
-    def label_values(self, name: str, names: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
+    def label_values(
+        self, name: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
+    ) -> list[str]:
         """The values of a label in blocks that overlap the range, in no order."""
         index, blocks, _ = self._opened(names, start_ms, end_ms)
-        return index.label_values(name, _ids_in(blocks))
+        return index.label_values(name, _ids_in(blocks, Mask(tombstones, index), start_ms, end_ms))
 
     def _read(self, block: OpenBlock, ids: Int32s) -> Rows:
         place, rows = block.rows_of(ids)
@@ -264,8 +279,10 @@ class BlockReader:
         log.error("damaged, left out of the answer: %s", error)
 
 
-def _ids_in(blocks: Sequence[OpenBlock]) -> Int32s:
-    return np.unique(np.concatenate([block.ids for block in blocks])) if blocks else np.empty(0, np.int32)
+def _ids_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int) -> Int32s:
+    if not blocks:
+        return np.empty(0, np.int32)
+    return np.unique(np.concatenate([mask.listed(block.file, block.ids, start_ms, end_ms) for block in blocks]))
 
 
 def _selection(index: SeriesIndex, ids: Int32s, parts: list[Rows]) -> Selection:

@@ -54,6 +54,14 @@ class LookUp(msgspec.Struct, frozen=True):
     contains: str = ""
 
 
+class Deletion(msgspec.Struct, frozen=True):
+    """Any of the selectors; both ends included."""
+
+    selectors: list[list[PlainMatcher]]
+    start_ms: int
+    end_ms: int
+
+
 class StoreService:
     """One engine on the bus. Handlers run in several threads; the engine knows how to share itself."""
 
@@ -85,6 +93,8 @@ class StoreService:
         server.handle("label_values", self.label_values, LookUp, lane=READS)
         server.handle("flush", lambda _: self._engine.flush(), lane=UPKEEP)
         server.handle("compact", self.compact, lane=UPKEEP)
+        server.handle("delete", self.delete, Deletion, lane=UPKEEP)
+        server.handle("erase", lambda _: self._engine.erase(), lane=UPKEEP)
         server.handle("stats", lambda _: self._engine.stats())
 
     def hello(self, _: Request) -> dict[str, Any]:
@@ -106,7 +116,8 @@ class StoreService:
         names = np.frombuffer(b"".join(found.head.canonical), np.uint8)
         part = found.head
         columns = (names, np.cumsum(lengths), part.offsets, part.timestamp_ms, part.value)
-        return Answer({"blocks": list(found.blocks)}, columns)
+        body = {"blocks": list(found.blocks), "tombstones": msgspec.to_builtins(found.tombstones)}
+        return Answer(body, columns)
 
     def series(self, request: Request) -> list[dict[str, str]]:
         return [dict(labels) for labels in self._found(request.body)[: request.body.limit]]
@@ -133,6 +144,16 @@ class StoreService:
     def compact(self, _: Request) -> dict[str, Any]:
         self._engine.compact()
         return self._engine.stats()
+
+    def delete(self, request: Request) -> dict[str, int]:
+        """Selector by selector: one that is refused leaves those before it done, so all are looked up first."""
+        ask: Deletion = request.body
+        selectors = [_matchers(one) for one in ask.selectors]
+        for matchers in selectors:
+            self._engine.series(matchers, ask.start_ms, ask.start_ms)
+        counts = [self._engine.delete(matchers, ask.start_ms, ask.end_ms) for matchers in selectors]
+        log.info("deleted %d series between %d and %d ms: %s", sum(counts), ask.start_ms, ask.end_ms, ask.selectors)
+        return {"series_count": sum(counts)}
 
     def _found(self, ask: LookUp) -> list[Labels]:
         """The label sets of all selectors, each once, in order."""

@@ -169,6 +169,11 @@ class Wal:
     def size_bytes(self) -> int:
         return self._older_bytes + self._size_bytes
 
+    @property
+    def older_bytes(self) -> int:
+        """Of the segments before the one that is written; not 0 after a drop_before() that failed."""
+        return self._older_bytes
+
     def _measure_older(self) -> None:
         older = [number for number in segment_numbers(self._disk, self._folder) if number < self.number]
         self._older_bytes = sum(self._disk.size_bytes(self._folder / segment_name(number)) for number in older)

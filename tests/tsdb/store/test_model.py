@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.matching import satisfies
-from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, labels, open_engine, rows_of
+from tests.tsdb.store.stores import HOUR_MS, NOW_MS, DrivenClock, Row, append, bits_of, labels, open_engine, rows_of
 from tests.tsdb.store.test_columns import any_bits, rank
 from tsdb.sample import Labels, Matcher, MatchOp
 
@@ -41,7 +41,8 @@ operations = st.lists(
     st.one_of(
         st.tuples(st.just("append"), batches),
         st.tuples(st.just("append"), batches),
-        st.tuples(st.sampled_from(["flush", "compact", "restart", "crash", "tick"]), st.none()),
+        st.tuples(st.sampled_from(["flush", "compact", "erase", "restart", "crash", "tick", "forget"]), st.none()),
+        st.tuples(st.just("delete"), st.tuples(st.lists(matchers, min_size=1, max_size=2), times_ms, times_ms)),
         st.tuples(st.just("select"), st.tuples(st.lists(matchers, max_size=3), times_ms, times_ms)),
     ),
     max_size=12,
@@ -70,6 +71,10 @@ class Twin:
             held = self.bits_at.get((series, time_ms), bits)
             self.bits_at[series, time_ms] = max(held, bits, key=rank)
 
+    def delete(self, wanted: list[Matcher], start_ms: int, end_ms: int) -> None:
+        for series, time_ms, _ in self.select(wanted, start_ms, end_ms):
+            del self.bits_at[series, time_ms]
+
     def select(self, wanted: list[Matcher], start_ms: int, end_ms: int) -> list[Row]:
         return [
             (series, time_ms, bits)
@@ -80,8 +85,8 @@ class Twin:
 
 @given(operations)
 def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None:
-    disk, twin = MemoryDisk(), Twin()
-    engine = open_engine(disk)
+    disk, twin, clock = MemoryDisk(), Twin(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
     for what, argument in [*steps, ("select", ([], 0, 2**60)), ("crash", None), ("select", ([], 0, 2**60))]:
         match what:
             case "append":
@@ -91,14 +96,24 @@ def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None
                 engine.flush()
             case "compact":
                 engine.compact()
+            case "erase":
+                engine.erase()
+            case "delete":
+                wanted, start_ms, end_ms = argument
+                start_ms, end_ms = min(start_ms, end_ms), max(start_ms, end_ms)
+                engine.delete(wanted, start_ms, end_ms)
+                twin.delete(wanted, start_ms, end_ms)
             case "tick":
+                engine.tick(NOW_MS)
+            case "forget":  # Replaced blocks are removed, and tombstones that have done their work.
+                clock.time_ms += 31_000
                 engine.tick(NOW_MS)
             case "restart":
                 engine.close()
-                engine = open_engine(disk)
+                engine = open_engine(disk, clock=clock)
             case "crash":
                 disk = disk.reboot()
-                engine = open_engine(disk)
+                engine = open_engine(disk, clock=clock)
             case _:
                 wanted, start_ms, end_ms = argument
                 assert rows_of(engine.select(wanted, start_ms, end_ms)) == twin.select(wanted, start_ms, end_ms)

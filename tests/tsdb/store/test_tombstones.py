@@ -88,7 +88,9 @@ def test_a_reader_in_another_process_leaves_out_what_is_deleted() -> None:
     engine.delete(named("a"), *ALWAYS)
     found = engine.snapshot([], *ALWAYS)
     reader = BlockReader(FOLDER, disk=disk)
-    assert rows_of(reader.select(found.blocks, [], *ALWAYS, found.head, found.tombstones)) == [(B, NOW_MS, ONE)]
+    assert rows_of(reader.select(found.blocks, [], *ALWAYS, found.head, tombstones=found.tombstones)) == [
+        (B, NOW_MS, ONE)
+    ]
 
 
 def test_series_that_are_wholly_deleted_are_not_listed() -> None:

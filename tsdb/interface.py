@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,13 +15,15 @@ class Ack:
     """A batch is in the write-ahead log.
 
     Invariant: new_ids.size is the number of new series that came with the batch, in their order; a series that the
-    store already knew gets the id that it has, one that is over a limit gets -1 and its samples are not stored.
+    store already knew gets the id that it has, one that is over a limit gets a negative number and its samples are not
+    stored.
     """
 
     epoch: int
     new_ids: Int32s
     accepted_count: int
     refused: dict[str, int]  # reason → samples; for example {"too_far_in_future": 3}
+    words: dict[str, str] = field(default_factory=dict)  # reason → the limit, its value and its setting, where known
 
 
 class SampleSink(Protocol):

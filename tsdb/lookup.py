@@ -24,15 +24,19 @@ class HashLookup:
     BLAKE2b key), so that a crafted collision of one of them does not merge two series.
 
     Layout: a slot holds the number of an entry or -1; entries lie in the order of their insertion, so that a sender
-    who keeps his order reads them nearly in sequence. At most half of the slots are taken. 28 B an entry when full.
+    who keeps his order reads them nearly in sequence. At most half of the slots are taken. 28 B an entry when full,
+    24 B without ids.
+
+    has_ids: False, if the id of a key is the number of its entry, 0, 1, 2 … in the order of insertion.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_ids: bool = True) -> None:
+        self._has_ids = has_ids
         self._slots: Int32s = np.full(_SLOT_COUNT_MIN, ABSENT, np.int32)
         self._count = 0
         self._hashes: UInt64s = np.zeros(_SLOT_COUNT_MIN // 2, np.uint64)
         self._checks: UInt64s = np.zeros(_SLOT_COUNT_MIN // 2, np.uint64)
-        self._ids: Int32s = np.full(_SLOT_COUNT_MIN // 2, ABSENT, np.int32)
+        self._ids: Int32s = np.zeros(_SLOT_COUNT_MIN // 2 if has_ids else 0, np.int32)
 
     def __len__(self) -> int:
         return self._count
@@ -51,15 +55,17 @@ class HashLookup:
             found[piece] = self._find_piece(hashes[piece], checks[piece])
         return found
 
-    def insert(self, hashes: UInt64s, checks: UInt64s, ids: Int32s) -> None:
+    def insert(self, hashes: UInt64s, checks: UInt64s, ids: Int32s | None = None) -> None:
         """Add a batch of keys, which must be absent and distinct; ids must not be negative.
 
         Raises: ValueError, if a key is there already or comes twice in the batch; nothing is added then.
         """
-        assert hashes.shape == checks.shape == ids.shape, (hashes.shape, checks.shape, ids.shape)
+        assert hashes.shape == checks.shape, (hashes.shape, checks.shape)
+        assert (ids is not None) == self._has_ids, self._has_ids
+        assert ids is None or ids.shape == hashes.shape, (hashes.shape, ids.shape)
         if not hashes.size:
             return
-        if int(ids.min()) < 0:
+        if ids is not None and int(ids.min()) < 0:
             raise ValueError(f"id {int(ids.min())} is negative; negative ids mean absent")
         if (known := self.find(hashes, checks)).max() >= 0:
             raise ValueError(f"a key is there already, with id {int(known.max())}")
@@ -69,13 +75,18 @@ class HashLookup:
         entries = np.arange(self._count, self._count + hashes.size, dtype=np.int32)
         self._hashes[entries] = hashes
         self._checks[entries] = checks
-        self._ids[entries] = ids
+        if ids is not None:
+            self._ids[entries] = ids
         self._place(entries)
         self._count += hashes.size
 
     def clear(self) -> None:
         """Forget every key and give the memory back."""
-        self.__init__()  # type: ignore[misc]
+        self.__init__(has_ids=self._has_ids)  # type: ignore[misc]
+
+    def keys(self, entries: npt.NDArray[np.integer]) -> tuple[UInt64s, UInt64s]:
+        """The hash and the check of entries, by their numbers."""
+        return self._hashes[entries], self._checks[entries]
 
     def _first_slots(self, hashes: UInt64s) -> npt.NDArray[np.int64]:
         shift = np.uint64(64 - (self._slots.size.bit_length() - 1))
@@ -85,17 +96,20 @@ class HashLookup:
         slots = self._first_slots(hashes)
         entries = self._slots.take(slots, mode="clip")
         hit = self._agree(entries, hashes, checks)
-        found = np.where(hit, self._ids.take(entries, mode="clip"), np.int32(ABSENT))
+        found = np.where(hit, self._ids_of(entries), np.int32(ABSENT))
         pending = np.flatnonzero(~hit & (entries >= 0))
         slots = slots[pending]
         while pending.size:  # A slot taken by another key: look one further, for these few only.
             slots = (slots + 1) & (self._slots.size - 1)
             entries = self._slots.take(slots, mode="clip")
             hit = self._agree(entries, hashes[pending], checks[pending])
-            found[pending[hit]] = self._ids[entries[hit]]
+            found[pending[hit]] = self._ids_of(entries[hit])
             on = ~hit & (entries >= 0)
             pending, slots = pending[on], slots[on]
         return found
+
+    def _ids_of(self, entries: Int32s) -> Int32s:
+        return self._ids.take(entries, mode="clip") if self._has_ids else entries
 
     def _agree(self, entries: Int32s, hashes: UInt64s, checks: UInt64s) -> npt.NDArray[np.bool_]:
         # An empty slot's -1 is clipped to entry 0, hence the last condition.
@@ -119,7 +133,7 @@ class HashLookup:
             slot_count *= 2
         if slot_count == self._slots.size:
             return
-        for name in ("_hashes", "_checks", "_ids"):
+        for name in ("_hashes", "_checks", "_ids") if self._has_ids else ("_hashes", "_checks"):
             old = getattr(self, name)
             new = np.zeros(slot_count // 2, old.dtype)
             new[: self._count] = old[: self._count]

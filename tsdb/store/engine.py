@@ -6,10 +6,12 @@ among themselves and hold up an append only for as long as it takes to swap a li
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,15 +24,16 @@ from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
 from tsdb.store.catalogue import Catalogue
-from tsdb.store.columns import Rows, merged
 from tsdb.store.compaction import Group, join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
+from tsdb.store.epochs import CENSUS_EVERY_S, Census, successor, taken_census
 from tsdb.store.erasure import Erasure
 from tsdb.store.flush import BlockFolder, flush_runs
-from tsdb.store.head import Head, Run, present_ids, select_runs
+from tsdb.store.head import Head, Run, by_index, joined, present_ids, selected
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import BlockReader, HeadPart
 from tsdb.store.recovery import replay
+from tsdb.store.series_limits import REASONS, TEAM_LABEL, SeriesLimits
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
 
@@ -65,6 +68,8 @@ class Engine:
         out_of_order_window_ms: int,
         future_max_ms: int,
         series_count_max: int,
+        series_per_team_max: int | None = None,
+        new_series_per_minute_max: int | None = None,
         clock: Clock,
         disk: Disk | None = None,
     ) -> None:
@@ -77,18 +82,26 @@ class Engine:
         self._retention_raw_ms = retention_raw_ms
         self._out_of_order_window_ms = out_of_order_window_ms
         self._future_max_ms = future_max_ms
-        self._series_count_max = series_count_max
+        self._series_limits = SeriesLimits(
+            series_count_max=series_count_max,
+            series_per_team_max=series_per_team_max,
+            new_series_per_minute_max=new_series_per_minute_max,
+            started_s=clock.monotonic_s(),
+        )
         for name in ("", "wal", "blocks", "tombstones", "quarantine"):
             disk.make_folder(folder / name)
         self._unlock_folder = disk.lock(folder / "LOCK")
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
         self._index = SeriesIndex()
-        self._head = Head()
+        self._head = Head(self._index)
         started_s = clock.monotonic_s()
         self.replayed = replay(disk, folder / "wal", folder / "quarantine", self._index, self._head)
         self._replay_s = clock.monotonic_s() - started_s
-        self.epoch = secrets.randbits(62) + 1
+        self.epoch = _new_epoch()
+        self._inactive_count = 0  # At the latest census.
+        self._series_limits.count_anew(len(self._index), {})
+        self._counted_at_s = self._tried_to_begin_at_s = -math.inf
         self._wal = Wal(
             disk,
             folder / "wal",
@@ -120,7 +133,8 @@ class Engine:
                 raise NotReady("the store is closed")
             if epoch != self.epoch:
                 raise StaleEpoch(f"epoch {epoch} is over, this is {self.epoch}; register the series and send it again")
-            new_ids = self._index.add(new_series, series_count_max=self._series_count_max)
+            now_s = self._clock.monotonic_s()
+            new_ids = self._index.add(new_series, at_s=now_s, admit=lambda new: self._series_limits.admit(new, now_s))
             admitted = admit(batch, new_ids, len(self._index), self._time_limits(now_ms))
             samples = admitted.samples
             if samples.series.size:
@@ -129,7 +143,8 @@ class Engine:
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
             self._wal.sync(written_count)
-        return Ack(self.epoch, new_ids, samples.series.size, admitted.refused)
+        words = {reason: self._series_limits.words(reason) for reason in admitted.refused if reason in REASONS.values()}
+        return Ack(epoch, new_ids, samples.series.size, admitted.refused, words)
 
     def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Snapshot:
         """The blocks to read and the head's part, taken so that no sample is missed while blocks are being written.
@@ -137,10 +152,10 @@ class Engine:
         The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
         """
         names, runs, tombstones = self._view(start_ms, end_ms)
-        ids = self._index.match(matchers) if any(run.count for run in runs) else np.empty(0, np.int32)
-        rows = merged(select_runs(runs, ids, start_ms, end_ms), ids.size) if ids.size else Rows.empty()
-        canonical = self._index.canonical_of(ids[rows.row])
-        return Snapshot(names, HeadPart(canonical, rows.offsets, rows.timestamp_ms, rows.value), tombstones)
+        found = [selected(index, some, matchers, start_ms, end_ms) for index, some in by_index(runs)]
+        part = found[0] if len(found) == 1 else joined(found)
+        head = HeadPart(part.canonical, part.rows.offsets, part.rows.timestamp_ms, part.rows.value)
+        return Snapshot(names, head, tombstones)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
         """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
@@ -150,20 +165,23 @@ class Engine:
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """See tsdb.interface.SeriesSource."""
         names, runs, tombstones = self._view(start_ms, end_ms)
-        head = np.intersect1d(self._index.match(matchers), present_ids(runs, start_ms, end_ms), assume_unique=True)
-        return self._reader.series(names, matchers, start_ms, end_ms, self._index.canonical_of(head), tombstones)
+        head: list[bytes] = []
+        for index, some in by_index(runs):
+            present = present_ids(some, start_ms, end_ms)
+            head += index.canonical_of(np.intersect1d(index.match(matchers), present, assume_unique=True))
+        return self._reader.series(names, matchers, start_ms, end_ms, head, tombstones)
 
     def label_names(self, start_ms: int, end_ms: int) -> list[str]:
         """The names of the labels of all series that may have samples in the range, in order."""
         names, runs, tombstones = self._view(start_ms, end_ms)
-        head = self._index.label_names(present_ids(runs, start_ms, end_ms))
-        return sorted({*head, *self._reader.label_names(names, start_ms, end_ms, tombstones)})
+        heads = [index.label_names(present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
+        return sorted({*chain(*heads), *self._reader.label_names(names, start_ms, end_ms, tombstones)})
 
     def label_values(self, name: str, start_ms: int, end_ms: int) -> list[str]:
         """The values of a label among all series that may have samples in the range, in order."""
         names, runs, tombstones = self._view(start_ms, end_ms)
-        head = self._index.label_values(name, present_ids(runs, start_ms, end_ms))
-        return sorted({*head, *self._reader.label_values(name, names, start_ms, end_ms, tombstones)})
+        heads = [index.label_values(name, present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
+        return sorted({*chain(*heads), *self._reader.label_values(name, names, start_ms, end_ms, tombstones)})
 
     def flush(self) -> None:
         """Write everything in the head into blocks and drop the log of it. Raises: DiskFull; the head is kept then."""
@@ -242,6 +260,7 @@ class Engine:
         return {
             "epoch": self.epoch,
             "series_count": len(self._index),
+            "active_series_count": len(self._index) - self._inactive_count,
             "index_bytes": self._index.size_bytes,
             "head_samples": sum(run.count for run in runs),
             "head_bytes": sum(run.size_bytes for run in runs),
@@ -297,21 +316,25 @@ class Engine:
     def _flush(self) -> None:
         if not self._wal.is_broken:
             self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
+        census = self._take_census()
+        begun = successor(self._index, census, self._breathe) if self._may_begin(census) else None
         with self._lock:
             runs = self._head.detach()
-            number = self._wal.roll() if runs else self._wal.number
-        if not runs:
+            is_new = bool(runs) or begun is not None
+            number = self._wal.number if not is_new else self._wal.roll() if begun is None else self._begin_epoch(begun)
+        if not is_new:
             if self._wal.older_bytes:
                 # A flush that failed at the very end left segments, which must not bring back what is deleted.
                 self._wal.drop_before(number)
             self._flushed_at_s = self._clock.monotonic_s()
             return
-        entries = flush_runs(self._block_folder, self._index, runs)
-        with self._lock:
-            self._catalogue.swap((), entries, self._clock.monotonic_s())
-            self._head.drop(runs)
-            self._has_room.notify_all()
-            self._flushed_at_s = self._clock.monotonic_s()
+        for index, some in by_index(runs):
+            entries = flush_runs(self._block_folder, index, some)
+            with self._lock:
+                self._catalogue.swap((), entries, self._clock.monotonic_s())
+                self._head.drop(some)
+                self._has_room.notify_all()
+        self._flushed_at_s = self._clock.monotonic_s()
         self._wal.drop_before(number)
 
     def _erase_one(self) -> bool:
@@ -332,10 +355,49 @@ class Engine:
                 self._tombstones.live = tuple(one for one in self._tombstones.live if one not in done)
             self._tombstones.remove(done)
 
+    def _take_census(self) -> Census:
+        """Count the active series, for the limits on them."""
+        self._counted_at_s = now_s = self._clock.monotonic_s()
+        index = self._index
+        census = taken_census(index, self._head.runs, now_s)
+        by_team = index.count_by_value(TEAM_LABEL, census.is_active) if self._series_limits.counts_teams else {}
+        with self._lock:
+            index.note_seen(census.is_present, now_s)
+            self._inactive_count = census.inactive_count
+            self._series_limits.count_anew(len(index) - self._inactive_count, by_team)
+        return census
+
+    def _may_begin(self, census: Census) -> bool:
+        """Whether the index is to begin anew; on a full disk, where it fails, it is tried now and then only."""
+        now_s = self._clock.monotonic_s()
+        if not census.is_crowded or now_s - self._tried_to_begin_at_s < CENSUS_EVERY_S:
+            return False
+        self._tried_to_begin_at_s = now_s
+        return True
+
+    def _begin_epoch(self, begun: SeriesIndex) -> int:
+        """What comes from now on has ids of this index; the lock is held, the open run empty. Returns: see Wal.roll.
+
+        The samples of the old epoch lie in segments below the number, each of which defines its own ids.
+        """
+        epoch = _new_epoch()
+        number = self._wal.roll(begins=(epoch, begun.canonical_of))
+        self.epoch, self._index = epoch, begun
+        self._head.begin(begun)
+        self._inactive_count = 0
+        self._series_limits.active_count = len(begun)
+        return number
+
     def _flush_if_due(self) -> None:
         is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
-        if is_old or self._wal.needs_blocks or self._head.size_bytes >= self._head_bytes_max:
+        if is_old or self._wal.needs_blocks or self._head.size_bytes >= self._head_bytes_max or self._is_crowded():
             self._flush()
+
+    def _is_crowded(self) -> bool:
+        """Whether the index should begin anew; counted once in CENSUS_EVERY_S."""
+        if self._clock.monotonic_s() - self._counted_at_s < CENSUS_EVERY_S:
+            return False
+        return self._take_census().is_crowded
 
     def _breathe(self) -> None:
         """What must not wait for the end of a long flush. Raises: NotReady, when the store is being closed."""
@@ -401,3 +463,7 @@ class Engine:
     def _time_limits(self, now_ms: int) -> TimeLimits:
         oldest_ms = 0 if self._retention_raw_ms is None else now_ms - self._retention_raw_ms
         return TimeLimits(oldest_ms, now_ms + self._future_max_ms)
+
+
+def _new_epoch() -> int:
+    return secrets.randbits(62) + 1

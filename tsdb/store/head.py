@@ -1,6 +1,7 @@
 """The newest samples in memory: runs of at most a million samples, the last one open, the others sorted when asked.
 
-Appending copies three columns and nothing else; no Python object exists per series or per sample.
+Appending copies three columns and nothing else; no Python object exists per series or per sample. A run holds local ids
+and knows the index that gave them: while an epoch ends, runs of two epochs stand side by side.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from tsdb.sample import Int32s
-from tsdb.store.columns import Columns, Rows, ordered, places_of, rows_of, spread
+from tsdb.sample import Int32s, Matcher
+from tsdb.store.columns import Columns, Rows, merged, ordered, places_of, rows_of, spread
+from tsdb.store.index import SeriesIndex
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
 
@@ -46,7 +50,8 @@ class Run:
     Invariant: what lies below `count` never changes, so a view of it stays good while more is appended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: SeriesIndex) -> None:
+        self.index = index
         self._open: Columns | None = Columns(
             np.empty(RUN_SAMPLE_COUNT_MAX, np.int32),
             np.empty(RUN_SAMPLE_COUNT_MAX, np.int64),
@@ -108,8 +113,9 @@ class Run:
 class Head:
     """The list of runs. The engine's lock is held for append(), detach(), drop() and while `runs` is read."""
 
-    def __init__(self) -> None:
-        self.runs: tuple[Run, ...] = (Run(),)
+    def __init__(self, index: SeriesIndex) -> None:
+        self._index = index
+        self.runs: tuple[Run, ...] = (Run(index),)
 
     @property
     def sample_count(self) -> int:
@@ -124,19 +130,31 @@ class Head:
         done_count = 0
         while done_count < samples.series.size:
             if self.runs[-1].is_full:
-                self.runs = (*self.runs, Run())
+                self.runs = (*self.runs, Run(self._index))
             done_count += self.runs[-1].append(samples, done_count, min_ms, max_ms)
 
     def detach(self) -> tuple[Run, ...]:
         """Close the open run and return all runs, which stay readable here until they are dropped."""
         detached = tuple(run for run in self.runs if run.count)
-        self.runs = (*detached, Run())
+        self.runs = (*detached, Run(self._index))
         return detached
+
+    def begin(self, index: SeriesIndex) -> None:
+        """What comes from now on has ids of another index. The open run must be empty, as it is after detach()."""
+        assert not self.runs[-1].count
+        self._index = index
+        self.runs = (*self.runs[:-1], Run(index))
 
     def drop(self, runs: Sequence[Run]) -> None:
         """Forget runs whose samples are in blocks."""
         gone = set(map(id, runs))
         self.runs = tuple(run for run in self.runs if id(run) not in gone)
+
+
+def by_index(runs: Sequence[Run]) -> list[tuple[SeriesIndex, tuple[Run, ...]]]:
+    """Runs by the index of their ids, the older first: one pair, or two while an epoch ends."""
+    indexes = {id(run.index): run.index for run in runs}
+    return [(index, tuple(run for run in runs if run.index is index)) for index in indexes.values()]
 
 
 def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) -> list[Rows]:
@@ -166,6 +184,43 @@ def _of_series(columns: Columns, ids: Int32s) -> Rows:
     row = place[columns.series]
     is_wanted = row >= 0
     return rows_of(ordered(Columns(row, columns.timestamp_ms, columns.value).taken(is_wanted)))
+
+
+class HeadRows(NamedTuple):
+    """Samples of the head with the canonical bytes of their series: row i is series canonical[i]."""
+
+    canonical: list[bytes]
+    rows: Rows
+
+
+def selected(
+    index: SeriesIndex, runs: Sequence[Run], matchers: Sequence[Matcher], start_ms: int, end_ms: int
+) -> HeadRows:
+    """The samples that runs of one index have of a selection. Raises: RefusedQuery, if a regex is wrong."""
+    ids = index.match(matchers) if any(run.count for run in runs) else np.empty(0, np.int32)
+    rows = merged(select_runs(runs, ids, start_ms, end_ms), ids.size) if ids.size else Rows.empty()
+    return HeadRows(index.canonical_of(ids[rows.row]), rows._replace(row=np.arange(rows.row.size)))
+
+
+def joined(parts: Sequence[HeadRows]) -> HeadRows:
+    """The samples of two epochs as one part; a series may be in both, under other ids."""
+    place_of: dict[bytes, int] = {}
+    moved = []
+    for part in parts:
+        row = [place_of.setdefault(canonical, len(place_of)) for canonical in part.canonical]
+        moved.append(part.rows._replace(row=np.array(row, np.int64)))
+    return HeadRows(list(place_of), merged(moved, len(place_of)))
+
+
+def is_present(index: SeriesIndex, runs: Sequence[Run]) -> npt.NDArray[np.bool_]:
+    """By id: whether those runs whose ids are of the index have samples of the series; one pass, nothing is sorted."""
+    views = [run.view() for run in runs if run.index is index]
+    present = np.zeros(
+        len(index), np.bool_
+    )  # Counted after the views were taken: a series is there before its samples.
+    for view in views:
+        present[view.rows.row if isinstance(view, SortedRun) else view.series] = True
+    return present
 
 
 def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from pyroaring import BitMap
 
 from tsdb.lookup import HashLookup, UInt64s
 from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
+from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
 from tsdb.store.postings import Postings
 
@@ -23,6 +24,7 @@ from tsdb.store.postings import Postings
 _LABELS_CACHED_COUNT_MAX = 131_072
 # Series indexed in one step, so that no other thread waits for the interpreter much longer than its switch interval.
 _INDEX_STEP_COUNT = 20_000
+UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _SEPARATOR_BYTE = SEPARATOR[0]
 _CHANGING_SEGMENT = re.compile(rb"[^.\xff]*[0-9][^.\xff]*")
@@ -54,11 +56,12 @@ class SeriesIndex:
     """Dense ids 0 … count - 1 for series. add() is for one thread at a time; reading may run beside it."""
 
     def __init__(self) -> None:
-        self._lookup = HashLookup()
-        self._high: UInt64s = np.empty(1_024, np.uint64)
-        self._low: UInt64s = np.empty(1_024, np.uint64)
+        self._lookup = HashLookup(has_ids=False)  # A series' id is the number of its entry.
         self._text: Bytes = np.empty(1 << 16, np.uint8)  # The canonical bytes of all series, one after another.
         self._ends: Int64s = np.zeros(1_025, np.int64)  # Series i lies at [ends[i], ends[i + 1]).
+        # By id, in seconds of the owner's clock: when the series came, and when it was last known to be alive.
+        self._since_s: UInt32s = np.zeros(1_024, np.uint32)
+        self._seen_s: UInt32s = np.zeros(1_024, np.uint32)
         self._count = 0
         self._postings = Postings()
         self._shape_of: Int32s = np.empty(0, np.int32)  # by id, below the shaped count: the number of its shape
@@ -73,15 +76,19 @@ class SeriesIndex:
     @property
     def size_bytes(self) -> int:
         """The memory of the arrays; the postings are not counted."""
-        arrays = (self._high, self._low, self._text, self._ends, self._shape_of)
+        arrays = (self._text, self._ends, self._since_s, self._seen_s, self._shape_of)
         return self._lookup.size_bytes + sum(array.nbytes for array in arrays)
 
     def find(self, keys: Keys) -> Int32s:
         return self._lookup.find(keys.high, keys.low)
 
-    def add(self, canonical: Sequence[bytes], *, series_count_max: int | None = None) -> Int32s:
-        """The ids of series, made for those that are new; -1 for those beyond series_count_max. Repeats are allowed.
+    def add(
+        self, canonical: Sequence[bytes], *, at_s: float = 0.0, admit: Callable[[Sequence[bytes]], Int32s] | None = None
+    ) -> Int32s:
+        """The ids of series, made for those that are new. Repeats are allowed.
 
+        at_s: when, by the owner's clock. admit: says of new series, which are distinct, 0 for each that may be added,
+        and for the others a negative number, which they get for an id.
         Raises: ValueError, if bytes are not canonical labels; nothing is added then.
         """
         if not canonical:
@@ -94,36 +101,63 @@ class SeriesIndex:
         first: dict[bytes, int] = {}
         for index in missing.tolist():
             first.setdefault(canonical[index], index)
-        new = np.fromiter(first.values(), np.int64, len(first))
-        if series_count_max is not None:
-            new = new[: max(0, series_count_max - self._count)]
-        if new.size:
-            self.add_known_new(keys.taken(new), [canonical[index] for index in new.tolist()])
+        _check_canonical(first)
+        verdicts = admit(list(first)) if admit is not None else np.zeros(len(first), np.int32)
+        allowed = [index for index, verdict in zip(first.values(), verdicts.tolist(), strict=True) if verdict == 0]
+        if allowed:
+            new = np.array(allowed, np.int64)
+            self.add_known_new(keys.taken(new), [canonical[index] for index in allowed], at_s=at_s)
+        if len(allowed) < len(first):
+            verdict_of = dict(zip(first, verdicts.tolist(), strict=True))
+            ids[missing] = [verdict_of[canonical[index]] for index in missing.tolist()]
+            missing = missing[ids[missing] == 0]
         ids[missing] = self.find(keys.taken(missing))
         return ids
 
-    def add_known_new(self, keys: Keys, canonical: Sequence[bytes]) -> None:
-        """Add series that are distinct and not there yet."""
-        for one in canonical:
-            if not one or one[-1] != _SEPARATOR_BYTE or one.count(SEPARATOR) % 2:
-                raise ValueError(f"not canonical label bytes: {one[:80]!r}")
-        count, new_count = self._count, len(canonical)
-        lengths = np.fromiter(map(len, canonical), np.int64, new_count)
-        text = np.frombuffer(b"".join(canonical), np.uint8)
+    def add_known_new(self, keys: Keys, canonical: Sequence[bytes], *, at_s: float = 0.0) -> None:
+        """Add series that are distinct, canonical and not there yet."""
+        lengths = np.fromiter(map(len, canonical), np.int64, len(canonical))
+        seconds = np.full(len(canonical), int(at_s), np.uint32)
+        self._add_columns(keys, np.frombuffer(b"".join(canonical), np.uint8), lengths, seconds, seconds)
+
+    def _add_columns(self, keys: Keys, text: Bytes, lengths: Int64s, since_s: UInt32s, seen_s: UInt32s) -> None:
+        count, new_count = self._count, lengths.size
         end = int(self._ends[count])
         self._text = _grown(self._text, end + text.size, end)
         self._ends = _grown(self._ends, count + new_count + 1, count + 1)
-        self._high = _grown(self._high, count + new_count, count)
-        self._low = _grown(self._low, count + new_count, count)
+        self._since_s = _grown(self._since_s, count + new_count, count)
+        self._seen_s = _grown(self._seen_s, count + new_count, count)
         self._text[end : end + text.size] = text
         self._ends[count + 1 : count + new_count + 1] = end + np.cumsum(lengths)
-        self._high[count : count + new_count] = keys.high
-        self._low[count : count + new_count] = keys.low
-        self._lookup.insert(keys.high, keys.low, np.arange(count, count + new_count, dtype=np.int32))
+        self._since_s[count : count + new_count] = since_s
+        self._seen_s[count : count + new_count] = seen_s
+        self._lookup.insert(keys.high, keys.low)
         self._count = count + new_count
 
+    def note_seen(self, is_seen: npt.NDArray[np.bool_], at_s: float) -> None:
+        """By id: these series were alive then. Not beside add(), which may move the column."""
+        self._seen_s[: is_seen.size][is_seen] = int(at_s)
+
+    def is_seen_since(self, at_s: float, count: int) -> npt.NDArray[np.bool_]:
+        """By id below count: whether the series came, or was known to be alive, at that time or later."""
+        seen: npt.NDArray[np.bool_] = self._seen_s[:count] >= max(0, int(at_s))
+        return seen
+
+    def carried(self, ids: npt.NDArray[np.integer], breathe: Callable[[], None]) -> SeriesIndex:
+        """Another index with these series alone, numbered in the order of ids. Works in steps; add() may run beside."""
+        index = SeriesIndex()
+        for start in range(0, ids.size, _INDEX_STEP_COUNT):
+            some = ids[start : start + _INDEX_STEP_COUNT].astype(np.int64)
+            text, ends = self._text, self._ends
+            lengths = ends[some + 1] - ends[some]
+            index._add_columns(
+                self.keys_of(some), text[spread(ends[some], lengths)], lengths, self._since_s[some], self._seen_s[some]
+            )
+            breathe()
+        return index
+
     def keys_of(self, ids: npt.NDArray[np.integer]) -> Keys:
-        return Keys(self._high[ids], self._low[ids])
+        return Keys(*self._lookup.keys(ids))
 
     def canonical_of(self, ids: npt.NDArray[np.integer]) -> list[bytes]:
         text, starts, ends = self._text, self._ends[ids].tolist(), self._ends[ids + 1].tolist()
@@ -169,6 +203,12 @@ class SeriesIndex:
             self._build_postings(self._count)
             return self._postings.values(name, among)
 
+    def count_by_value(self, name: str, is_wanted: npt.NDArray[np.bool_]) -> dict[bytes, int]:
+        """How many of the wanted series have each value of a label. is_wanted: by id."""
+        with self._postings_lock:
+            self._build_postings(is_wanted.size)
+            return self._postings.count_by_value(name, is_wanted)
+
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
         with self._postings_lock:
@@ -205,6 +245,12 @@ class SeriesIndex:
             self._shape_of = _grown(self._shape_of, end, start)
             self._shape_of[start:end] = numbers
             self._shaped_count = end
+
+
+def _check_canonical(canonical: Iterable[bytes]) -> None:
+    for one in canonical:
+        if not one or one[-1] != _SEPARATOR_BYTE or one.count(SEPARATOR) % 2:
+            raise ValueError(f"not canonical label bytes: {one[:80]!r}")
 
 
 def _grown(array: npt.NDArray[_Scalar], count: int, used_count: int) -> npt.NDArray[_Scalar]:

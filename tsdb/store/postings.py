@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from pyroaring import BitMap
 
 from tsdb import regex
@@ -88,6 +89,14 @@ class Postings:
             for value, ids in by_value.items()
             if (ids in wanted if isinstance(ids, int) else wanted.intersect(ids))
         ]
+
+    def count_by_value(self, name: str, is_wanted: npt.NDArray[np.bool_]) -> dict[bytes, int]:
+        wanted = BitMap(np.flatnonzero(is_wanted).tolist())
+        found = self._by_name.get(name.encode(), {})
+        return {
+            value: int(ids in wanted) if isinstance(ids, int) else ids.intersection_cardinality(wanted)
+            for value, ids in found.items()
+        }
 
     def having(self, name: str) -> BitMap:
         """The series that have a label."""

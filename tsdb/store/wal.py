@@ -61,7 +61,7 @@ class Wal:
         self.is_broken = False
         self._file: AppendFile | None = None
         try:
-            self._file = self._create(number)
+            self._file = self._create(number, epoch)
         except DiskFull:
             self.is_broken = True  # The store serves what it has, and every append tries to begin a segment.
         self._measure_older()
@@ -129,16 +129,17 @@ class Wal:
             ) from error
         self.synced_count = max(self.synced_count, written_count)
 
-    def roll(self) -> int:
+    def roll(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None = None) -> int:
         """Begin a new segment and return its number; all that was written before lies in segments below it.
 
+        begins: the number of another epoch and its canonical_of, if the segment is the first of that epoch.
         The old segment is durable before the new one takes its first frame, so that what a crash leaves is a prefix.
-        Raises: DiskFull, NotReady; the old segment stays then.
+        Raises: DiskFull, NotReady; the old segment, and the old epoch, stay then.
         """
         with self._sync_lock:
             if not self.is_broken and self.synced_count < self.written_count:
                 self._make_durable()
-            file = self._create(self.number + 1)
+            file = self._create(self.number + 1, self._epoch if begins is None else begins[0])
             if self.is_broken and self._file is not None:
                 # Somebody may still wait for a batch of an earlier break: what lies between is refused with it.
                 first = self.synced_count if self._not_durable is None else self._not_durable[0]
@@ -148,7 +149,11 @@ class Wal:
             old, self._file = self._file, file
             self.number += 1
             self.is_broken = False
-            self._is_defined[:] = False
+            if begins is None:
+                self._is_defined[:] = False
+            else:
+                self._epoch, self._canonical_of = begins
+                self._is_defined = np.zeros(1_024, np.bool_)
             self._sequence = 0
             self._measure_older()
             if old is not None:
@@ -185,19 +190,19 @@ class Wal:
             if self._file is not None:
                 self._file.close()
 
-    def _create(self, number: int) -> AppendFile:
+    def _create(self, number: int, epoch: int) -> AppendFile:
         """Raises: DiskFull, NotReady; nothing of the segment is left then."""
         path = self._folder / segment_name(number)
         try:
             with full_disk_named("a new segment of the write-ahead log"):
-                return self._begun(path, number)
+                return self._begun(path, number, epoch)
         except OSError as error:
             raise NotReady(f"a new segment of the write-ahead log could not be begun: {error.strerror}") from error
 
-    def _begun(self, path: Path, number: int) -> AppendFile:
+    def _begun(self, path: Path, number: int, epoch: int) -> AppendFile:
         file = self._disk.create(path)
         try:
-            size_bytes = file.append([frame.segment_header(number, self._epoch)])
+            size_bytes = file.append([frame.segment_header(number, epoch)])
             file.sync()
             self._disk.sync_folder(self._folder)
         except BaseException:

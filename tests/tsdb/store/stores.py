@@ -48,6 +48,12 @@ def open_engine(disk: Disk | None, folder: Path = FOLDER, **settings: Any) -> En
     return Engine(folder, disk=disk, **(defaults | settings))
 
 
+def later(engine: Engine, by_ms: int = 2 * HOUR_MS) -> None:
+    """Move the clock of an engine that open_engine() made."""
+    assert isinstance(engine._clock, DrivenClock)
+    engine._clock.time_ms += by_ms
+
+
 def labels(**pairs: str) -> Labels:
     """labels(name="x", job="y") is {__name__="x", job="y"}."""
     return labels_from({"__name__" if key == "name" else key: value for key, value in pairs.items()})

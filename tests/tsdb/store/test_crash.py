@@ -9,8 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.sim.disk import DiskCrash, MemoryDisk
-from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, everything, labels, open_engine
+from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, everything, labels, later, open_engine
 from tsdb.store.engine import Engine
+
+
+@pytest.fixture(autouse=True)
+def _few_gone_series_end_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.epochs.INACTIVE_COUNT_MIN", 3)
+
 
 SEEDS = (None, 1, 2, 3)
 
@@ -46,6 +52,12 @@ def life(engine: Engine, acknowledged: list[Row], sent: list[Row]) -> None:
     engine.flush()
     engine._catalogue.remove_doomed(float("inf"))
     send(5)
+    later(engine)  # The series of the first batches are gone by now, which ends the epoch at the next flush.
+    send(6)
+    epoch = engine.epoch
+    engine.flush()
+    assert engine.epoch != epoch
+    send(7)
     engine.close()
 
 
@@ -145,10 +157,10 @@ def test_what_survives_without_a_sync_per_batch_is_a_prefix_of_the_log(fsync: st
         for seed in SEEDS:
             found = set(everything(open_engine(disk.reboot(seed))))
             assert found <= set(sent), f"invented, {crash_at=}, {seed=}"
-            there = [bool(found & set(batch(number))) for number in range(6)]
-            whole = [found >= set(batch(number)) for number in range(6)]
+            there = [bool(found & set(batch(number))) for number in range(8)]
+            whole = [found >= set(batch(number)) for number in range(8)]
             count = sum(there)
-            assert there == [True] * count + [False] * (6 - count), f"{there=}, {crash_at=}, {seed=}"
+            assert there == [True] * count + [False] * (8 - count), f"{there=}, {crash_at=}, {seed=}"
             assert all(whole[: max(0, count - 1)]), f"{whole=}, {crash_at=}, {seed=}"
         if not disk.crashed:
             break

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.matching import satisfies
-from tests.tsdb.store.stores import HOUR_MS, NOW_MS, DrivenClock, Row, append, bits_of, labels, open_engine, rows_of
+from tests.tsdb.store.stores import (
+    HOUR_MS,
+    NOW_MS,
+    DrivenClock,
+    Row,
+    append,
+    bits_of,
+    labels,
+    later,
+    open_engine,
+    rows_of,
+)
 from tests.tsdb.store.test_columns import any_bits, rank
 from tsdb.sample import Labels, Matcher, MatchOp
 
@@ -41,7 +52,9 @@ operations = st.lists(
     st.one_of(
         st.tuples(st.just("append"), batches),
         st.tuples(st.just("append"), batches),
-        st.tuples(st.sampled_from(["flush", "compact", "erase", "restart", "crash", "tick", "forget"]), st.none()),
+        st.tuples(
+            st.sampled_from(["flush", "compact", "erase", "restart", "crash", "tick", "forget", "epoch"]), st.none()
+        ),
         st.tuples(st.just("delete"), st.tuples(st.lists(matchers, min_size=1, max_size=2), times_ms, times_ms)),
         st.tuples(st.just("select"), st.tuples(st.lists(matchers, max_size=3), times_ms, times_ms)),
     ),
@@ -55,6 +68,7 @@ def _small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tsdb.store.head.RUN_SAMPLE_COUNT_MAX", 16)
         patch.setattr("tsdb.store.frame.FRAME_SAMPLE_COUNT_MAX", 7)
+        patch.setattr("tsdb.store.epochs.INACTIVE_COUNT_MIN", 1)
         patch.setattr("tsdb.store.flush._PIECE_SAMPLE_COUNT", 12)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 3)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 5)
@@ -108,6 +122,9 @@ def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None
             case "forget":  # Replaced blocks are removed, and tombstones that have done their work.
                 clock.time_ms += 31_000
                 engine.tick(NOW_MS)
+            case "epoch":
+                later(engine)
+                engine.flush()  # Ends the epoch, if more series are gone than there are.
             case "restart":
                 engine.close()
                 engine = open_engine(disk, clock=clock)

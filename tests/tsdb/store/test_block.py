@@ -82,12 +82,102 @@ def test_what_devices_send_is_small(kind: Callable[[np.random.Generator], np.nda
     assert len(data) / value.size < bytes_max
 
 
-@given(npst.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 2**62) | st.integers(0, 5)))
-def test_times_come_back(timestamp_ms: np.ndarray) -> None:
-    codec, data = tile.encode_times(timestamp_ms)
+def times_back(timestamp_ms: np.ndarray, lengths: np.ndarray) -> tuple[int, float]:
+    """That the times come back; the codec and the bytes a sample."""
+    codec, data = tile.encode_times(timestamp_ms, lengths)
     decoded = np.empty(timestamp_ms.size, np.int64)
     tile.decode_times(codec, data, decoded)
     np.testing.assert_array_equal(decoded, timestamp_ms)
+    return codec, len(data) / timestamp_ms.size
+
+
+@given(
+    npst.arrays(np.int64, st.integers(1, 300), elements=st.integers(-(2**62), 2**62) | st.integers(0, 5)),
+    st.lists(st.integers(0, 300), max_size=5),
+)
+def test_times_come_back(timestamp_ms: np.ndarray, cuts: list[int]) -> None:
+    times_back(timestamp_ms, row_lengths(timestamp_ms.size, cuts))
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    interval_ms=st.integers(1, 20_000),
+    jitter_ms=st.integers(0, 30),
+    gap_chance=st.sampled_from([0.0, 0.1]),
+    seed=st.integers(0, 2**32),
+)
+def test_times_near_a_grid_come_back(
+    lengths: list[int], interval_ms: int, jitter_ms: int, gap_chance: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = []
+    for length in lengths:
+        steps = 1 + (random.random(length) < gap_chance) * random.integers(1, 9, length)
+        row = 1_700_000_000_000 + random.integers(0, 10**6) + interval_ms * np.cumsum(steps)
+        rows.append(np.sort(row + random.integers(-jitter_ms, jitter_ms + 1, length)))
+    times_back(np.concatenate(rows), np.array(lengths))
+
+
+GRIDS = {  # name: (length of each row, jitter in ms, chance of a gap, phase of each row apart, most bytes a sample)
+    "a scrape": ([280] * 29, 0, 0.0, False, 0.006),
+    "a scrape, rows cut at both ends": ([100, *[280] * 28, 17], 0, 0.0, False, 0.006),
+    "rows of other lengths": ([270 + n for n in range(29)], 0, 0.0, False, 0.012),
+    "each row at a phase of its own": ([280] * 29, 0, 0.0, True, 0.02),
+    "jitter of 25 ms": ([280] * 29, 25, 0.0, True, 0.75),  # log2(51) / 8 = 0.71
+    "jitter in rows of nine": ([9] * 900, 25, 0.0, False, 0.92),
+    "gaps": ([280] * 29, 0, 0.01, False, 0.03),
+    "gaps and jitter": ([280] * 29, 25, 0.01, False, 0.78),
+}
+
+
+@pytest.mark.parametrize("kind", GRIDS.values(), ids=GRIDS.keys())
+def test_times_near_a_grid_are_small(kind: tuple[list[int], int, float, bool, float]) -> None:
+    lengths, jitter_ms, gap_chance, has_phases, bytes_max = kind
+    random = np.random.default_rng(3)
+    rows = [
+        1_700_000_000_000
+        + has_phases * random.integers(0, 10_000)
+        + 10_000 * np.cumsum(1 + (random.random(length) < gap_chance))
+        + random.integers(-jitter_ms, jitter_ms + 1, length)
+        for length in lengths
+    ]
+    codec, size_bytes = times_back(np.concatenate(rows), np.array(lengths))
+    assert codec == tile.GRID
+    assert size_bytes < bytes_max
+
+
+def test_drifting_times_are_differences() -> None:
+    drift = np.cumsum(10_000 + (np.arange(8_000) % 3 == 0))
+    assert times_back(1_700_000_000_000 + drift, np.array([8_000]))[0] == tile.PCODEC
+
+
+def test_counters_of_different_rates_are_small_together() -> None:
+    random = np.random.default_rng(3)
+    rates = random.uniform(1, 5_000, 29)
+    value = np.cumsum(np.floor(rates[:, None] * random.uniform(0.8, 1.2, (29, 280))), axis=1).ravel()
+    codec, data = tile.encode_values(value, np.full(29, 280))
+    decoded = np.empty(value.size)
+    tile.decode_values(codec, data, decoded)
+    np.testing.assert_array_equal(decoded, value)
+    assert codec == tile.DECIMAL
+    assert len(data) / value.size < 1.36  # 1.57 without the slopes; the mean of log2(0.4 of a rate) is 1.18
+
+
+GRID_TIMES = tile.encode_times(np.arange(0, 90, 10), np.array([4, 5]))[1]
+GRID_DAMAGE = {  # name: (data for nine times, what is said)
+    "five bytes": (b"noise", "times on a grid of 5 bytes"),
+    "cut short": (GRID_TIMES[:-1], "by their header"),
+    "no samples in the first row": (GRID_TIMES[:24] + bytes(4) + GRID_TIMES[28:], "a row of 0 samples"),
+    "others of no samples": (GRID_TIMES[:28] + bytes(4) + GRID_TIMES[32:], "others of 0"),
+    "a row longer than the tile": (GRID_TIMES[:24] + bytes([200]) + GRID_TIMES[25:], "a row of 200 samples"),
+    "row lengths that are none": (GRID_TIMES[:1] + GRID_TIMES[1:24] + b"noisenoi" + GRID_TIMES[32:], "a row of"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), GRID_DAMAGE.values(), ids=GRID_DAMAGE.keys())
+def test_bytes_that_are_no_grid_are_named(data: bytes, said: str) -> None:
+    with pytest.raises(CorruptData, match=said):
+        tile.decode_times(tile.GRID, data, np.empty(9, np.int64))
 
 
 DAMAGE = {  # name: (codec, data for two values, what is said)

@@ -12,13 +12,13 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
-from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
 from tsdb.errors import CorruptData
 from tsdb.sample import Float64s, Int64s
+from tsdb.store.block import packed
 
-# exponent of ten u8 · 1 if differences along rows, else 0 u8 · zero u16 · bytes of the row lengths, of the first
-# numbers, of the numbers 3 × u32 · exceptions u32 · multiplier i64
+# exponent of ten u8 · 1 if differences along rows, else 0 u8 · bytes of the slopes u16 · bytes of the row lengths, of
+# the first numbers, of the numbers 3 × u32 · exceptions u32 · multiplier i64
 _HEADER = struct.Struct("<BBHIIIIq")
 
 EXPONENT_MAX = 6
@@ -27,7 +27,10 @@ _WHOLE_MAX = float(1 << 53)
 # Exceptions cost 12 B each; at one in fifty that is 0.24 B a sample, where pcodec on doubles begins to be better.
 _EXCEPTIONS_PER_SAMPLE_MAX = 1 / 50
 _PROBE_COUNT = 256  # Values that rule out most exponents before a whole tile is tried.
-_PLAIN = ChunkConfig(compression_level=4, mode_spec=ModeSpec.classic(), delta_spec=DeltaSpec.no_op())
+# Where the estimate is that sure, only the better of the numbers and their differences is tried: half the work.
+_SURE_GAIN_BITS = 1.5
+_SLOPE_BITS = 24  # What the slope of a row costs, about.
+_SLOPES_BYTES_MAX = (1 << 16) - 1
 
 Bools = npt.NDArray[np.bool_]
 
@@ -44,33 +47,61 @@ def encode(value: Float64s, row_lengths: Int64s) -> bytes | None:
     multiplier = _common_divisor(whole)
     if multiplier > 1:
         whole //= multiplier
-    starts = np.cumsum(row_lengths) - row_lengths
-    steps = np.delete(np.diff(whole, prepend=0), starts)
-    plain = _packed(whole)
-    firsts, numbers = _packed(whole[starts]), _packed(steps)
-    lengths = _packed(row_lengths)
-    is_difference = len(lengths) + len(firsts) + len(numbers) < len(plain)
-    if not is_difference:
-        lengths, firsts, numbers = b"", b"", plain
+    lengths, firsts, slopes, numbers = _parts(whole, row_lengths)
     header = _HEADER.pack(
-        exponent, is_difference, 0, len(lengths), len(firsts), len(numbers), exceptions.size, multiplier
+        exponent, bool(firsts), len(slopes), len(lengths), len(firsts), len(numbers), exceptions.size, multiplier
     )
     kept = value.view(np.uint64)[exceptions]
-    return b"".join((header, lengths, firsts, numbers, exceptions.astype("<u4").tobytes(), kept.tobytes()))
+    return b"".join((header, lengths, firsts, slopes, numbers, exceptions.astype("<u4").tobytes(), kept.tobytes()))
+
+
+def _parts(whole: Int64s, row_lengths: Int64s) -> tuple[bytes, bytes, bytes, bytes]:
+    """Row lengths, first numbers, slopes and numbers: as differences, or, the first three empty, as they are."""
+    starts = packed.starts_of(row_lengths)
+    steps = packed.within_rows(whole, starts)
+    gain_bits = packed.bits(whole - packed.median(whole)) - packed.bits(steps)
+    plain = packed.pack(whole) if gain_bits < _SURE_GAIN_BITS else None
+    if plain is not None and gain_bits < -_SURE_GAIN_BITS:
+        return b"", b"", b"", plain
+    slopes, numbers = _without_slopes(whole, starts, steps, row_lengths)
+    parts = (packed.pack_lengths(row_lengths), packed.pack(whole[starts]), slopes, packed.pack(numbers))
+    return parts if plain is None or sum(map(len, parts)) < len(plain) else (b"", b"", b"", plain)
+
+
+def _without_slopes(whole: Int64s, starts: Int64s, steps: Int64s, row_lengths: Int64s) -> tuple[bytes, Int64s]:
+    """The slopes of rows and what the differences are beyond them; no slopes, where they save nothing.
+
+    A counter grows by much the same all along, and every counter of a tile by something else.
+    """
+    spans = whole[starts + row_lengths - 1] - whole[starts]
+    slope = np.rint(spans / np.maximum(1, row_lengths - 1)).astype(np.int64)
+    if not slope.any():
+        return b"", steps
+    beyond = steps - np.repeat(slope, row_lengths - 1)
+    gain_bits = (packed.bits(steps) - packed.bits(beyond)) * steps.size
+    if gain_bits <= _SLOPE_BITS * slope.size:
+        return b"", steps
+    slopes = packed.pack(slope)
+    return (slopes, beyond) if len(slopes) <= _SLOPES_BYTES_MAX else (b"", steps)
 
 
 def decode(data: bytes, into: Float64s) -> None:
     """Undo encode(). Raises: CorruptData."""
     try:
-        exponent, is_difference, _, *lengths, exception_count, multiplier = _HEADER.unpack_from(data)
-        ends = np.cumsum([_HEADER.size, *lengths, 4 * exception_count, 8 * exception_count]).tolist()
+        exponent, is_difference, slope_bytes, *sizes, exception_count, multiplier = _HEADER.unpack_from(data)
+        sizes.insert(2, slope_bytes)
+        ends = np.cumsum([_HEADER.size, *sizes, 4 * exception_count, 8 * exception_count]).tolist()
         if ends[-1] != len(data) or exponent > EXPONENT_MAX:
             raise CorruptData(f"a decimal column of {len(data):,} bytes, {ends[-1]:,} by its header")
-        rows, firsts, numbers, at, bits = (data[start:end] for start, end in itertools.pairwise(ends))
+        rows, firsts, slopes, numbers, at, bits = (data[start:end] for start, end in itertools.pairwise(ends))
         if is_difference:
-            whole = _summed(_unpacked(rows), _unpacked(firsts), _unpacked(numbers), into.size)
+            row_lengths = packed.unpack_lengths(rows, into.size)
+            steps = packed.unpack(numbers, into.size - row_lengths.size)
+            if slopes:
+                steps = steps + np.repeat(packed.unpack(slopes, row_lengths.size), row_lengths - 1)
+            whole = packed.summed(row_lengths, packed.unpack(firsts, row_lengths.size), steps)
         else:
-            whole = _unpacked(numbers)
+            whole = packed.unpack(numbers, into.size)
         if multiplier != 1:
             whole = whole * multiplier
         if exponent:
@@ -123,34 +154,3 @@ def _common_divisor(whole: Int64s) -> int:
     if divisor != 1:
         divisor = int(np.gcd.reduce(whole))
     return max(1, divisor)
-
-
-def _packed(numbers: Int64s) -> bytes:
-    if not numbers.size:
-        return b""
-    packed: bytes = standalone.simple_compress(np.ascontiguousarray(numbers), _PLAIN)
-    return packed
-
-
-def _unpacked(data: bytes) -> Int64s:
-    if not data:
-        return np.empty(0, np.int64)
-    numbers = standalone.simple_decompress(data)
-    if numbers is None or numbers.dtype != np.int64:
-        raise ValueError("numbers of another type")
-    unpacked: Int64s = numbers
-    return unpacked
-
-
-def _summed(row_lengths: Int64s, firsts: Int64s, steps: Int64s, count: int) -> Int64s:
-    if int(row_lengths.sum()) != count:
-        raise ValueError(f"rows of {int(row_lengths.sum()):,} samples for {count:,}")
-    starts = np.cumsum(row_lengths) - row_lengths
-    is_step = np.ones(count, np.bool_)
-    is_step[starts] = False
-    summed = np.zeros(count, np.int64)
-    summed[is_step] = steps
-    np.cumsum(summed, out=summed)
-    # Within a row the sum has grown from what it was at the row's start, where the first number stands.
-    summed += np.repeat(firsts - summed[starts], row_lengths)
-    return summed

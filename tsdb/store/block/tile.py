@@ -10,12 +10,13 @@ from pcodec import ChunkConfig, DeltaSpec, standalone
 
 from tsdb.errors import CorruptData
 from tsdb.sample import Float64s, Int64s
-from tsdb.store.block import decimals
+from tsdb.store.block import decimals, grid
 
 RAW = 0  # The column itself, little-endian.
 PCODEC = 1  # A standalone pcodec file of int64 times, of float64 values.
 CONSTANT = 2  # Eight bytes: the one time or the one value, by its bits.
 DECIMAL = 3  # Values as whole numbers, see decimals.
+GRID = 4  # Times in steps of one interval, see grid.
 
 # Samples in a tile: about TARGET, cut where a series ends if one does between MIN and MAX. A tile of 8 Ki samples
 # decodes in 60 µs; its own bins and headers, about 150 B, are 0.02 B a sample.
@@ -24,15 +25,20 @@ SAMPLE_COUNT_TARGET = 8_192
 SAMPLE_COUNT_MAX = 12_288
 
 _TIMES = ChunkConfig(compression_level=4, delta_spec=DeltaSpec.try_consecutive(1))
-_VALUES = ChunkConfig(compression_level=4)
+_VALUES = ChunkConfig(compression_level=6)
 
 
-def encode_times(timestamp_ms: Int64s) -> tuple[int, bytes]:
+def encode_times(timestamp_ms: Int64s, row_lengths: Int64s) -> tuple[int, bytes]:
+    """row_lengths: how many samples each series has in the tile; their sum is the size of the tile."""
+    if not (timestamp_ms == timestamp_ms[0]).all():
+        encoded = grid.encode(timestamp_ms, row_lengths)
+        if encoded is not None:
+            return GRID, encoded
     return _encode(timestamp_ms, timestamp_ms, _TIMES)
 
 
 def encode_values(value: Float64s, row_lengths: Int64s) -> tuple[int, bytes]:
-    """row_lengths: how many samples each series has in the tile; their sum is the size of the tile."""
+    """row_lengths: as of encode_times()."""
     bits = value.view(np.int64)
     if not (bits == bits[0]).all():
         encoded = decimals.encode(value, row_lengths)
@@ -51,7 +57,10 @@ def _encode(column: Int64s | Float64s, bits: Int64s, config: ChunkConfig) -> tup
 
 def decode_times(codec: int, data: bytes, into: Int64s) -> None:
     """Fill `into`, as long as the tile, with its times. Raises: CorruptData."""
-    _decode(codec, data, into, into.view(np.int64))
+    if codec == GRID:
+        grid.decode(data, into)
+    else:
+        _decode(codec, data, into, into.view(np.int64))
 
 
 def decode_values(codec: int, data: bytes, into: Float64s) -> None:

@@ -167,7 +167,7 @@ class BlockWriter:
         self._rest = Rows(rest.row[first:], offsets, rest.timestamp_ms[start:].copy(), rest.value[start:].copy())
 
     def _put_tile(self, timestamp_ms: Int64s, value: Float64s, row_lengths: Int64s) -> None:
-        time_codec, times = tile.encode_times(timestamp_ms)
+        time_codec, times = tile.encode_times(timestamp_ms, row_lengths)
         value_codec, values = tile.encode_values(value, row_lengths)
         numbers = value[~np.isnan(value)]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -58,7 +58,9 @@ def tree(config: Config) -> Subtree:
                 sockets=("graphite", "graphite_udp"),
                 memory_bytes_max=2 * GIB,
             ),
-            Process(name="query", entry="tsdb.node:run_query", memory_bytes_max=4 * GIB),
+            # All queries together hold twice query.bytes_max at most (3 GiB by default); the rest is for the index of
+            # names, decoded tiles, and blocks of memory that are kept for the next query.
+            Process(name="query", entry="tsdb.node:run_query", memory_bytes_max=GIB + 2 * config.query.bytes_max),
             Process(
                 name="spawner",
                 entry="checks.nagios.spawner:run_spawner",

@@ -18,6 +18,9 @@ from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_by
 SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
 QUERY_SAMPLES_COUNT_MAX = 1_000_000_000  # × 45 B = 45 GB; beyond what these machines have.
 QUERY_STEPS_COUNT_MAX = 1_000_000
+QUERY_CONCURRENT_COUNT_MAX = 64
+QUERY_QUEUE_COUNT_MAX = 1_000  # Each has a thread of its own that waits.
+QUERY_TIMEOUT_MS_MIN, QUERY_TIMEOUT_MS_MAX = 100, 600_000
 RETENTION_TIER_COUNT_MAX = 8
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -111,6 +114,10 @@ class QueryConfig:
     series_count_max: int
     samples_count_max: int
     steps_count_max: int
+    bytes_max: int
+    timeout_ms: int
+    concurrent_count_max: int
+    queue_count_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +148,14 @@ def parse_duration_ms(text: str, *, min_ms: int) -> int:
         return DURATION_MS_MAX
     if found_ms < min_ms:
         raise ValueError(f"{text!r} is less than {duration_text(min_ms)}")
+    return found_ms
+
+
+def parse_query_timeout_ms(text: str) -> int:
+    """Raises: ValueError."""
+    found_ms = parse_duration_ms(text, min_ms=QUERY_TIMEOUT_MS_MIN)
+    if found_ms > QUERY_TIMEOUT_MS_MAX:
+        raise ValueError(f"{text!r} is longer than {duration_text(QUERY_TIMEOUT_MS_MAX)}")
     return found_ms
 
 
@@ -331,7 +346,7 @@ SETTINGS: tuple[Setting, ...] = (
         "query.samples_count_max",
         "50000000",
         f"count of 1 … {QUERY_SAMPLES_COUNT_MAX:,}",
-        "How many samples one query may read, and hold in any step of its evaluation; each costs about 45 bytes.",
+        "How many samples one query may read, and hold in any step of its evaluation.",
         partial(parse_count, count_min=1, count_max=QUERY_SAMPLES_COUNT_MAX),
     ),
     Setting(
@@ -340,6 +355,35 @@ SETTINGS: tuple[Setting, ...] = (
         f"count of 1 … {QUERY_STEPS_COUNT_MAX:,}",
         "How many steps the range of one query may have.",
         partial(parse_count, count_min=1, count_max=QUERY_STEPS_COUNT_MAX),
+    ),
+    Setting(
+        "query.bytes_max",
+        "1536MiB",
+        "size, at least 1MiB",
+        "How much memory one query may hold at once, and all together twice that; the process may have 1 GiB more.",
+        partial(parse_size_bytes, min_bytes=2**20),
+    ),
+    Setting(
+        "query.timeout",
+        "2m",
+        f"duration of {duration_text(QUERY_TIMEOUT_MS_MIN)} … {duration_text(QUERY_TIMEOUT_MS_MAX)}",
+        "How long one query may take, its time in the queue included; whoever asks may want less.",
+        parse_query_timeout_ms,
+        "timeout_ms",
+    ),
+    Setting(
+        "query.concurrent_count_max",
+        "4",
+        f"count of 1 … {QUERY_CONCURRENT_COUNT_MAX}",
+        "How many queries run at once.",
+        partial(parse_count, count_min=1, count_max=QUERY_CONCURRENT_COUNT_MAX),
+    ),
+    Setting(
+        "query.queue_count_max",
+        "100",
+        f"count of 0 … {QUERY_QUEUE_COUNT_MAX:,}",
+        "How many queries wait for their turn; further ones are refused at once.",
+        partial(parse_count, count_min=0, count_max=QUERY_QUEUE_COUNT_MAX),
     ),
     Setting(
         "log.level", "info", ", ".join(LOG_LEVELS), "What is written to the log: this and what is graver.", parse_level

@@ -19,6 +19,7 @@ from tsdb.sample import Labels, Matcher, MatchOp, Selection
 
 WRITE_TIMEOUT_S = 15.0
 QUERY_TIMEOUT_S = 30.0
+QUERY_TIMEOUT_S_MAX = 600.0  # As much as query.timeout can allow, for queries that name no time-out of their own.
 QUERY_MARGIN_S = 2.0  # The worker ends a query itself at its time-out; the caller waits a little longer for its words.
 SERIES_COUNT_MAX = 100_000  # Names that one look-up answers; more help nobody and cost a gigabyte of JSON.
 
@@ -57,26 +58,49 @@ class TsdbClient:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         """The samples of all series that match every matcher, both ends included; order: by labels."""
-        body = {"matchers": _plain([matchers])[0], "start_ms": start_ms, "end_ms": end_ms}
-        reply = _call(self._query, "select", body, timeout_s=QUERY_TIMEOUT_S)
+        body = {
+            "matchers": _plain([matchers])[0],
+            "start_ms": start_ms,
+            "end_ms": end_ms,
+            "timeout_s": QUERY_TIMEOUT_S,
+        }
+        reply = _call(self._query, "select", body, timeout_s=QUERY_TIMEOUT_S + QUERY_MARGIN_S)
         labels = [tuple((name, text) for name, text in pairs) for pairs in reply.body["labels"]]
         offsets, timestamp_ms, value = reply.columns
         return Selection(labels=labels, offsets=offsets, timestamp_ms=timestamp_ms, value=value)
 
-    def query_instant(self, expression: str, time_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S) -> QueryAnswer:
-        return _answer(_call(self._query, "instant", *_instant(expression, time_ms, timeout_s)))
+    def query_instant(
+        self, expression: str, time_ms: int, *, timeout_s: float | None = QUERY_TIMEOUT_S, query_id: str = ""
+    ) -> QueryAnswer:
+        """timeout_s: None asks for as long as query.timeout allows. query_id: any name, for cancel_query."""
+        body = {"expression": expression, "time_ms": time_ms, "timeout_s": timeout_s, "query_id": query_id}
+        return _answer(_call(self._query, "instant", body, timeout_s=_patience_s(timeout_s)))
 
     def query_range(
-        self, expression: str, start_ms: int, end_ms: int, step_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S
+        self,
+        expression: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout_s: float | None = QUERY_TIMEOUT_S,
+        query_id: str = "",
     ) -> QueryAnswer:
+        """timeout_s: None asks for as long as query.timeout allows. query_id: any name, for cancel_query."""
         body = {
             "expression": expression,
             "start_ms": start_ms,
             "end_ms": end_ms,
             "step_ms": step_ms,
             "timeout_s": timeout_s,
+            "query_id": query_id,
         }
-        return _answer(_call(self._query, "range", body, timeout_s=timeout_s + QUERY_MARGIN_S))
+        return _answer(_call(self._query, "range", body, timeout_s=_patience_s(timeout_s)))
+
+    def cancel_query(self, query_id: str) -> int:
+        """End the queries of this name, from another thread than theirs. Returns: how many there were."""
+        reply = _call(self._query, "cancel", {"query_id": query_id}, timeout_s=QUERY_TIMEOUT_S)
+        return int(reply.body["cancelled_count"])
 
     def series(
         self, selectors: Selectors, start_ms: int, end_ms: int, *, limit: int = SERIES_COUNT_MAX
@@ -126,17 +150,6 @@ class TsdbClient:
         """Flush the head and merge the blocks of each window; returns when that is done."""
         return dict(_call(self._store, "compact", timeout_s=timeout_s).body)
 
-    def delete(self, selectors: Selectors, start_ms: int, end_ms: int, *, timeout_s: float = 120) -> int:
-        """Delete the samples that any selector matches, both ends included; durable when it returns.
-
-        Returns how many series had samples there, each counted once a selector."""
-        body = {"selectors": _plain(selectors), "start_ms": start_ms, "end_ms": end_ms}
-        return int(_call(self._store, "delete", body, timeout_s=timeout_s).body["series_count"])
-
-    def erase(self, *, timeout_s: float = 600) -> None:
-        """Rewrite every block of which something is deleted."""
-        _call(self._store, "erase", timeout_s=timeout_s)
-
     def close(self) -> None:
         for client in (self._intake, self._query, self._store):
             client.close()
@@ -155,7 +168,8 @@ class AsyncTsdbClient:
         return _write_answer(await _acall(self._intake, "write", body, columns, timeout_s=WRITE_TIMEOUT_S))
 
     async def query_instant(self, expression: str, time_ms: int, *, timeout_s: float = QUERY_TIMEOUT_S) -> QueryAnswer:
-        return _answer(await _acall(self._query, "instant", *_instant(expression, time_ms, timeout_s)))
+        body = {"expression": expression, "time_ms": time_ms, "timeout_s": timeout_s}
+        return _answer(await _acall(self._query, "instant", body, timeout_s=_patience_s(timeout_s)))
 
     def close(self) -> None:
         for client in (self._intake, self._query):
@@ -201,8 +215,8 @@ def _rows(rows: Sequence[Row]) -> bytes:
     return msgspec.msgpack.encode([(labels, at_ms, float(value)) for labels, at_ms, value in rows])
 
 
-def _instant(expression: str, time_ms: int, timeout_s: float) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    return {"expression": expression, "time_ms": time_ms, "timeout_s": timeout_s}, ()
+def _patience_s(timeout_s: float | None) -> float:
+    return (QUERY_TIMEOUT_S_MAX if timeout_s is None else timeout_s) + QUERY_MARGIN_S
 
 
 def _answer(reply: Reply) -> QueryAnswer:

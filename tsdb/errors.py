@@ -2,10 +2,10 @@
 
 TsdbError ─┬─ RefusedSample (change it and send again; 400) ─┬─ TooManySeries
            │                                                 └─ BodyTooLarge (split it; 413)
-           ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported, QueryTimeout
+           ├─ RefusedQuery  (change the expression; 400 or 422) ─┬─ NotSupported, QueryTimeout, QueryCancelled
            │                                                     └─ QueryFailed (not with these data) ── QueryTooLarge
            ├─ CorruptData   (quarantine, repair)
-           └─ NotReady      (try again later; 503) ─┬─ StaleEpoch (register the series again)
+           └─ NotReady      (try again later; 503) ─┬─ StaleEpoch (register the series again), QueriesBusy
                                                     └─ DiskFull (507-like: writes are refused, reads go on)
 """
 
@@ -82,6 +82,12 @@ class QueryTimeout(RefusedQuery):
     code = "timeout"
 
 
+class QueryCancelled(RefusedQuery):
+    """Whoever asked has left; spelled as Prometheus does."""
+
+    code = "canceled"
+
+
 class CorruptData(TsdbError):
     """Stored bytes that are not what was written: the text names the file, the offset and what was found."""
 
@@ -102,6 +108,12 @@ class DiskFull(NotReady):
     code = "disk_full"
 
 
+class QueriesBusy(NotReady):
+    """Too many queries run or wait, or hold too much memory together; the text names the limit."""
+
+    code = "too_many_queries"
+
+
 _BUS_TROUBLE = ("busy", "gone", "stopping", "crashed", "internal")
 
 
@@ -115,5 +127,6 @@ def error_of(code: str, message: str) -> TsdbError:
         return RefusedSample(code, message)
     if code == BodyTooLarge.code:
         return BodyTooLarge(message)
-    kinds = (StaleEpoch, DiskFull, NotReady, CorruptData, QueryFailed, QueryTimeout, RefusedQuery)
-    return next((kind(message) for kind in kinds if kind.code == code), TsdbError(message))
+    kinds = (StaleEpoch, DiskFull, QueriesBusy, NotReady, CorruptData)
+    kinds_of_queries = (QueryFailed, QueryTimeout, QueryCancelled, RefusedQuery)
+    return next((kind(message) for kind in (*kinds, *kinds_of_queries) if kind.code == code), TsdbError(message))

@@ -53,12 +53,31 @@ class Grain:
     resolution_max_ms: int  # A bucket of this length or a divisor of it answers exactly; 0: the finest there is.
 
 
+class Bounds(Protocol):
+    """What a selection may cost, asked while it is gathered. Both raise to end it."""
+
+    def found(self, count: int) -> None:
+        """So many samples will be read in all, as far as is known by now; told before they are read."""
+
+    def check(self) -> None:
+        """Told now and then: whether somebody still waits."""
+
+
 class SeriesSource(Protocol):
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
         """The samples of all series that match every matcher, start_ms <= time <= end_ms, both inclusive.
 
         Series without a sample in the range are left out; order: by labels. grain: what stands for raw samples that
-        are gone, see Selection.raw_from_ms; without it, the last sample of each bucket of the finest rollup.
+        are gone, see Selection.raw_from_ms; without it, the last sample of each bucket of the finest rollup. bounds:
+        asked before samples are read.
         """
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:

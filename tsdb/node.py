@@ -15,10 +15,11 @@ from appliance.bus import BusError, BusRefused, Client, Reply, Request, Server
 from appliance.child import ChildContext
 from tsdb.errors import NotReady, error_of
 from tsdb.ingest.intake import Intake
-from tsdb.interface import Ack, Grain
+from tsdb.interface import Ack, Bounds, Grain
 from tsdb.query.memory import keep_large_blocks
 from tsdb.query.promql.limits import Limits
-from tsdb.query.service import QueryService
+from tsdb.query.service import LANES as QUERY_LANES
+from tsdb.query.service import Crowd, QueryService
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockGone, BlockReader, HeadPart
@@ -27,7 +28,6 @@ from tsdb.store.tombstones import Tombstone
 
 STORE_THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
 INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
-QUERY_THREADS = 4
 STORE_TIMEOUT_S = 20.0
 APPEND_TIMEOUT_S = 5.0
 SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
@@ -88,17 +88,23 @@ def run_intake(context: ChildContext) -> None:
 
 
 def run_query(context: ChildContext) -> None:
-    keep_large_blocks()
-    run_dir = context.config.run_dir
-    server = Server(run_dir, "query", metrics=context.metrics, threads=QUERY_THREADS)
     settings = context.config.query
+    keep_large_blocks(settings.concurrent_count_max)
+    run_dir = context.config.run_dir
+    crowd = Crowd(
+        concurrent_count_max=settings.concurrent_count_max,
+        queue_count_max=settings.queue_count_max,
+    )
+    server = Server(run_dir, "query", metrics=context.metrics, threads=crowd.threads_count, lanes=QUERY_LANES)
     limits = Limits(
         series_count_max=settings.series_count_max,
         samples_count_max=settings.samples_count_max,
         steps_count_max=settings.steps_count_max,
+        bytes_max=settings.bytes_max,
     )
     source = StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))
-    QueryService(source, limits).register(server)
+    timeout_s = settings.timeout_ms / 1_000
+    QueryService(source, limits, crowd, timeout_s=timeout_s, metrics=context.metrics).register(server)
     server.serve(context.stopping, ready=context.ready)
 
 
@@ -137,11 +143,19 @@ class StoreSource:
         self._store = store
         self._blocks = BlockReader(folder)
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
         for left in reversed(range(SNAPSHOT_TRIES_MAX)):
             names, head, tombstones = self._snapshot(matchers, start_ms, end_ms, grain)
             try:
-                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain, tombstones)
+                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain, tombstones, bounds=bounds)
             except BlockGone:
                 if not left:
                     raise

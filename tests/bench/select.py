@@ -71,7 +71,7 @@ class Times:
 
 def run(*, hosts: int, folder: Path | None, rounds: int) -> Iterator[Figure]:
     """Figures for each shape, from head and blocks and from blocks alone, with decoded tiles at hand and without."""
-    keep_large_blocks()  # As the query process does.
+    keep_large_blocks(4)  # As the query process does.
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as place:
         path = Path(place)
         started_s = time.monotonic()

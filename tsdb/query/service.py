@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from appliance.bus import Answer, Request, Server
+from appliance.metrics import Metrics
 from tsdb.answer import QueryAnswer
-from tsdb.errors import RefusedQuery
+from tsdb.errors import QueryTooLarge, RefusedQuery, TsdbError
 from tsdb.interface import SeriesSource
+from tsdb.query.gate import Gate, Register
 from tsdb.query.promql import nodes
 from tsdb.query.promql.evaluate import instant, range_
+from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits
 from tsdb.query.promql.parse import parse
 from tsdb.sample import Matcher, MatchOp
 
-TIMEOUT_S_MAX = 120.0
+CONTROL = "control"
+LANES = {CONTROL: 1}
+"""What costs next to nothing, and must not wait behind queries: above all, to take one back."""
+
+REASON_BY_KIND: dict[type[TsdbError], str] = {QueryTooLarge: "too_large"}  # Of others, the code.
 
 
-class Instant(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """timeout_s: from now on, the queue included; without it as long as query.timeout allows.
+
+    query_id: a name of the caller's choice, under which the query can be cancelled.
+    """
+
+    timeout_s: float | None = None
+    query_id: str = ""
+
+
+class Instant(Asked, frozen=True, kw_only=True):
     expression: str
     time_ms: int
-    timeout_s: float
 
 
-class Range(msgspec.Struct, frozen=True):
+class Range(Asked, frozen=True, kw_only=True):
     expression: str
     start_ms: int
     end_ms: int
     step_ms: int
-    timeout_s: float
 
 
-class Select(msgspec.Struct, frozen=True):
+class Select(Asked, frozen=True, kw_only=True):
     matchers: list[tuple[str, MatchOp, str]]
     start_ms: int
     end_ms: int
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    query_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """How many queries may run at once, and how many more may wait."""
+
+    concurrent_count_max: int = 4
+    queue_count_max: int = 100
+
+    @property
+    def threads_count(self) -> int:
+        """What a server needs to serve so many: threads that wait cost some KiB each."""
+        return self.concurrent_count_max + self.queue_count_max + 1
 
 
 class Texts(msgspec.Struct, frozen=True):
@@ -45,38 +78,100 @@ class Texts(msgspec.Struct, frozen=True):
 
 
 class QueryService:
-    """Evaluates over one source. Handlers run in several threads at once; nothing here changes between requests."""
+    """Evaluates over one source. Handlers run in several threads at once; the gate says how many of them work.
 
-    def __init__(self, source: SeriesSource, limits: Limits) -> None:
+    The server needs a thread for each query that runs or waits, and one more to refuse the next: see Crowd.
+    """
+
+    def __init__(
+        self, source: SeriesSource, limits: Limits, crowd: Crowd, *, timeout_s: float, metrics: Metrics
+    ) -> None:
         self._source = source
         self._limits = limits
+        self._timeout_s = timeout_s
+        self._gate = Gate(crowd.concurrent_count_max, crowd.queue_count_max)
+        self._queries = Register()
+        # Two queries at their limit fit beside each other; the process may have as much, and 1 GiB for itself.
+        self._pool = Pool(2 * limits.bytes_max)
+        self._total = metrics.counter("henge_query_total", "Queries that were asked.")
+        self._refused = metrics.counter("henge_query_refused_total", "Queries that got no answer, by reason.")
+        self._running = metrics.gauge("henge_query_running", "Queries that run at this moment.")
+        self._waiting = metrics.gauge("henge_query_waiting", "Queries that wait for their turn.")
+        self._held = metrics.gauge("henge_query_held_bytes", "Bytes of columns that queries and their answers hold.")
 
     def register(self, server: Server) -> None:
         server.handle("instant", self.instant, Instant)
         server.handle("range", self.range, Range)
         server.handle("select", self.select, Select)
-        server.handle("selectors", self.selectors, Texts)
+        server.handle("selectors", self.selectors, Texts, lane=CONTROL)
+        server.handle("cancel", self.cancel, Cancel, lane=CONTROL)
 
     def instant(self, request: Request) -> Answer:
         ask: Instant = request.body
-        return _answer(instant(ask.expression, ask.time_ms, self._source, self._limits, _deadline(ask.timeout_s)))
+
+        def evaluate(ledger: Ledger) -> Answer:
+            return _answer(instant(ask.expression, ask.time_ms, self._source, ledger=ledger))
+
+        return self._asked("instant", ask, evaluate)
 
     def range(self, request: Request) -> Answer:
         ask: Range = request.body
-        deadline = _deadline(ask.timeout_s)
-        return _answer(
-            range_(ask.expression, ask.start_ms, ask.end_ms, ask.step_ms, self._source, self._limits, deadline)
-        )
+
+        def evaluate(ledger: Ledger) -> Answer:
+            found = range_(ask.expression, ask.start_ms, ask.end_ms, ask.step_ms, self._source, ledger=ledger)
+            return _answer(found)
+
+        return self._asked("range", ask, evaluate)
 
     def select(self, request: Request) -> Answer:
         ask: Select = request.body
-        found = self._source.select(matchers_of(ask.matchers), ask.start_ms, ask.end_ms)
-        self._limits.check_series(found.series_count)
-        self._limits.check_samples(found.value.size)
-        return Answer({"labels": found.labels}, (found.offsets, found.timestamp_ms, found.value))
+
+        def read(ledger: Ledger) -> Answer:
+            with ledger.stage("select"):
+                found = self._source.select(matchers_of(ask.matchers), ask.start_ms, ask.end_ms, bounds=ledger)
+            ledger.selected(found)
+            return Answer({"labels": found.labels}, (found.offsets, found.timestamp_ms, found.value))
+
+        return self._asked("select", ask, read)
 
     def selectors(self, request: Request) -> list[list[tuple[str, str, str]]]:
         return [[(m.name, m.op.value, m.value) for m in selector_of(text)] for text in request.body.texts]
+
+    def cancel(self, request: Request) -> dict[str, int]:
+        """End the queries of one name, waiting or running; they are answered as cancelled within half a second."""
+        return {
+            "cancelled_count": self._queries.cancel(request.body.query_id),
+            "running_count": self._gate.running_count,
+            "waiting_count": self._gate.waiting_count,
+        }
+
+    def _asked(self, op: str, ask: Asked, evaluate: Callable[[Ledger], Answer]) -> Answer:
+        """Run one query when its turn comes, count it, and put its figures beside its answer."""
+        timeout_s = self._timeout_s if ask.timeout_s is None else min(ask.timeout_s, self._timeout_s)
+        ledger = Ledger(self._limits, Deadline(timeout_s), self._pool)
+        self._total.inc(op=op)
+        try:
+            with (
+                self._queries.entry(ask.query_id, ledger.deadline),
+                ledger.stage("total"),
+                self._gate.passage(ledger.deadline),
+            ):
+                ledger.waited()
+                self._show()
+                answer = evaluate(ledger)
+        except TsdbError as error:
+            self._refused.inc(op=op, reason=REASON_BY_KIND.get(type(error), error.code))
+            raise
+        finally:
+            ledger.close()
+            self._show()
+        answer.body["stats"] = ledger.figures()
+        return answer
+
+    def _show(self) -> None:
+        self._running.set(self._gate.running_count)
+        self._waiting.set(self._gate.waiting_count)
+        self._held.set(self._pool.bytes_count)
 
 
 def selector_of(text: str) -> Sequence[Matcher]:
@@ -89,10 +184,6 @@ def selector_of(text: str) -> Sequence[Matcher]:
 
 def matchers_of(plain: Sequence[tuple[str, MatchOp, str]]) -> list[Matcher]:
     return [Matcher(*matcher) for matcher in plain]
-
-
-def _deadline(timeout_s: float) -> Deadline:
-    return Deadline(min(timeout_s, TIMEOUT_S_MAX))
 
 
 def _answer(answer: QueryAnswer) -> Answer:

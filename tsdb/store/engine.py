@@ -19,7 +19,7 @@ import numpy as np
 
 from appliance.clock import Clock
 from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
-from tsdb.interface import Ack, Grain
+from tsdb.interface import Ack, Bounds, Grain
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
@@ -157,10 +157,19 @@ class Engine:
         head = HeadPart(part.canonical, part.rows.offsets, part.rows.timestamp_ms, part.rows.value)
         return Snapshot(names, head, tombstones)
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
         """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
         found = self.snapshot(matchers, start_ms, end_ms, grain)
-        return self._reader.select(found.blocks, matchers, start_ms, end_ms, found.head, grain, found.tombstones)
+        names, head, tombstones = found.blocks, found.head, found.tombstones
+        return self._reader.select(names, matchers, start_ms, end_ms, head, grain, tombstones, bounds=bounds)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """See tsdb.interface.SeriesSource."""

@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from tsdb.errors import CorruptData, NotReady
-from tsdb.interface import Grain
+from tsdb.interface import Bounds, Grain
 from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection
 from tsdb.store.block.file import BlockFile, read_rows
 from tsdb.store.block.layout import BlockName
@@ -35,6 +36,8 @@ _OPEN_ROWS_MAX = 8 << 20
 _GONE_SERIES_MAX = 500_000
 # A selection of more tiles than this would push everything else out of the cache, so it goes by.
 _CACHED_TILES_PER_SELECTION_MAX = 256
+# A block may hold billions of samples and a query want one hour of them: decoded and clipped in pieces of 4 Mi × 16 B.
+_PIECE_SAMPLES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +143,19 @@ class BlockReader:
         head: HeadPart | None = None,
         grain: Grain | None = None,
         tombstones: Sequence[Tombstone] = (),
+        *,
+        bounds: Bounds | None = None,
     ) -> Selection:
         """The samples of the named blocks and of the head's part; see tsdb.interface.SeriesSource.select.
 
         tombstones: those that were live when the blocks were named.
-        Raises: BlockGone; RefusedQuery, if a regex is wrong.
+        Raises: BlockGone; RefusedQuery, if a regex is wrong; what the bounds raise.
         """
         head = HeadPart.empty() if head is None else head
         index, blocks, head_ids = self._opened(names, start_ms, end_ms, head.canonical)
         ids = index.match(matchers)
         mask = Mask(tombstones, index, matchers)
-        parts = [mask.left(block.file.name, ids, self._read(block, ids).clipped(start_ms, end_ms)) for block in blocks]
+        parts = self._parts(blocks, ids, (start_ms, end_ms), mask, int(head.offsets[-1]), bounds)
         if head_ids.size:
             place = np.searchsorted(ids, head_ids).astype(np.int64)
             parts.append(Rows(place, head.offsets, head.timestamp_ms, head.value))
@@ -191,8 +196,42 @@ class BlockReader:
         index, blocks, _ = self._opened(names, start_ms, end_ms)
         return index.label_values(name, _ids_in(blocks, Mask(tombstones, index), start_ms, end_ms))
 
-    def _read(self, block: OpenBlock, ids: Int32s) -> Rows:
-        place, rows = block.rows_of(ids)
+    def _parts(
+        self,
+        blocks: Sequence[OpenBlock],
+        ids: Int32s,
+        range_ms: tuple[int, int],
+        mask: Mask,
+        head_count: int,
+        bounds: Bounds | None,
+    ) -> list[Rows]:
+        """What each block has in the range and no tombstone covers, in pieces of a bounded size.
+
+        Raises: what the bounds raise: told first what the blocks that lie wholly in the range will give, for the
+        lengths of their rows are known, then what was found in the others.
+        """
+        start_ms, end_ms = range_ms
+        wanted = [(block, *block.rows_of(ids)) for block in blocks]
+        count = head_count
+        for block, _, rows in wanted:
+            if block.file.summary.min_ms >= start_ms and block.file.summary.max_ms <= end_ms:
+                count += int((block.row_offsets[rows + 1] - block.row_offsets[rows]).sum())
+        if bounds is not None:
+            bounds.found(count)
+        parts = []
+        for block, place, rows in wanted:
+            is_inside = block.file.summary.min_ms >= start_ms and block.file.summary.max_ms <= end_ms
+            for piece in _pieces(block.row_offsets, rows):
+                if bounds is not None:
+                    bounds.check()
+                part = self._read(block, place[piece], rows[piece]).clipped(start_ms, end_ms)
+                if bounds is not None and not is_inside:
+                    count += int(part.timestamp_ms.size)
+                    bounds.found(count)
+                parts.append(mask.left(block.file.name, ids, part))
+        return parts
+
+    def _read(self, block: OpenBlock, place: Int64s, rows: Int64s) -> Rows:
         if not rows.size:
             return Rows.empty()
         is_cached = rows.size <= _CACHED_TILES_PER_SELECTION_MAX
@@ -277,6 +316,15 @@ class BlockReader:
     def _note_damage(self, error: CorruptData) -> None:
         self.damage_count += 1
         log.error("damaged, left out of the answer: %s", error)
+
+
+def _pieces(row_offsets: Int64s, rows: Int64s) -> list[slice]:
+    """Runs of rows with at most _PIECE_SAMPLES samples each, but one row at least."""
+    ends = np.cumsum(row_offsets[rows + 1] - row_offsets[rows])
+    if not rows.size or int(ends[-1]) <= _PIECE_SAMPLES:
+        return [slice(0, rows.size)]
+    cuts = np.flatnonzero(np.diff(ends // _PIECE_SAMPLES, prepend=0)).tolist()
+    return [slice(start, end) for start, end in pairwise([0, *cuts, rows.size]) if end > start]
 
 
 def _ids_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int) -> Int32s:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tests.tsdb.matching import satisfies
-from tsdb.interface import Grain
+from tsdb.interface import Bounds, Grain
 from tsdb.sample import Labels, Matcher, Selection, labels_from
 
 
@@ -27,7 +27,15 @@ class MemorySource:
         self._samples.clear()
         self._columns.clear()
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
         labels, times, values = [], [], []
         for key in self.series(matchers, start_ms, end_ms):
             timestamp_ms, value = self._column(key)
@@ -65,7 +73,15 @@ class FixedSource:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Selection:
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
         return self._selection
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:

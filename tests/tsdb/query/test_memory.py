@@ -25,7 +25,7 @@ def churn():
 
 churn()
 by_default = churn()
-assert keep_large_blocks()
+assert keep_large_blocks(4)
 churn()
 print(by_default, churn())
 """

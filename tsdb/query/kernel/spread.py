@@ -8,6 +8,9 @@ from tsdb.query.kernel.order import interpolated
 from tsdb.query.kernel.windows import Windows
 from tsdb.sample import Float64s, Int64s
 
+# Rounds of smoothing between two looks at the clock: a few µs each, more for many windows.
+ROUNDS = 1_024
+
 
 def window_variances(windows: Windows) -> Float64s:
     """The population variance of every window, around its own mean."""
@@ -92,6 +95,8 @@ def window_smoothed(windows: Windows, smoothing: Float64s, trend: Float64s) -> F
         before, level = np.zeros(cell.size), value[:, 0]
         slope = value[:, 1] - level if value.shape[1] > 1 else level
         for place in range(1, value.shape[1]):
+            if place % ROUNDS == 0:
+                windows.check()
             if place > 1:
                 slope = trend_share * (level - before) + (1 - trend_share) * slope
             before, level = level, level_share * value[:, place] + (1 - level_share) * (level + slope)

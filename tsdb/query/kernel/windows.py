@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsdb.query.kernel.blocks import Check, unchecked
 from tsdb.query.kernel.positions import positions
 from tsdb.query.kernel.steps import Bools, Steps
 from tsdb.sample import Float64s, Int64s, Selection, is_stale
@@ -57,9 +58,10 @@ class Windows:
     end: Int64s
     end_ms: Int64s  # int64[steps]
     range_ms: int
+    check: Check = unchecked  # Called between the parts of what takes long.
 
     @staticmethod
-    def over(selection: Selection, steps: Steps, range_ms: int) -> Windows:
+    def over(selection: Selection, steps: Steps, range_ms: int, check: Check = unchecked) -> Windows:
         samples = without_stale(selection)
         offsets, timestamp_ms = samples.offsets, samples.timestamp_ms
         steps_back, rest_ms = divmod(range_ms, steps.step_ms)
@@ -71,7 +73,7 @@ class Windows:
         else:
             first = positions(offsets, timestamp_ms, steps.shifted(-range_ms))
             end = positions(offsets, timestamp_ms, steps)
-        return Windows(offsets, timestamp_ms, samples.value, first, end, steps.times_ms(), range_ms)
+        return Windows(offsets, timestamp_ms, samples.value, first, end, steps.times_ms(), range_ms, check)
 
     @property
     def count(self) -> Int64s:
@@ -100,6 +102,7 @@ class Windows:
         for length, start, end in zip(lengths.tolist(), bounds[:-1], bounds[1:], strict=True):
             height = max(1, PART_COUNT_MAX // max(length, 1))
             for top in range(start, end, height) if length else ():
+                self.check()
                 cell = order[top : min(top + height, end)]
                 yield cell, first[cell][:, None] + np.arange(length)
 

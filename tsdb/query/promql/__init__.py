@@ -6,6 +6,7 @@ wrongly.
 """
 
 from tsdb.query.promql.evaluate import instant, range_
+from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits, Options
 
-__all__ = ["Deadline", "Limits", "Options", "instant", "range_"]
+__all__ = ["Deadline", "Ledger", "Limits", "Options", "Pool", "instant", "range_"]

@@ -10,6 +10,7 @@ from tsdb.interface import SeriesSource
 from tsdb.query.kernel.steps import Steps
 from tsdb.query.promql import nodes
 from tsdb.query.promql.evaluator import Evaluator, QueryRange, as_samples, finished_vector
+from tsdb.query.promql.ledger import Ledger
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.parse import parse
 from tsdb.query.promql.values import Scalar
@@ -29,24 +30,27 @@ def instant(
     limits: Limits = DEFAULT_LIMITS,
     deadline: Deadline = FOREVER,
     options: Options = DEFAULT_OPTIONS,
+    ledger: Ledger | None = None,
 ) -> QueryAnswer:
-    """The value of an expression at one time.
+    """The value of an expression at one time. A ledger, if given, comes instead of the limits and the deadline.
 
-    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout.
+    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout, QueryCancelled, QueriesBusy.
     """
+    ledger = Ledger(limits, deadline) if ledger is None else ledger
     _check_time(time_ms)
-    node = parse(expression)
+    with ledger.stage("parse"):
+        node = parse(expression)
     steps = Steps(time_ms, 1, 1)
-    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, limits, deadline, options)
+    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, ledger, options)
     with np.errstate(all="ignore"):
         if nodes.type_of(node) is nodes.ValueType.MATRIX:
-            return _matrix_answer(evaluator.samples(node))
+            return _matrix_answer(evaluator.samples(node), ledger)
         value = evaluator.evaluate(node)
         if isinstance(value, str):
             return QueryAnswer(kind=AnswerKind.STRING, text=value, timestamp_ms=steps.times_ms())
         if isinstance(value, Scalar):
             return QueryAnswer(kind=AnswerKind.SCALAR, timestamp_ms=steps.times_ms(), value=value.value)
-        samples = as_samples(finished_vector(value, steps), steps)
+        samples = as_samples(finished_vector(value, steps), steps, ledger)
     return QueryAnswer(
         kind=AnswerKind.VECTOR,
         labels=[dict(labels) for labels in samples.labels],
@@ -65,11 +69,14 @@ def range_(
     limits: Limits = DEFAULT_LIMITS,
     deadline: Deadline = FOREVER,
     options: Options = DEFAULT_OPTIONS,
+    ledger: Ledger | None = None,
 ) -> QueryAnswer:
     """The value of an expression at start_ms, start_ms + step_ms, … up to end_ms, as a matrix sorted by labels.
 
-    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout.
+    A ledger, if given, comes instead of the limits and the deadline.
+    Raises: RefusedQuery, NotSupported, QueryFailed, QueryTooLarge, QueryTimeout, QueryCancelled, QueriesBusy.
     """
+    ledger = Ledger(limits, deadline) if ledger is None else ledger
     if step_ms <= 0:
         raise RefusedQuery(
             f"zero or negative query resolution step widths are not accepted: the step is {step_ms} ms. "
@@ -80,14 +87,16 @@ def range_(
     _check_time(start_ms)
     _check_time(end_ms)
     steps = Steps.over(start_ms, end_ms, step_ms)
-    limits.check_steps(steps.count)
-    node = parse(expression)
+    ledger.limits.check_steps(steps.count)
+    with ledger.stage("parse"):
+        node = parse(expression)
     if (kind := nodes.type_of(node)) not in (nodes.ValueType.SCALAR, nodes.ValueType.VECTOR):
         raise RefusedQuery(f'invalid expression type "{kind.value}" for range query, must be Scalar or instant Vector')
-    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, limits, deadline, options)
+    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, ledger, options)
     with np.errstate(all="ignore"):
-        samples = as_samples(finished_vector(evaluator.evaluate(node), steps), steps)
-    return _matrix_answer(samples)
+        value = finished_vector(evaluator.evaluate(node), steps)
+        samples = as_samples(value, steps, ledger)
+    return _matrix_answer(samples, ledger)
 
 
 def _check_time(time_ms: int) -> None:
@@ -95,17 +104,19 @@ def _check_time(time_ms: int) -> None:
         raise RefusedQuery(f"the time {time_ms} ms is not in the range of ±{TIME_MS_MAX} ms; give seconds since 1970")
 
 
-def _matrix_answer(samples: Selection) -> QueryAnswer:
+def _matrix_answer(samples: Selection, ledger: Ledger) -> QueryAnswer:
     """Series in the order of their labels."""
     order = sorted(range(samples.series_count), key=samples.labels.__getitem__)
     if order == list(range(samples.series_count)):
         offsets, timestamp_ms, value = samples.offsets, samples.timestamp_ms, samples.value
     else:
-        rows = np.array(order, np.int64)
-        count = np.diff(samples.offsets)[rows]
-        offsets = np.concatenate(([0], np.cumsum(count)))
-        index = np.repeat(samples.offsets[:-1][rows] - offsets[:-1], count) + np.arange(int(offsets[-1]))
-        timestamp_ms, value = samples.timestamp_ms[index], samples.value[index]
+        with ledger.room(40 * samples.value.size):  # Both columns anew, and two of indices and one of their parts.
+            rows = np.array(order, np.int64)
+            count = np.diff(samples.offsets)[rows]
+            offsets = np.concatenate(([0], np.cumsum(count)))
+            index = np.repeat(samples.offsets[:-1][rows] - offsets[:-1], count) + np.arange(int(offsets[-1]))
+            timestamp_ms, value = samples.timestamp_ms[index], samples.value[index]
+            ledger.hold(timestamp_ms, value)
     return QueryAnswer(
         kind=AnswerKind.MATRIX,
         labels=[dict(samples.labels[i]) for i in order],

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.interface import SeriesSource
+from tsdb.query.kernel.blocks import (
+    BLOCK_CELLS,
+    by_tiles,
+    series_at,
+    series_blocks,
+    step_blocks,
+    steps_at,
+    temporary_bytes,
+    temporary_sample_bytes,
+)
 from tsdb.query.kernel.positions import positions
-from tsdb.query.kernel.steps import Cells, Steps
+from tsdb.query.kernel.steps import Bools, Cells, Steps
 from tsdb.query.kernel.windows import Windows, without_stale
 from tsdb.query.promql import nodes
 from tsdb.query.promql.aggregate import aggregate
 from tsdb.query.promql.binary import combine
 from tsdb.query.promql.functions import FUNCTIONS
 from tsdb.query.promql.labels import finished, without_metric_name
-from tsdb.query.promql.limits import Deadline, Limits, Options
+from tsdb.query.promql.ledger import CELL_BYTES, Ledger
+from tsdb.query.promql.limits import Options
 from tsdb.query.promql.values import Scalar, Value, Vector
 from tsdb.sample import Float64s, Int64s, Labels, Selection, is_stale
 
+Reduce = Callable[[Windows, slice], Cells]
+"""What a range function does: from the windows of some series at some steps, and which steps those are of all."""
+
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The ranges that a range function sees: one row for every label set, one column for every step."""
+class Ranges:
+    """What a range function sees: samples of several series, and the steps at which it looks back over range_ms."""
 
-    labels: list[Labels]
-    unnamed: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    windows: Windows
+    samples: Selection
+    unnamed: Bools
+    steps: Steps
+    range_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +59,29 @@ class QueryRange:
 class Evaluator:
     """Everything one evaluation needs. `query` is the range of the whole query, `steps` those of the (sub)query.
 
-    Nothing in it changes, so a subquery is another Evaluator with other steps.
+    Nothing in it changes but the ledger, so a subquery is another Evaluator with other steps.
     """
 
     source: SeriesSource
     query: QueryRange
     steps: Steps
-    limits: Limits
-    deadline: Deadline
+    ledger: Ledger
     options: Options
 
     def evaluate(self, node: nodes.Node) -> Value:
-        """The value of a node at all steps. Raises: RefusedQuery and its kin."""
-        self.deadline.check("expression evaluation")
+        """The value of a node at all steps. Raises: RefusedQuery and its kin; QueriesBusy."""
+        self.ledger.check()
+        value = self._evaluated(node)
+        if isinstance(value, Vector):
+            self.ledger.hold(value.cells.value, value.cells.present)
+        elif isinstance(value, Scalar):
+            self.ledger.hold(value.value)
+        return value
+
+    def _evaluated(self, node: nodes.Node) -> Value:
         if isinstance(node, nodes.Number):
-            return Scalar(np.full(self.steps.count, node.value))
+            with self.ledger.room(8 * self.steps.count):
+                return Scalar(np.full(self.steps.count, node.value))
         if isinstance(node, nodes.Text):
             return node.value
         if isinstance(node, nodes.Selector):
@@ -69,7 +92,7 @@ class Evaluator:
             return self._negation(node)
         if isinstance(node, nodes.Aggregation):
             parameter = None if node.parameter is None else self.evaluate(node.parameter)
-            return aggregate(node, self.vector(node.inner), parameter)
+            return aggregate(node, self.vector(node.inner), parameter, self.ledger)
         if isinstance(node, nodes.Call):
             function = FUNCTIONS.get(node.name)
             if function is None:
@@ -112,64 +135,115 @@ class Evaluator:
 
     def select(self, selector: nodes.Selector, first_ms: int, last_ms: int) -> Selection:
         """The samples of a selector in (first_ms, last_ms], within the limits."""
-        selection = self.source.select(selector.matchers, first_ms + 1, last_ms)
-        self.limits.check_series(selection.series_count)
-        self.limits.check_samples(int(selection.timestamp_ms.size))
-        self.deadline.check("query preparation")
+        with self.ledger.stage("select"):
+            selection = self.source.select(selector.matchers, first_ms + 1, last_ms, bounds=self.ledger)
+        self.ledger.selected(selection)
         return selection
 
-    def instants(self, selector: nodes.Selector) -> tuple[list[Labels], Cells, Int64s]:
-        """The latest sample of every series at every step, not older than the look-back, and its time in ms."""
+    def instants(self, selector: nodes.Selector, *, with_times: bool = False) -> tuple[list[Labels], Cells, Int64s]:
+        """The latest sample of every series at every step, not older than the look-back, and its time in ms.
+
+        Without with_times the times are left out: they are an empty array.
+        """
         steps = self.steps_of(selector.moment)
-        lookback_ms = self.options.lookback_ms
-        selection = self.select(selector, steps.first_ms - lookback_ms, steps.last_ms)
-        self.limits.check_samples(selection.series_count * self.steps.count, "needs")
+        selection = self.select(selector, steps.first_ms - self.options.lookback_ms, steps.last_ms)
         shape = (selection.series_count, self.steps.count)
-        if not selection.timestamp_ms.size:
-            return (
-                [],
-                Cells(np.empty((0, shape[1])), np.empty((0, shape[1]), np.bool_)),
-                np.empty((0, shape[1]), np.int64),
-            )
-        index = positions(selection.offsets, selection.timestamp_ms, steps) - 1
-        present = index >= selection.offsets[:-1, None]
+        self.ledger.limits.check_samples(shape[0] * shape[1], "needs")
+        narrow = (shape[0], steps.count)
+        # Twice, because rows without any value are left out by copying the others.
+        with self.ledger.room(2 * narrow[0] * narrow[1] * CELL_BYTES + temporary_bytes(narrow[0] * narrow[1])):
+            value, present = np.empty(narrow), np.empty(narrow, np.bool_)
+            times_ms = np.empty(narrow if with_times else (0, 0), np.int64)
+            for rows, columns in self._blocks(selection, steps):
+                part = self._latest(selection, steps, rows, columns)
+                value[rows, columns], present[rows, columns] = part[0], part[1]
+                if with_times:
+                    times_ms[rows, columns] = part[2]
+            cells = Cells(np.broadcast_to(value, shape), np.broadcast_to(present, shape))
+            self.ledger.hold(value, present, times_ms)
+        return list(selection.labels), cells, np.broadcast_to(times_ms, shape) if with_times else times_ms
+
+    def _latest(
+        self, selection: Selection, steps: Steps, rows: slice, columns: slice
+    ) -> tuple[Float64s, Bools, Int64s]:
+        """Of one block: the value of the latest sample, whether it counts, and its time in ms."""
+        steps, lookback_ms = steps_at(steps, columns), self.options.lookback_ms
+        part = series_at(selection, rows, steps.first_ms - lookback_ms, steps.last_ms)
+        if not part.timestamp_ms.size:
+            nothing = np.zeros((part.series_count, steps.count))
+            return nothing, nothing.astype(np.bool_), nothing.astype(np.int64)
+        index = positions(part.offsets, part.timestamp_ms, steps) - 1
+        present = index >= part.offsets[:-1, None]
         np.maximum(index, 0, out=index)
-        times_ms = selection.timestamp_ms[index]
+        times_ms = part.timestamp_ms[index]
         present &= times_ms > steps.times_ms() - lookback_ms
-        value = selection.value[index]
+        value = part.value[index]
         stale = is_stale(value)
         if stale.any():
             present &= ~stale
-        cells = Cells(np.broadcast_to(value, shape), np.broadcast_to(present, shape))
-        return list(selection.labels), cells, np.broadcast_to(times_ms, shape)
+        return value, present, times_ms
+
+    def _blocks(self, selection: Selection, steps: Steps) -> Iterator[tuple[slice, slice]]:
+        """All series and steps in pieces, with a look at the clock before each."""
+        for rows in series_blocks(selection.offsets, steps.count):
+            for columns in step_blocks(steps.count) if steps.count > BLOCK_CELLS else (slice(0, steps.count),):
+                self.ledger.check()
+                yield rows, columns
 
     def _instant_vector(self, selector: nodes.Selector) -> Vector:
         labels, cells, _ = self.instants(selector)
         return Vector.named(labels, cells).filled_rows()
 
-    def window(self, node: nodes.Node) -> Window:
-        """The windows of a matrix selector or a subquery."""
+    def ranges(self, node: nodes.Node) -> Ranges:
+        """The samples of a matrix selector or a subquery."""
         if isinstance(node, nodes.RangeSelector):
-            steps, range_ms = self.steps_of(node.selector.moment), node.range_ms
-            selection = self.select(node.selector, steps.first_ms - range_ms, steps.last_ms)
-            unnamed = np.zeros(selection.series_count, np.bool_)
-        else:
-            assert isinstance(node, nodes.Subquery), node
-            steps, range_ms = self.steps_of(node.moment), node.range_ms
-            selection, unnamed = self.subquery(node)
-        self.limits.check_samples(selection.series_count * self.steps.count, "needs")
-        windows = Windows.over(selection, steps, range_ms)
-        if steps.count != self.steps.count:
-            shape = (selection.series_count, self.steps.count)
-            windows = replace(
-                windows,
-                first=np.broadcast_to(windows.first, shape),
-                end=np.broadcast_to(windows.end, shape),
-                end_ms=np.broadcast_to(windows.end_ms, shape[1:]),
-            )
-        return Window(list(selection.labels), unnamed, windows)
+            steps = self.steps_of(node.selector.moment)
+            selection = self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms)
+            return Ranges(selection, np.zeros(selection.series_count, np.bool_), steps, node.range_ms)
+        assert isinstance(node, nodes.Subquery), node
+        selection, unnamed = self.subquery(node)
+        return Ranges(selection, unnamed, self.steps_of(node.moment), node.range_ms)
 
-    def subquery(self, node: nodes.Subquery) -> tuple[Selection, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    def over_windows(self, node: nodes.Node, reduce: Reduce) -> Vector:
+        """A range function of a matrix selector or a subquery: one value from each window that has one."""
+        ranges = self.ranges(node)
+        labels = list(ranges.samples.labels)
+        shape = (len(labels), self.steps.count)
+        self.ledger.limits.check_samples(shape[0] * shape[1], "needs")
+        cell_count = shape[0] * shape[1]
+        piece_bytes = temporary_bytes(cell_count) + temporary_sample_bytes(ranges.samples.offsets)
+        with self.ledger.room(2 * CELL_BYTES * cell_count + piece_bytes):
+            cells = self._reduced(ranges, shape, reduce)
+            vector = Vector(labels, cells, ranges.unnamed).filled_rows()
+            self.ledger.hold(vector.cells.value, vector.cells.present)
+        return vector
+
+    def _reduced(self, ranges: Ranges, shape: tuple[int, int], reduce: Reduce) -> Cells:
+        value, present = np.empty(shape), np.empty(shape, np.bool_)
+        for rows, columns in self._blocks(ranges.samples, self.steps):
+            windows = self._windows(ranges, rows, columns)
+            cells = reduce(windows, columns)
+            if cells.value.shape == shape:
+                return cells  # The only block: nothing to put together.
+            value[rows, columns], present[rows, columns] = cells.value, cells.present
+        return Cells(value, present)
+
+    def _windows(self, ranges: Ranges, rows: slice, columns: slice) -> Windows:
+        is_fixed = ranges.steps.count != self.steps.count  # By @: one window serves all steps.
+        steps = ranges.steps if is_fixed else steps_at(ranges.steps, columns)
+        part = series_at(ranges.samples, rows, steps.first_ms - ranges.range_ms, steps.last_ms)
+        windows = Windows.over(part, steps, ranges.range_ms, self.ledger.check)
+        if not is_fixed:
+            return windows
+        shape = (part.series_count, columns.stop - columns.start)
+        return replace(
+            windows,
+            first=np.broadcast_to(windows.first, shape),
+            end=np.broadcast_to(windows.end, shape),
+            end_ms=np.broadcast_to(windows.end_ms, shape[1:]),
+        )
+
+    def subquery(self, node: nodes.Subquery) -> tuple[Selection, Bools]:
         """The inner expression at its own steps, which are multiples of the step length, as samples."""
         outer = self.steps_of(node.moment)
         step_ms = node.step_ms or self.options.subquery_step_ms
@@ -177,13 +251,13 @@ class Evaluator:
         if first_ms > outer.last_ms:
             return Selection.empty(), np.zeros(0, np.bool_)
         steps = Steps.over(first_ms, outer.last_ms, step_ms)
-        self.limits.check_samples(steps.count, "needs")
+        self.ledger.limits.check_samples(steps.count, "needs")
         inner = replace(self, steps=steps).evaluate(node.inner)
         if isinstance(inner, Scalar):
             inner = Vector.named([()], Cells(inner.value[None, :], np.ones((1, steps.count), np.bool_)))
         assert isinstance(inner, Vector), node
-        self.deadline.check("a subquery")
-        return as_samples(inner, steps), inner.unnamed
+        self.ledger.check("a subquery")
+        return as_samples(inner, steps, self.ledger), inner.unnamed
 
     def samples(self, node: nodes.Node) -> Selection:
         """A matrix selector or subquery alone, at one instant: its samples as they are."""
@@ -206,9 +280,11 @@ class Evaluator:
             chain.append(chain[-1].left)
         value = self.evaluate(chain[-1].left)
         for link in reversed(chain):
-            value = combine(link, value, self.evaluate(link.right), late=self.options.late_name_removal)
+            right = self.evaluate(link.right)
+            value = combine(link, value, right, late=self.options.late_name_removal, ledger=self.ledger)
             if isinstance(value, Vector):
-                self.limits.check_samples(value.cells.value.size, "needs")
+                self.ledger.limits.check_samples(value.cells.value.size, "needs")
+                self.ledger.hold(value.cells.value, value.cells.present)
         return value
 
     def _negation(self, node: nodes.Negation) -> Value:
@@ -216,19 +292,35 @@ class Evaluator:
         if isinstance(value, Scalar):
             return Scalar(-value.value)
         assert isinstance(value, Vector), node
-        return self.unnamed(value.with_cells(Cells(-value.cells.value, value.cells.present)))
+        return self.unnamed(self.mapped(value, lambda column, _: -column))
+
+    def mapped(self, vector: Vector, function: Callable[[Float64s, slice], Float64s]) -> Vector:
+        """The vector with each value put through a function, which is told what steps the values are of."""
+        value = vector.cells.value
+        with self.ledger.room(8 * value.size + temporary_bytes(value.size)):
+            mapped = by_tiles(
+                value.shape, lambda rows, columns: function(value[rows, columns], columns), self.ledger.check
+            )
+            self.ledger.hold(mapped)
+        return vector.with_cells(Cells(mapped, vector.cells.present))
 
 
-def as_samples(vector: Vector, steps: Steps) -> Selection:
+def as_samples(vector: Vector, steps: Steps, ledger: Ledger) -> Selection:
     """The present cells of a vector as samples at the times of its steps."""
     present = vector.cells.present
     rows: Sequence[Labels] = vector.labels
-    return Selection(
-        labels=rows,
-        offsets=np.concatenate(([0], np.cumsum(present.sum(axis=1)))).astype(np.int64),
-        timestamp_ms=np.broadcast_to(steps.times_ms(), present.shape)[present],
-        value=vector.cells.value[present],
-    )
+    offsets = np.concatenate(([0], np.cumsum(present.sum(axis=1)))).astype(np.int64)
+    count = int(offsets[-1])
+    with ledger.room(16 * count):
+        timestamp_ms, value = np.empty(count, np.int64), np.empty(count)
+        times_ms = steps.times_ms()
+        for block in series_blocks(offsets, steps.count):
+            ledger.check("result preparation")
+            here, part = present[block], slice(int(offsets[block.start]), int(offsets[block.stop]))
+            timestamp_ms[part] = np.broadcast_to(times_ms, here.shape)[here]
+            value[part] = vector.cells.value[block][here]
+        ledger.hold(timestamp_ms, value)
+    return Selection(labels=rows, offsets=offsets, timestamp_ms=timestamp_ms, value=value)
 
 
 def finished_vector(value: Value, steps: Steps) -> Vector:

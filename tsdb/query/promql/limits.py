@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tsdb.errors import QueryTimeout, QueryTooLarge
+from tsdb.errors import QueryCancelled, QueryTimeout, QueryTooLarge
+
+MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +17,12 @@ class Limits:
     """Each refusal names the count that was met, and the limit by the name of its field here."""
 
     series_count_max: int = 200_000
-    # Samples read, and cells of any intermediate matrix: 9 B a cell and a handful of them alive at once, so about
-    # 50 M × 9 B × 5 = 2.3 GB at the very worst. Prometheus' default for query.max-samples is the same number.
+    # Samples read, and cells of any intermediate matrix. Prometheus' default for query.max-samples is the same number.
     samples_count_max: int = 50_000_000
     steps_count_max: int = 11_000  # As in Prometheus: enough for a minute's resolution over a week.
+    # Columns and matrices alive at once. Reading 44 M samples comes to this (36 B each, see ledger.py), and so does
+    # holding 50 M cells (9 B each) while they become the answer (16 B more, and a copy of what has values).
+    bytes_max: int = 1_536 * MIB
 
     def check_series(self, count: int) -> None:
         if count > self.series_count_max:
@@ -34,6 +39,14 @@ class Limits:
                 f"or raise query.samples_count_max"
             )
 
+    def check_bytes(self, count: int) -> None:
+        if count > self.bytes_max:
+            raise QueryTooLarge(
+                f"the query needs {count / MIB:,.1f} MiB of memory at once, of at most "
+                f"{self.bytes_max / MIB:,.1f} MiB; narrow the selector, shorten the range or widen the step, "
+                f"or raise query.bytes_max"
+            )
+
     def check_steps(self, count: int) -> None:
         if count > self.steps_count_max:
             raise QueryTooLarge(
@@ -43,23 +56,41 @@ class Limits:
 
 
 class Deadline:
-    """A moment after which a query gives up, looked at between two operations.
+    """A moment after which a query gives up, or somebody's word that nobody waits for it any more.
 
-    monotonic_s: a clock that never steps.
+    Looked at between two operations, and within long ones between two blocks; so a query ends within half a second.
+    monotonic_s: a clock that never steps. cancel() may be called from any thread, everything else from the query's.
     """
 
     def __init__(self, timeout_s: float | None, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._timeout_s = timeout_s
         self._monotonic_s = monotonic_s
         self._end_s = None if timeout_s is None else monotonic_s() + timeout_s
+        self._is_cancelled = False
+        self._turn: threading.Event | None = None
 
     def check(self, where: str) -> None:
-        """Raises: QueryTimeout, when the moment has passed."""
+        """Raises: QueryTimeout, when the moment has passed; QueryCancelled."""
+        if self._is_cancelled:
+            raise QueryCancelled(f"query was canceled in {where}: nobody waits for its answer any more")
         if self._end_s is not None and self._monotonic_s() > self._end_s:
             raise QueryTimeout(
                 f"query timed out in {where}: it ran longer than {self._timeout_s:g} s; narrow the selector or the "
-                f"range, or give the query a longer timeout"
+                f"range, or give the query a longer timeout (at most query.timeout)"
             )
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+        turn = self._turn
+        if turn is not None:
+            turn.set()
+
+    def wait(self, turn: threading.Event) -> None:
+        """Until the event is set, or the deadline has passed, or cancel() was called."""
+        self._turn = turn
+        if not self._is_cancelled:
+            turn.wait(None if self._end_s is None else max(0.0, self._end_s - self._monotonic_s()))
+        self._turn = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdb.errors import QueryFailed
+from tsdb.query.kernel.blocks import BLOCK_CELLS, temporary_bytes
 from tsdb.query.kernel.groups import Grouping, reduce_rows
 from tsdb.query.kernel.steps import Bools, Cells
+from tsdb.query.kernel.windows import row_blocks
 from tsdb.query.promql.labels import dropping, keeping, numbered, text_of, united, without_labels, without_names
+from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.nodes import Cardinality, Matching
 from tsdb.query.promql.values import Vector
 from tsdb.sample import Float64s, Int64s, Labels
@@ -68,8 +71,17 @@ def _present_by_group(present: Bools, group_of_row: Int64s, group_count: int) ->
     return count
 
 
-def combine_sets(operator: str, matching: Matching, left: Vector, right: Vector) -> Vector:
-    """and, or, unless. Raises: nothing; every match is allowed."""
+def combine_sets(operator: str, matching: Matching, left: Vector, right: Vector, ledger: Ledger) -> Vector:
+    """and, or, unless. Every match is allowed. Raises: what asking the ledger for room raises."""
+    cell_count = left.cells.value.size + right.cells.value.size
+    # The result, a copy of its rows that have values, and counts by group.
+    with ledger.room((2 * CELL_BYTES + 16) * cell_count):
+        combined = _combined_sets(operator, matching, left, right)
+        ledger.hold(combined.cells.value, combined.cells.present)
+    return combined
+
+
+def _combined_sets(operator: str, matching: Matching, left: Vector, right: Vector) -> Vector:
     keys = match_labels(left.labels, matching) + match_labels(right.labels, matching)
     numbers, first_index = numbered(keys)
     of_left, of_right = numbers[: left.row_count], numbers[left.row_count :]
@@ -96,10 +108,13 @@ def _stacked(vectors: Sequence[Vector]) -> Vector:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows about to be combined: both operands of each, its group, and the label sets of both sides."""
+    """Rows about to be combined: where both operands of each stand, its group, and the label sets of both sides.
 
-    many: Float64s
-    one: Float64s
+    A row number of -1 stands for a side that has none: the fill value is taken.
+    """
+
+    many: Int64s
+    one: Int64s
     present: Bools
     group: Int64s
     many_labels: list[Labels]
@@ -108,54 +123,100 @@ class Rows:
 
 
 def combine_vectors(
-    matching: Matching, left: Vector, right: Vector, apply: Apply, *, drops_name: bool, marks_name: bool = False
+    matching: Matching,
+    left: Vector,
+    right: Vector,
+    apply: Apply,
+    ledger: Ledger,
+    *,
+    drops_name: bool,
+    marks_name: bool = False,
 ) -> Vector:
     """Apply an operator to matching rows.
 
     drops_name: the result has no metric name; marks_name: it is to lose it at the end of the query.
-    Raises: QueryFailed, where more than one row matches and no group_left or group_right allows it.
+    Raises: QueryFailed, where more than one row matches and no group_left or group_right allows it; what asking the
+    ledger for room raises.
     """
     sides = Sides.of(matching, left, right)
-    swapped = matching.cardinality is Cardinality.ONE_TO_MANY
     # After group_right has swapped the sides Prometheus does not swap the fill values: fill_left fills "many" always.
     fill_one, fill_many = matching.fill_right, matching.fill_left
     is_filled = fill_one is not None or fill_many is not None
-    _check_one_side(sides, matching, is_filled=is_filled)
-    rows = [_matched_rows(sides)]
-    if fill_one is not None:
-        rows.append(_rows_without_one(sides, matching, fill_one))
-    if fill_many is not None:
-        rows.append(_rows_without_many(sides, matching, fill_many))
-    joined = _joined(rows)
-    labels = _result_labels(joined, matching, drops_name=drops_name)
-    _check_many_side(joined, labels, matching)
-    value, kept = apply(joined.one, joined.many) if swapped else apply(joined.many, joined.one)
-    present = joined.present if kept is None else joined.present & kept
-    unnamed = np.ones(len(labels), np.bool_) if marks_name else joined.unnamed
-    return united(Vector(labels, Cells(value, present), unnamed).filled_rows())
-
-
-def _matched_rows(sides: Sides) -> Rows:
+    step_count = left.cells.value.shape[1]
+    with ledger.room(16 * step_count * sides.group_count):
+        _check_one_side(sides, matching, is_filled=is_filled)
     many, one = sides.pairs()
-    many_rows, one_rows = sides.many.rows(many), sides.one.rows(one)
+    row_count = many.size
+    row_count += (sides.many.row_count if fill_one is not None else 0) + (sides.one.row_count if is_filled else 0)
+    cell_count = row_count * step_count
+    ledger.limits.check_samples(cell_count, "needs")
+    # The result and its mask; a copy of its rows that have values; counts by group.
+    with ledger.room((2 * CELL_BYTES + 16) * cell_count + temporary_bytes(cell_count)):
+        rows = [_matched_rows(sides, many, one)]
+        if fill_one is not None:
+            rows.append(_rows_without_one(sides, matching))
+        if fill_many is not None:
+            rows.append(_rows_without_many(sides, matching))
+        joined = _joined(rows)
+        labels = _result_labels(joined, matching, drops_name=drops_name)
+        _check_many_side(joined, labels, matching)
+        swapped = matching.cardinality is Cardinality.ONE_TO_MANY
+        cells = _applied(apply, joined, sides, (fill_many, fill_one), ledger, swapped=swapped)
+        unnamed = np.ones(len(labels), np.bool_) if marks_name else joined.unnamed
+        combined = united(Vector(labels, cells, unnamed).filled_rows())
+        ledger.hold(combined.cells.value, combined.cells.present)
+    return combined
+
+
+def _applied(
+    apply: Apply,
+    rows: Rows,
+    sides: Sides,
+    fills: tuple[float | None, float | None],
+    ledger: Ledger,
+    *,
+    swapped: bool,
+) -> Cells:
+    """The operator on all rows, some of them at a time. fills: what stands for a missing row of many, and of one."""
+    present = rows.present
+    value = np.empty(present.shape)
+    for block in row_blocks(present.shape, BLOCK_CELLS):
+        ledger.check()
+        many = _gathered(sides.many.cells, rows.many[block], fills[0])
+        one = _gathered(sides.one.cells, rows.one[block], fills[1])
+        value[block], kept = apply(one, many) if swapped else apply(many, one)
+        if kept is not None:
+            present[block] &= kept
+    return Cells(value, present)
+
+
+def _gathered(cells: Cells, index: Int64s, fill: float | None) -> Float64s:
+    if fill is None:
+        return cells.value[index]
+    if not cells.value.shape[0]:
+        return np.full((index.size, cells.value.shape[1]), fill)
+    return np.where((index < 0)[:, None], fill, cells.value[index])
+
+
+def _matched_rows(sides: Sides, many: Int64s, one: Int64s) -> Rows:
     return Rows(
-        many_rows.cells.value,
-        one_rows.cells.value,
-        many_rows.cells.present & one_rows.cells.present,
+        many,
+        one,
+        sides.many.cells.present[many] & sides.one.cells.present[one],
         sides.group_of_many[many],
-        many_rows.labels,
-        one_rows.labels,
-        many_rows.unnamed,
+        [sides.many.labels[i] for i in many.tolist()],
+        [sides.one.labels[i] for i in one.tolist()],
+        sides.many.unnamed[many],
     )
 
 
-def _rows_without_one(sides: Sides, matching: Matching, fill: float) -> Rows:
+def _rows_without_one(sides: Sides, matching: Matching) -> Rows:
     """The cells of `many` whose group has nothing on the other side, with the fill value there."""
     many = sides.many
     found = _present_by_group(sides.one.cells.present, sides.group_of_one, sides.group_count) > 0
     return Rows(
-        many.cells.value,
-        np.full(many.cells.value.shape, fill),
+        np.arange(many.row_count),
+        np.full(many.row_count, -1),
         many.cells.present & ~found[sides.group_of_many],
         sides.group_of_many,
         many.labels,
@@ -164,12 +225,12 @@ def _rows_without_one(sides: Sides, matching: Matching, fill: float) -> Rows:
     )
 
 
-def _rows_without_many(sides: Sides, matching: Matching, fill: float) -> Rows:
+def _rows_without_many(sides: Sides, matching: Matching) -> Rows:
     one = sides.one
     found = _present_by_group(sides.many.cells.present, sides.group_of_many, sides.group_count) > 0
     return Rows(
-        np.full(one.cells.value.shape, fill),
-        one.cells.value,
+        np.full(one.row_count, -1),
+        np.arange(one.row_count),
         one.cells.present & ~found[sides.group_of_one],
         sides.group_of_one,
         match_labels(one.labels, matching),

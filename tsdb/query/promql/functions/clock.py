@@ -30,7 +30,7 @@ def _timestamp(evaluator: Evaluator, node: Call) -> Value:
     """The time of the sample itself for a bare selector, else the evaluation time."""
     argument = node.arguments[0]
     if isinstance(argument, Selector):
-        labels, cells, times_ms = evaluator.instants(argument)
+        labels, cells, times_ms = evaluator.instants(argument, with_times=True)
         vector = Vector.named(labels, Cells(times_ms / 1000.0, cells.present)).filled_rows()
     else:
         vector = evaluator.vector(argument)
@@ -81,8 +81,7 @@ def _date_part(part: Callable[[Int64s], Int64s]) -> Function:
             value = of_seconds(evaluator.steps.times_ms() / 1000.0)[None, :]
             return Vector.named([()], Cells(value, np.ones(value.shape, np.bool_)))
         vector = evaluator.vector(node.arguments[0])
-        cells = Cells(of_seconds(vector.cells.value), vector.cells.present)
-        return evaluator.unnamed(vector.with_cells(cells))
+        return evaluator.unnamed(evaluator.mapped(vector, lambda value, _: of_seconds(value)))
 
     return call
 

@@ -22,7 +22,7 @@ Map = Callable[[Float64s], Float64s]
 def _mapped(function: Map) -> Function:
     def call(evaluator: Evaluator, node: Call) -> Value:
         vector = evaluator.vector(node.arguments[0])
-        return evaluator.unnamed(vector.with_cells(Cells(function(vector.cells.value), vector.cells.present)))
+        return evaluator.unnamed(evaluator.mapped(vector, lambda value, _: function(value)))
 
     return call
 
@@ -37,16 +37,27 @@ def _round(evaluator: Evaluator, node: Call) -> Value:
     to_nearest = evaluator.scalar(node.arguments[1]) if len(node.arguments) > 1 else np.ones(1)
     # The inverse first, as in Prometheus: round(x, 0.1) then shows 2.3 and not 2.3000000000000003.
     inverse = 1.0 / to_nearest
-    value = np.floor(vector.cells.value * inverse + 0.5) / inverse
-    return evaluator.unnamed(vector.with_cells(Cells(value, vector.cells.present)))
+    inverse = np.broadcast_to(inverse, (evaluator.steps.count,))
+
+    def rounded(value: Float64s, columns: slice) -> Float64s:
+        by = inverse[columns]
+        result: Float64s = np.floor(value * by + 0.5) / by
+        return result
+
+    return evaluator.unnamed(evaluator.mapped(vector, rounded))
 
 
 def _clamped(evaluator: Evaluator, node: Call, low: Float64s, high: Float64s) -> Value:
     vector = evaluator.vector(node.arguments[0])
-    # A NaN bound makes the value NaN, as in Go's math.Max and math.Min.
-    value = np.maximum(low, np.minimum(high, vector.cells.value))
+    low, high = (np.broadcast_to(bound, (evaluator.steps.count,)) for bound in (low, high))
+
+    def clamped(value: Float64s, columns: slice) -> Float64s:
+        # A NaN bound makes the value NaN, as in Go's math.Max and math.Min.
+        return np.maximum(low[columns], np.minimum(high[columns], value))
+
+    vector = evaluator.mapped(vector, clamped)
     present = vector.cells.present & ~(low > high)
-    return evaluator.unnamed(vector.with_cells(Cells(value, present)).filled_rows())
+    return evaluator.unnamed(vector.with_cells(Cells(vector.cells.value, present)).filled_rows())
 
 
 def _clamp(evaluator: Evaluator, node: Call) -> Value:

@@ -23,7 +23,7 @@ from tsdb.query.kernel.sums import window_means, window_sums
 from tsdb.query.kernel.windows import Windows, filled
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call
-from tsdb.query.promql.values import Value, Vector
+from tsdb.query.promql.values import Value
 from tsdb.sample import Float64s
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ def _ones(windows: Windows) -> Float64s:
 
 
 def _reduced(reduction: Reduction, *, samples_min: int = 1, keeps_name: bool = False) -> Function:
+    def reduce(windows: Windows, columns: slice) -> Cells:
+        return Cells(reduction(windows), filled(windows) if samples_min == 1 else windows.count >= samples_min)
+
     def call(evaluator: Evaluator, node: Call) -> Value:
-        window = evaluator.window(node.arguments[0])
-        present = filled(window.windows) if samples_min == 1 else window.windows.count >= samples_min
-        vector = Vector(window.labels, Cells(reduction(window.windows), present), window.unnamed).filled_rows()
+        vector = evaluator.over_windows(node.arguments[0], reduce)
         return vector if keeps_name else evaluator.unnamed(vector)
 
     return call
@@ -60,29 +61,36 @@ def _reduced(reduction: Reduction, *, samples_min: int = 1, keeps_name: bool = F
 
 def _quantile(evaluator: Evaluator, node: Call) -> Value:
     phi = evaluator.scalar(node.arguments[0])
-    window = evaluator.window(node.arguments[1])
-    cells = Cells(window_quantiles(window.windows, phi), filled(window.windows))
-    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+
+    def reduce(windows: Windows, columns: slice) -> Cells:
+        return Cells(window_quantiles(windows, phi[columns]), filled(windows))
+
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[1], reduce))
 
 
 def _predict_linear(evaluator: Evaluator, node: Call) -> Value:
     """The line through the window, read some seconds after the evaluation time."""
-    window = evaluator.window(node.arguments[0])
     ahead_s = evaluator.scalar(node.arguments[1])
-    slope, intercept = window_regressions(window.windows, evaluator.steps.times_ms())
-    cells = Cells(slope * ahead_s + intercept, window.windows.count >= 2)
-    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+    times_ms = evaluator.steps.times_ms()
+
+    def reduce(windows: Windows, columns: slice) -> Cells:
+        slope, intercept = window_regressions(windows, times_ms[columns])
+        return Cells(slope * ahead_s[columns] + intercept, windows.count >= 2)
+
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], reduce))
 
 
 def _smoothed(evaluator: Evaluator, node: Call) -> Value:
-    window = evaluator.window(node.arguments[0])
     smoothing, trend = evaluator.scalar(node.arguments[1]), evaluator.scalar(node.arguments[2])
     for factor, name in ((smoothing, "smoothing"), (trend, "trend")):
         wrong = factor[~((factor > 0) & (factor < 1))]
         if wrong.size:
             raise QueryFailed(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {wrong[0]:f}")
-    cells = Cells(window_smoothed(window.windows, smoothing, trend), window.windows.count >= 2)
-    return evaluator.unnamed(Vector(window.labels, cells, window.unnamed).filled_rows())
+
+    def reduce(windows: Windows, columns: slice) -> Cells:
+        return Cells(window_smoothed(windows, smoothing[columns], trend[columns]), windows.count >= 2)
+
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], reduce))
 
 
 REDUCTIONS: dict[str, Reduction] = {

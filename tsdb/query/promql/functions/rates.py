@@ -11,7 +11,7 @@ from tsdb.query.kernel.steps import Cells
 from tsdb.query.kernel.windows import Windows
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call
-from tsdb.query.promql.values import Value, Vector
+from tsdb.query.promql.values import Value
 
 if TYPE_CHECKING:
     from tsdb.query.promql.evaluator import Evaluator
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def _of_windows(change: Callable[[Windows], Cells]) -> Function:
     def call(evaluator: Evaluator, node: Call) -> Value:
-        window = evaluator.window(node.arguments[0])
-        return evaluator.unnamed(Vector(window.labels, change(window.windows), window.unnamed).filled_rows())
+        return evaluator.unnamed(evaluator.over_windows(node.arguments[0], lambda windows, columns: change(windows)))
 
     return call
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsdb.query.kernel.steps import Cells
+from tsdb.query.kernel.windows import filled
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call, Node, RangeSelector, Selector
 from tsdb.query.promql.values import Scalar, Value, Vector
@@ -42,8 +43,10 @@ def _absent(evaluator: Evaluator, node: Call) -> Value:
 
 
 def _absent_over_time(evaluator: Evaluator, node: Call) -> Value:
-    windows = evaluator.window(node.arguments[0]).windows
-    return _where_absent(node.arguments[0], windows.end > windows.first)
+    vector = evaluator.over_windows(
+        node.arguments[0], lambda windows, _: Cells(np.zeros(windows.end.shape), filled(windows))
+    )
+    return _where_absent(node.arguments[0], vector.cells.present)
 
 
 def _where_absent(argument: Node, present: Bools) -> Vector:

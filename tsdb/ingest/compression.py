@@ -7,14 +7,36 @@ of the size that the data's own header tells and that was compared with the boun
 from __future__ import annotations
 
 import cramjam
+import numpy as np
 
 from tsdb.errors import BodyTooLarge, RefusedSample
 from tsdb.ingest.decoded import Body
 
+LZ4, ZSTD = "lz4", "zstd"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CONTENT_SIZE_BYTES = (0, 2, 4, 8)  # By the two top bits of a zstd frame's descriptor.
 _DICTIONARY_ID_BYTES = (0, 1, 2, 4)  # By its two lowest bits.
 _WINDOW_BYTES_MIN_LOG2 = 10
+
+
+class BadCompression(Exception):
+    """Bytes that do not become what they should."""
+
+
+def decompress_to(size: int, data: memoryview, codec: str) -> memoryview:
+    """Undo frames of lz4 or zstd that are known to become so many bytes. Raises: BadCompression, if they do not."""
+    whole = np.empty(size, np.uint8).data  # Not bytearray: nobody need write zeros first.
+    try:
+        if codec == ZSTD:
+            _zstd_size(data, size)
+            found = cramjam.zstd.decompress_into(data, whole)
+        else:
+            found = cramjam.lz4.decompress_into(data, whole)
+    except (cramjam.DecompressionError, RefusedSample) as error:
+        raise BadCompression(f"{codec}: {error}") from error
+    if found != size:
+        raise BadCompression(f"{codec}: {found:,} bytes came out")
+    return whole
 
 
 def snappy_block(data: Body, bytes_max: int, padding: bytes = b"") -> bytes:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from appliance.clock import Clock
 from appliance.metrics import Metrics
 from tsdb.errors import BodyTooLarge, DiskFull, NotReady, RefusedSample
+from tsdb.ingest.arrow import body as arrow
 from tsdb.ingest.batch import LineBatch
 from tsdb.ingest.decoded import Body, Decoded, Refusals
 from tsdb.ingest.graphite import lines as graphite
@@ -29,6 +30,7 @@ GRAPHITE = "graphite"
 GRAPHITE_SOCKETS = ("graphite", "graphite_udp")
 DOORS: Mapping[str, Callable[[Body, IntakeLimits], Decoded]] = {
     "json": lambda body, _: json.decode(body),
+    "arrow": arrow.decode,
     "rows": lambda body, _: rows.decode(body),
     "remote_write": remote_write.decode_snappy,
     "remote_write+zstd": remote_write.decode_zstd,

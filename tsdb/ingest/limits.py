@@ -34,3 +34,8 @@ class IntakeLimits:
     remote_write_series_count_max: int = 500_000
     # Of the samples that are read one by one: about 1 µs each. 32 MiB hold 1.9 M samples of 18 B.
     remote_write_samples_count_max: int = 2_000_000
+    # What the buffers of one Arrow stream may become when they are decompressed: 6 M rows of 20 B, twice what may come
+    # uncompressed. The columns of a stream are used where they lie, so little comes on top.
+    arrow_bytes_max: int = 128 * 2**20
+    # Of an Arrow stream, in dictionaries or row by row: about 100 B each as Python's strings, 200 MB.
+    arrow_names_count_max: int = 2_000_000

@@ -14,6 +14,7 @@ from checks.channels import Channel
 from checks.downtimes import Downtime
 from checks.model import Check
 from web.api.incidents import IncidentChange
+from web.api.series import ARROW_TYPES
 from web.auth.guard import SAFE_METHODS
 from web.auth.tokens import NewToken
 from web.auth.users import NewUser, UserChange
@@ -121,4 +122,7 @@ def _operation(endpoint: str, method: str, arguments: set[str]) -> dict[str, Any
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
         }
+    if endpoint == "api_series.write_arrow":
+        stream = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {ARROW_TYPES[0]: stream}}
     return operation

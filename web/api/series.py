@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from tsdb.client import WriteAnswer
 from web.auth.guard import needs
 from web.auth.identity import identity
 from web.auth.roles import Role
@@ -12,6 +13,7 @@ from web.services import services
 
 bp = Blueprint("api_series", __name__, url_prefix="/api/v1")
 
+ARROW_TYPES = ("application/vnd.apache.arrow.stream", "application/octet-stream", "")
 BODY_BYTES_MAX = 64 * 1024 * 1024  # About 2 M samples; a sender with more splits them.
 
 
@@ -23,6 +25,27 @@ def write() -> Response:
     answer = services().tsdb.write("json", request.get_data(cache=False), sender=identity().name)
     if answer.refused and not answer.accepted_count:
         raise Refusal(400, "refused_sample", answer.first_error or f"every sample was refused: {answer.refused}")
+    return _answered(answer)
+
+
+@bp.post("/write/arrow")
+@needs(Role.EDITOR)
+def write_arrow() -> Response:
+    """An Arrow IPC stream of the columns series, timestamp_ms and value; the body is decoded by intake, not here."""
+    request.max_content_length = BODY_BYTES_MAX
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Refusal(415, "unsupported_media_type", "send the stream as it is; its buffers may be lz4 or zstd")
+    if request.mimetype not in ARROW_TYPES:
+        raise Refusal(
+            415, "unsupported_media_type", f"the body is {request.mimetype[:80]!r}; an Arrow stream is {ARROW_TYPES[0]}"
+        )
+    answer = services().tsdb.write("arrow", request.get_data(cache=False), sender=identity().name)
+    if answer.refused and not answer.accepted_count:
+        raise Refusal(400, "refused_sample", answer.first_error or f"every sample was refused: {answer.refused}")
+    return _answered(answer)
+
+
+def _answered(answer: WriteAnswer) -> Response:
     return json_response(
         {"accepted_count": answer.accepted_count, "refused": answer.refused, "first_error": answer.first_error}
     )

@@ -27,7 +27,7 @@ _INDEX_STEP_COUNT = 20_000
 UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _SEPARATOR_BYTE = SEPARATOR[0]
-_CHANGING_SEGMENT = re.compile(rb"[^.\xff]*[0-9][^.\xff]*")
+_CHANGING_SEGMENT = re.compile(rb"[^.\xff0-9]*+[0-9][^.\xff]*+")
 
 
 class Keys(NamedTuple):

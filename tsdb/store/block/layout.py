@@ -90,6 +90,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     min_ms: int
     max_ms: int
     replaces: list[str] = []
+    rolled_from: list[str] = []  # Of a rollup: the blocks that it stands for,
+    rolled_with: list[str] = []  # and all blocks that were written with it and must be there before those go.
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -101,10 +101,21 @@ class BlockWriter:
         )
         self._encode(is_last=False)
 
-    def finish(self, describe: Callable[[Int64s], Sequence[bytes]], replaces: Sequence[str]) -> BlockEntry | None:
+    @property
+    def is_empty(self) -> bool:
+        """Not one row was added."""
+        return not self._candidates
+
+    def finish(
+        self,
+        describe: Callable[[Int64s], Sequence[bytes]],
+        replaces: Sequence[str],
+        rolled_from: Sequence[str] = (),
+        rolled_with: Sequence[str] = (),
+    ) -> BlockEntry | None:
         """Write the tables, make the file durable and give it its name; None if not one row was added.
 
-        describe: the canonical bytes of candidates.
+        describe: the canonical bytes of candidates; the names of blocks: see layout.Summary.
         """
         if not self._candidates:
             self.abandon()
@@ -123,6 +134,8 @@ class BlockWriter:
             min_ms=int(tiles["min_ms"].min()),
             max_ms=int(tiles["max_ms"].max()),
             replaces=list(replaces),
+            rolled_from=list(rolled_from),
+            rolled_with=list(rolled_with),
         )
         self._put_tables(
             {

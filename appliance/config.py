@@ -7,6 +7,7 @@ and where the value came from, because a setting may stand in three places.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.retention import Retention, RetentionTier, SchemaError, SchemaRule
 from appliance.settings import (
     SECTION_TYPES,
     SETTINGS,
@@ -23,8 +25,6 @@ from appliance.settings import (
     GraphiteConfig,
     LogConfig,
     QueryConfig,
-    Retention,
-    RetentionTier,
     Setting,
     StatsdConfig,
     StoreConfig,
@@ -43,6 +43,7 @@ __all__ = [
     "QueryConfig",
     "Retention",
     "RetentionTier",
+    "SchemaRule",
     "Setting",
     "StatsdConfig",
     "StoreConfig",
@@ -92,6 +93,7 @@ class _Given:
 
     text: str
     source: str
+    sources: tuple[str, ...] = ()  # Of each part, if it is a list of tables.
 
 
 def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -143,6 +145,9 @@ def _absolute(path: Path) -> Path:
 def _parsed(setting: Setting, given: _Given) -> Any:
     try:
         return setting.parse(given.text)
+    except SchemaError as error:
+        source = given.sources[error.number - 1] if given.sources else given.source
+        raise ConfigError(f"{setting.key}: {error} ({source})") from error
     except ValueError as error:
         raise ConfigError(f"{setting.key}: {error} ({given.source})") from error
 
@@ -180,7 +185,9 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, _Given]:
         for key, value in (entries if entries is not None else {section: table}).items():
             line = line_by_key.get(key)
             source = f"{path}, line {line}" if line else str(path)
-            given[_known(key, key, source)] = _Given(_value_text(key, value, source), source)
+            parts = len(value) if isinstance(value, list) else 0
+            sources = tuple(f"{path}, line {line_by_key.get(f'{key}[{at}]', '?')}" for at in range(parts))
+            given[_known(key, key, source)] = _Given(_value_text(key, value, source), source, sources)
         if entries == {} and section not in SECTION_TYPES:
             _known(section, f"[{section}]", str(path))
     return given
@@ -205,9 +212,11 @@ def _file_text(path: Path, *, must_exist: bool) -> str | None:
 
 
 def _value_text(key: str, value: object, source: str) -> str:
-    """TOML's strings and whole numbers as text; no setting has another type yet."""
+    """TOML's strings and whole numbers as text, and a list of tables, as [[store.schemas]] makes one, as JSON."""
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return json.dumps(value, default=str)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ConfigError(f'{key}: {value!r} is not a text or a whole number; write it in quotes, as "…" ({source})')
@@ -216,9 +225,17 @@ def _value_text(key: str, value: object, source: str) -> str:
 def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
     """Where each key stands. tomllib does not tell; a key written in a way that this does not see has no line."""
     section = ""
+    list_counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\s*([\w.\"'-]+)\s*\]", line):
             section = header[1].strip("\"'") + "."
+        elif header := re.match(r"\s*\[\[\s*([\w.\"'-]+)\s*\]\]", line):
+            key = header[1].replace('"', "").replace("'", "")
+            count = list_counts[key] = list_counts.get(key, 0) + 1
+            yield f"{key}[{count - 1}]", number
+            if count == 1:
+                yield key, number
+            section = f"{key}[{count - 1}]."
         elif entry := re.match(r"\s*([\w.\"'-]+)\s*=", line):
             yield section + re.sub(r"[\"']", "", entry[1]), number
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
+from appliance.retention import Retention, SchemaRule, parse_retention, parse_schemas
 from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_bytes, size_text
 
 SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
@@ -21,7 +21,6 @@ QUERY_STEPS_COUNT_MAX = 1_000_000
 QUERY_CONCURRENT_COUNT_MAX = 64
 QUERY_QUEUE_COUNT_MAX = 1_000  # Each has a thread of its own that waits.
 QUERY_TIMEOUT_MS_MIN, QUERY_TIMEOUT_MS_MAX = 100, 600_000
-RETENTION_TIER_COUNT_MAX = 8
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -53,35 +52,6 @@ class Fsync:
         return duration_text(self.interval_ms) if self.mode == "interval" else self.mode
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionTier:
-    """One step of a retention: samples of this resolution are kept this long."""
-
-    resolution_ms: int  # 0: raw, as it came.
-    keep_ms: int | None  # None: forever.
-
-    def __str__(self) -> str:
-        return f"{duration_text(self.resolution_ms) if self.resolution_ms else 'raw'}:{duration_text(self.keep_ms)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long raw samples and rollups are kept.
-
-    Invariant: the first tier is raw; resolutions rise, each a multiple of the one before; so do the times kept.
-    """
-
-    tiers: tuple[RetentionTier, ...]
-
-    @property
-    def raw_ms(self) -> int | None:
-        """None: forever, and any time since 1970 is accepted."""
-        return self.tiers[0].keep_ms
-
-    def __str__(self) -> str:
-        return ",".join(map(str, self.tiers))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
     listen: Address
@@ -103,6 +73,7 @@ class StoreConfig:
     fsync: Fsync
     head_bytes_max: int
     retention: Retention
+    schemas: tuple[SchemaRule, ...]  # The first that fits a series has it; what fits none has `retention`.
     disk_bytes_max: int | None  # None: 80 % of the space that is free at the first start, which the store records.
     out_of_order_window_ms: int
     future_max_ms: int
@@ -204,37 +175,6 @@ def parse_fsync(text: str) -> Fsync:
     return Fsync("interval", interval_ms)
 
 
-def parse_retention(text: str) -> Retention:
-    """Read `raw:90d,1m:1y`, or `forever` for raw samples without end. Raises: ValueError."""
-    parts = [part.strip() for part in text.split(",")]
-    if parts == ["forever"]:
-        parts = ["raw:forever"]
-    if len(parts) > RETENTION_TIER_COUNT_MAX:
-        raise ValueError(f"{text!r} has {len(parts)} steps; at most {RETENTION_TIER_COUNT_MAX} are kept")
-    tiers = [_retention_tier(part) for part in parts]
-    if tiers[0].resolution_ms != 0:
-        raise ValueError(f"{text!r} starts with {parts[0]!r}; the first step is the raw samples, such as raw:90d")
-    for finer, coarser in pairwise(tiers):
-        if coarser.resolution_ms <= finer.resolution_ms or coarser.resolution_ms % (finer.resolution_ms or 1):
-            raise ValueError(f"step {coarser} after {finer}: a resolution is a multiple of the one before it")
-        if finer.keep_ms is None or (coarser.keep_ms is not None and coarser.keep_ms <= finer.keep_ms):
-            raise ValueError(f"step {coarser} after {finer}: finer samples cannot outlive their rollups")
-    return Retention(tuple(tiers))
-
-
-def _retention_tier(part: str) -> RetentionTier:
-    resolution, colon, keep = part.partition(":")
-    if not colon:
-        raise ValueError(f"{part!r} is not resolution:duration, such as raw:90d or 1m:1y")
-    resolution_ms = 0 if resolution == "raw" else duration_ms(resolution)
-    if resolution_ms is None or (resolution_ms < 1_000 and resolution != "raw"):
-        raise ValueError(f"{part!r} has a resolution under 1s; write raw for samples as they came")
-    keep_ms = duration_ms(keep)
-    if keep_ms is not None and keep_ms < 60_000:
-        raise ValueError(f"{part!r} keeps less than 1m")
-    return RetentionTier(resolution_ms, keep_ms)
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table."""
@@ -304,6 +244,13 @@ SETTINGS: tuple[Setting, ...] = (
         "resolution:duration, …; or forever",
         "How long raw samples and their rollups are kept; forever also accepts any time since 1970.",
         parse_retention,
+    ),
+    Setting(
+        "store.schemas",
+        "[]",
+        "tables [[store.schemas]] in the file",
+        "Which series have another retention; the first that fits counts, see below.",
+        parse_schemas,
     ),
     Setting(
         "store.disk_bytes_max",

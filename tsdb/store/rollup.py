@@ -1,0 +1,282 @@
+"""Writing rollups: what stands for the samples of a window when they leave, and joining it into longer windows.
+
+A set of rollups is written beside the samples that it stands for, and counts as soon as all of it is durable; whoever
+finds a part of one, after a crash, removes it and keeps the samples. Layout and rules: docs/format/rollup.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.errors import CorruptData
+from tsdb.interface import Aggregate
+from tsdb.sample import Float64s, Int32s, Int64s
+from tsdb.store.block.file import BlockFile, read_rows
+from tsdb.store.block.layout import HOUR_MS, BlockEntry, BlockName
+from tsdb.store.block.writer import BlockWriter
+from tsdb.store.buckets import Buckets, bucketed, coarser, combined, kept, last_numbers
+from tsdb.store.columns import Rows, merged
+from tsdb.store.flush import BlockFolder, block_order
+from tsdb.store.index import SeriesIndex
+from tsdb.store.reader import OpenBlock, TileColumns
+
+log = logging.getLogger(__name__)
+
+Mask = npt.NDArray[np.bool_]
+
+# The first sample of a window is compared with the last one of the series in this time before it.
+LOOK_BACK_MS = 128 * HOUR_MS
+# Samples of one piece of rows: as in a flush, about 100 MiB at the peak.
+_PIECE_SAMPLE_COUNT = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """Samples that leave: the blocks of one window, and which of their series go.
+
+    tiers: by resolution in ms, finest first, which of the series (by id) are rolled up to it.
+    """
+
+    start_ms: int
+    window_ms: int
+    entries: tuple[BlockEntry, ...]
+    is_leaving: Mask
+    tiers: Mapping[int, Mask]
+
+
+class BlockSet:
+    """Open blocks whose series share one index. A damaged tile, or a block whose tables are damaged, is left out."""
+
+    def __init__(self, folder: BlockFolder, index: SeriesIndex, entries: Sequence[BlockEntry]) -> None:
+        self.index = index
+        self.damage_count = 0
+        self.blocks: list[tuple[BlockEntry, OpenBlock]] = []
+        for entry in entries:
+            try:
+                file = BlockFile(folder.disk.map(folder.path / str(entry.name)), str(entry.name))
+                self.blocks.append((entry, OpenBlock(file, index)))
+            except CorruptData as error:
+                self._note(error)
+
+    def rows(self, block: OpenBlock, ids: Int32s) -> Rows:
+        """The samples of some series, a row's number being the place of its series in ids."""
+        place, rows = block.rows_of(ids)
+        if not rows.size:
+            return Rows.empty()
+        found = read_rows(block.row_offsets, block.tiles, rows, lambda number: self._tile(block, number))
+        return found._replace(row=place[found.row])
+
+    def taken(self, ids: Int32s) -> list[Rows]:
+        return [self.rows(block, ids) for _, block in self.blocks]
+
+    def _tile(self, block: OpenBlock, number: int) -> TileColumns | None:
+        try:
+            return block.file.read_tile(number, block.tiles[number])
+        except CorruptData as error:
+            self._note(error)
+            return None
+
+    def _note(self, error: CorruptData) -> None:
+        self.damage_count += 1
+        log.error("damaged, left out of a rollup: %s", error)
+
+
+class ColumnWriters:
+    """The blocks of one set, written side by side; all of them or none."""
+
+    def __init__(self, folder: BlockFolder, index: SeriesIndex, ids: Int32s, start_ms: int, window_ms: int) -> None:
+        self._folder = folder
+        self._index = index
+        self._ids = ids
+        self._start_ms, self._window_ms = start_ms, window_ms
+        self._writers: list[BlockWriter] = []
+        self._done: list[BlockEntry] = []
+
+    def open(self, tier_ms: int = 0, aggregate: Aggregate | None = None) -> BlockWriter:
+        name = BlockName(self._start_ms, self._window_ms, self._folder.next_number(), tier_ms, aggregate)
+        index, ids = self._index, self._ids
+        folder = self._folder
+        writer = BlockWriter(folder.disk, folder.path, name, index.keys_of(ids), index.shape_rank(ids), folder.breathe)
+        self._writers.append(writer)
+        return writer
+
+    def finish(self, sources: Sequence[str]) -> list[BlockEntry]:
+        """Make the blocks durable in the order in which they were opened. A raw block replaces the sources."""
+        names = [str(writer.name) for writer in self._writers if not writer.is_empty]
+        for writer in self._writers:
+            is_raw = writer.name.is_raw
+            entry = writer.finish(
+                self._canonical, sources if is_raw else (), () if is_raw else sources, () if is_raw else names
+            )
+            self._done += [entry] if entry is not None else []
+        return self._done
+
+    def abandon(self) -> None:
+        for writer in self._writers:
+            writer.abandon()
+
+    def _canonical(self, candidates: Int64s) -> list[bytes]:
+        return self._index.canonical_of(self._ids[candidates])
+
+
+def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: Sequence[BlockEntry]) -> list[BlockEntry]:
+    """Write the rollups of the series that leave, and a block with the others; durable when it returns.
+
+    opened: rolling.entries; ids go by its index. lasts: the blocks with the last samples of the coarsest tiers, from
+    LOOK_BACK_MS before the window on.
+    """
+    index, count = opened.index, rolling.is_leaving.size
+    sources = [str(entry.name) for entry in rolling.entries]
+    sample_count = sum(entry.summary.sample_count for entry in rolling.entries)
+    ids = block_order(index, np.arange(count, dtype=np.int32))
+    history = _History(folder, index, lasts, rolling.start_ms)
+    writers = ColumnWriters(folder, index, ids, rolling.start_ms, rolling.window_ms)
+    try:
+        columns = {tier_ms: {one: writers.open(tier_ms, one) for one in Aggregate} for tier_ms in rolling.tiers}
+        rest = None if rolling.is_leaving.all() else writers.open()
+        piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
+        for start in range(0, ids.size, piece_count):
+            piece = ids[start : start + piece_count]
+            rows = merged(opened.taken(piece), piece.size)
+            is_leaving = rolling.is_leaving[piece[rows.row]]
+            if rest is not None:
+                staying = kept(rows, np.repeat(~is_leaving, rows.lengths))
+                rest.add(staying._replace(row=staying.row + start))
+            leaving = kept(rows, np.repeat(is_leaving, rows.lengths))
+            before, is_known = history.before(piece[leaving.row])
+            found = _tiers(leaving, piece, rolling.tiers, before, is_known)
+            for tier_ms, buckets in found.items():
+                for aggregate, writer in columns[tier_ms].items():
+                    part = buckets.rows(aggregate)
+                    writer.add(part._replace(row=part.row + start))
+        return writers.finish(sources)
+    except BaseException:
+        writers.abandon()
+        raise
+
+
+def _tiers(
+    rows: Rows, piece: Int32s, tiers: Mapping[int, Mask], before: Float64s, is_known: Mask
+) -> dict[int, Buckets]:
+    """The buckets of each tier; a tier whose series the finer one has is made from it.
+
+    before, is_known: by place in rows.row; see _History.before.
+    """
+    by_row = np.full(piece.size, np.nan)
+    by_row[rows.row] = before
+    was_known = np.zeros(piece.size, np.bool_)
+    was_known[rows.row] = is_known
+    found: dict[int, Buckets] = {}
+    finer: tuple[int, Buckets] | None = None
+    for tier_ms, has_tier in tiers.items():
+        wanted = has_tier[piece]
+        if finer is not None and tier_ms % finer[0] == 0 and not (wanted & ~tiers[finer[0]][piece]).any():
+            buckets = coarser(finer[1].of_rows(wanted[finer[1].row]), tier_ms)
+        else:
+            buckets = bucketed(kept(rows, np.repeat(wanted[rows.row], rows.lengths)), tier_ms, by_row)
+            increase = buckets.columns[Aggregate.INCREASE]
+            increase[np.repeat(was_known[buckets.row], np.diff(buckets.offsets))] = 0.0
+        found[tier_ms] = buckets
+        finer = tier_ms, buckets
+    return found
+
+
+class _History:
+    """What rollups tell of the series of a window that is rolled up: their last number before it.
+
+    lasts: blocks of Aggregate.LAST.
+    """
+
+    def __init__(self, folder: BlockFolder, index: SeriesIndex, lasts: Sequence[BlockEntry], start_ms: int) -> None:
+        newest_first = sorted(lasts, key=lambda entry: (entry.name.end_ms, entry.name.number), reverse=True)
+        self._opened = BlockSet(folder, index, newest_first)
+        self._start_ms = start_ms
+
+    def before(self, ids: Int32s) -> tuple[Float64s, Mask]:
+        """By series: the last number before the window, NaN if none is known; and whether the window, or a later one,
+        has been rolled up for the series already: then the increase over the gap has been counted."""
+        found = np.full(ids.size, np.nan)
+        is_known = np.zeros(ids.size, np.bool_)
+        for entry, block in self._opened.blocks:
+            is_before = entry.name.end_ms <= self._start_ms
+            wanted = np.flatnonzero(np.isnan(found)) if is_before else np.arange(ids.size)
+            if not wanted.size:
+                continue
+            rows = self._opened.rows(block, ids[wanted])
+            if not is_before:
+                is_later = rows.timestamp_ms > self._start_ms
+                is_known[wanted[kept(rows, is_later).row]] = True
+                rows = kept(rows, ~is_later)
+            else:
+                rows = kept(rows, rows.timestamp_ms > self._start_ms - LOOK_BACK_MS)
+            last, at = last_numbers(rows), wanted[rows.row]
+            found[at] = np.where(np.isnan(found[at]), last, found[at])
+        return found, is_known
+
+
+def join_rollups(
+    folder: BlockFolder, start_ms: int, window_ms: int, entries: Sequence[BlockEntry]
+) -> BlockEntry | None:
+    """Write one block for several of one tier and aggregate; None if one of them is damaged.
+
+    Of a bucket that several have a part of, the later window has the later samples; of equal windows, the later block.
+    """
+    tier_ms, aggregate = entries[0].name.tier_ms, entries[0].name.aggregate
+    assert aggregate is not None
+    in_order = sorted(entries, key=lambda entry: (entry.name.start_ms, entry.name.number))
+
+    def take(opened: BlockSet, ids: Int32s) -> Rows:
+        return combined(opened.taken(ids), ids.size, aggregate)
+
+    return _rewrite(folder, BlockName(start_ms, window_ms, 0, tier_ms, aggregate), in_order, None, take)
+
+
+def without_series(
+    folder: BlockFolder, entry: BlockEntry, is_staying: Callable[[SeriesIndex], Mask]
+) -> BlockEntry | None:
+    """Write a block again with some of its series alone; None if it is damaged. is_staying: by id of the index."""
+
+    def take(opened: BlockSet, ids: Int32s) -> Rows:
+        return merged(opened.taken(ids), ids.size)
+
+    return _rewrite(folder, entry.name, [entry], is_staying, take)
+
+
+def _rewrite(
+    folder: BlockFolder,
+    like: BlockName,
+    entries: Sequence[BlockEntry],
+    is_staying: Callable[[SeriesIndex], Mask] | None,
+    take: Callable[[BlockSet, Int32s], Rows],
+) -> BlockEntry | None:
+    """A block of the window, tier and aggregate of a name in the place of others."""
+    index = SeriesIndex()
+    opened = BlockSet(folder, index, entries)
+    ids = np.arange(len(index), dtype=np.int32)
+    if is_staying is not None:
+        ids = ids[is_staying(index)]
+    ids = block_order(index, ids)
+    writers = ColumnWriters(folder, index, ids, like.start_ms, like.window_ms)
+    sample_count = sum(entry.summary.sample_count for entry in entries)
+    try:
+        writer = writers.open(like.tier_ms, like.aggregate)
+        piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
+        for start in range(0, ids.size, piece_count):
+            rows = take(opened, ids[start : start + piece_count])
+            writer.add(rows._replace(row=rows.row + start))
+        if opened.damage_count:  # What is whole in them stays readable where it is.
+            writers.abandon()
+            return None
+
+        def canonical(candidates: Int64s) -> list[bytes]:
+            return index.canonical_of(ids[candidates])
+
+        return writer.finish(canonical, [str(entry.name) for entry in entries])
+    except BaseException:
+        writers.abandon()
+        raise

@@ -23,6 +23,7 @@ from tsdb.query.service import Crowd, QueryService
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockGone, BlockReader, HeadPart
+from tsdb.store.schemas import SchemaTable
 from tsdb.store.service import LANES, StoreService
 from tsdb.store.tombstones import Tombstone
 
@@ -41,7 +42,8 @@ def run_store(context: ChildContext) -> None:
         fsync=settings.fsync.mode,
         fsync_interval_ms=settings.fsync.interval_ms,
         head_bytes_max=settings.head_bytes_max,
-        retention_raw_ms=settings.retention.raw_ms,
+        schemas=SchemaTable.of(settings.retention, settings.schemas),
+        disk_bytes_max=settings.disk_bytes_max,
         out_of_order_window_ms=settings.out_of_order_window_ms,
         future_max_ms=settings.future_max_ms,
         series_count_max=settings.series_count_max,

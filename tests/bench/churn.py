@@ -21,6 +21,7 @@ from tests.bench.tree import MIB
 from tsdb.errors import StaleEpoch
 from tsdb.sample import SampleBatch, canonical_bytes, labels_from
 from tsdb.store.engine import Engine
+from tsdb.store.schemas import SchemaTable
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000
@@ -83,7 +84,8 @@ def _open(folder: Path, clock: DrivenClock, series_count_max: int) -> Engine:
         "fsync": "never",
         "fsync_interval_ms": 200,
         "head_bytes_max": 512 << 20,
-        "retention_raw_ms": 90 * 24 * HOUR_MS,
+        "schemas": SchemaTable.raw_only(90 * 24 * HOUR_MS),
+        "disk_bytes_max": 1 << 50,
         "out_of_order_window_ms": HOUR_MS,
         "future_max_ms": HOUR_MS,
         "series_count_max": series_count_max,

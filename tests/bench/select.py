@@ -25,6 +25,7 @@ from tsdb.query.memory import keep_large_blocks
 from tsdb.sample import Matcher, MatchOp, SampleBatch, Selection, canonical_bytes, labels_from
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockReader
+from tsdb.store.schemas import SchemaTable
 
 HOUR_MS = 3_600_000
 STEP_MS = 60_000
@@ -173,7 +174,8 @@ def _open(folder: Path, clock: Clock) -> Engine:
         fsync="never",
         fsync_interval_ms=200,
         head_bytes_max=HEAD_BYTES,
-        retention_raw_ms=None,
+        schemas=SchemaTable.raw_only(None),
+        disk_bytes_max=1 << 50,
         out_of_order_window_ms=HOUR_MS,
         future_max_ms=HOUR_MS,
         series_count_max=10_000_000,

@@ -131,6 +131,12 @@ class MemoryDisk:
     def size_bytes(self, path: Path) -> int:
         return len(self._files[path].content)
 
+    def tree_bytes(self, folder: Path) -> int:
+        return sum(len(inode.content) for path, inode in self._files.items() if path.is_relative_to(folder))
+
+    def free_bytes(self, folder: Path) -> int:
+        return 1 << 40
+
     def truncate(self, path: Path, size_bytes: int) -> None:
         self.count("truncate")
         inode = self._files[path]

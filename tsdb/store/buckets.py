@@ -56,6 +56,16 @@ def bucket_ends(timestamp_ms: Int64s, resolution_ms: int | Int64s) -> Int64s:
     return ends
 
 
+def as_written(rows: Rows, window_end_ms: int) -> Rows:
+    """Buckets as a block holds them: what ends at or after the end of its window stands 1 ms before, inside of both."""
+    return rows._replace(timestamp_ms=np.minimum(rows.timestamp_ms, window_end_ms - 1))
+
+
+def as_read(rows: Rows, resolution_ms: int) -> Rows:
+    """Undo as_written()."""
+    return rows._replace(timestamp_ms=bucket_ends(rows.timestamp_ms, resolution_ms))
+
+
 def bucketed(rows: Rows, resolution_ms: int | Int64s, before: Float64s) -> Buckets:
     """The buckets of samples as they came.
 

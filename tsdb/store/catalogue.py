@@ -6,7 +6,9 @@ A block that replaces others names them in its summary; whoever finds both, afte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tsdb.errors import CorruptData
@@ -32,7 +34,7 @@ class Catalogue:
         self._folder = folder
         self._quarantine = quarantine
         self.quarantined_count = 0
-        self._doomed: list[tuple[float, BlockName]] = []
+        self._doomed: list[tuple[float, BlockName, int]] = []  # from when on it may go, its bytes
         self.entries: tuple[BlockEntry, ...] = ()
         self.rollups: tuple[BlockEntry, ...] = ()
         self._highest_number = 0
@@ -55,18 +57,24 @@ class Catalogue:
     def swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry], now_s: float) -> None:
         """Put new blocks in the place of old ones, whose files stay readable for a while."""
         gone = set(old)
+        sizes = {entry.name: entry.size_bytes for entry in (*self.entries, *self.rollups) if entry.name in gone}
         self._keep([*(entry for entry in (*self.entries, *self.rollups) if entry.name not in gone), *new])
-        self._doomed += [(now_s + REMOVAL_DELAY_S, name) for name in old]
+        self._doomed += [(now_s + REMOVAL_DELAY_S, name, sizes.get(name, 0)) for name in old]
 
     def remove_doomed(self, now_s: float) -> None:
         """Remove the files whose time has come."""
-        due = [name for at_s, name in self._doomed if at_s <= now_s]
-        if not due:
-            return
-        self._doomed = [(at_s, name) for at_s, name in self._doomed if at_s > now_s]
-        for name in due:
-            self._disk.remove(self._folder / str(name))
-        self._disk.sync_folder(self._folder)
+        due = [(at_s, name) for at_s, name, _ in self._doomed if at_s <= now_s]
+        self._doomed = [doomed for doomed in self._doomed if doomed[0] > now_s]
+        # One time after another: samples must be gone before a rollup that stood for them may go, see _load().
+        for _, together in groupby(due, key=itemgetter(0)):
+            for _, name in together:
+                self._disk.remove(self._folder / str(name))
+            self._disk.sync_folder(self._folder)
+
+    @property
+    def doomed_bytes(self) -> int:
+        """Of the files that are still there for readers alone."""
+        return sum(size_bytes for _, _, size_bytes in self._doomed)
 
     def _keep(self, entries: Iterable[BlockEntry]) -> None:
         in_order = sorted(entries, key=lambda entry: entry.name)
@@ -85,12 +93,16 @@ class Catalogue:
                 entry = self._read_entry(name)
                 if entry is not None:
                     found[file_name] = entry
+        rolled, broken_off = _rolled(found)
         replaced = {old for entry in found.values() for old in entry.summary.replaces if old in found}
-        for file_name in [*leftover, *replaced]:
-            self._disk.remove(self._folder / file_name)
-        if leftover or replaced:
-            self._disk.sync_folder(self._folder)
-        self._keep(entry for name, entry in found.items() if name not in replaced)
+        # What was rolled up goes first: a rollup that has gone would leave it without its mark.
+        for together in (rolled, replaced | broken_off | set(leftover)):
+            for file_name in together:
+                self._disk.remove(self._folder / file_name)
+            if together:
+                self._disk.sync_folder(self._folder)
+        gone = rolled | replaced | broken_off
+        self._keep(entry for name, entry in found.items() if name not in gone)
 
     def _read_entry(self, name: BlockName) -> BlockEntry | None:
         path = self._folder / str(name)
@@ -104,3 +116,19 @@ class Catalogue:
             self.quarantined_count += 1
             return None
         return BlockEntry(name, file.summary, file.size_bytes)
+
+
+def _rolled(found: Mapping[str, BlockEntry]) -> tuple[set[str], set[str]]:
+    """The blocks that complete sets of rollups stand for, and the rollups of sets that are not complete.
+
+    A set whose sources are gone is not looked at: it was complete when they went.
+    """
+    sources: set[str] = set()
+    broken_off: set[str] = set()
+    for name, entry in found.items():
+        there = [source for source in entry.summary.rolled_from if source in found]
+        if there and all(one in found for one in entry.summary.rolled_with):
+            sources.update(there)
+        elif there:
+            broken_off.add(name)
+    return sources, broken_off

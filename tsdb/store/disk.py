@@ -55,6 +55,12 @@ class Disk(Protocol):
 
     def size_bytes(self, path: Path) -> int: ...
 
+    def tree_bytes(self, folder: Path) -> int:
+        """The sizes of all files below a folder together, one with several names once."""
+
+    def free_bytes(self, folder: Path) -> int:
+        """What may still be written to the file system of a folder."""
+
     def truncate(self, path: Path, size_bytes: int) -> None:
         """Cut a file and make the cut durable."""
 
@@ -140,6 +146,19 @@ class OsDisk:
 
     def size_bytes(self, path: Path) -> int:
         return path.stat().st_size
+
+    def tree_bytes(self, folder: Path) -> int:
+        found: dict[tuple[int, int], int] = {}
+        for root, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # Joined into another meanwhile.
+                    status = os.lstat(os.path.join(root, name))  # noqa: PTH118 - twice as fast for ten thousand files.
+                    found[status.st_dev, status.st_ino] = status.st_size
+        return sum(found.values())
+
+    def free_bytes(self, folder: Path) -> int:
+        status = os.statvfs(folder)
+        return status.f_bavail * status.f_frsize
 
     def truncate(self, path: Path, size_bytes: int) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

@@ -23,6 +23,7 @@ from tsdb.interface import Ack, Bounds, Grain
 from tsdb.sample import Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
+from tsdb.store.budget import Budget
 from tsdb.store.catalogue import Catalogue
 from tsdb.store.compaction import Group, join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
@@ -33,6 +34,8 @@ from tsdb.store.head import Head, Run, by_index, joined, present_ids, selected
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import BlockReader, HeadPart
 from tsdb.store.recovery import replay
+from tsdb.store.retention import Retention
+from tsdb.store.schemas import SchemaTable
 from tsdb.store.series_limits import REASONS, TEAM_LABEL, SeriesLimits
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
@@ -64,7 +67,8 @@ class Engine:
         fsync: FsyncMode,
         fsync_interval_ms: int,
         head_bytes_max: int,
-        retention_raw_ms: int | None,
+        schemas: SchemaTable,
+        disk_bytes_max: int | None,
         out_of_order_window_ms: int,
         future_max_ms: int,
         series_count_max: int,
@@ -79,7 +83,7 @@ class Engine:
         self._fsync = fsync
         self._fsync_interval_ms = fsync_interval_ms
         self._head_bytes_max = head_bytes_max
-        self._retention_raw_ms = retention_raw_ms
+        self._schemas = schemas
         self._out_of_order_window_ms = out_of_order_window_ms
         self._future_max_ms = future_max_ms
         self._series_limits = SeriesLimits(
@@ -116,6 +120,15 @@ class Engine:
             disk=disk, path=folder / "blocks", next_number=self._catalogue.next_number, breathe=self._breathe
         )
         self._reader = BlockReader(folder, disk=disk)
+        self._budget = Budget(disk, folder, disk_bytes_max, clock)
+        self._retention = Retention(
+            schemas,
+            self._budget,
+            replace(self._block_folder, breathe=self._breathe_while_joining),
+            self._catalogue,
+            self._lock,
+            clock,
+        )
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
         self._erasure = Erasure(disk, folder, self._synced_at_s)
@@ -255,7 +268,7 @@ class Engine:
         self._index.index_some()
         with self._upkeep_lock:
             self._flush_if_due()
-            self._drop_expired(now_ms)
+            self._retain(now_ms)
             self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
             if self._erasure.is_due(self._clock.monotonic_s()):
                 self._erase_one()
@@ -265,7 +278,7 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Counts for the System page and /metrics; cheap."""
         with self._lock:
-            runs, entries = self._head.runs, self._catalogue.entries
+            runs, entries, rollups = self._head.runs, self._catalogue.entries, self._catalogue.rollups
         return {
             "epoch": self.epoch,
             "series_count": len(self._index),
@@ -285,6 +298,10 @@ class Engine:
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,
+            "rollup_count": len(rollups),
+            "rollup_bytes": sum(entry.size_bytes for entry in rollups),
+            **self._retention.stats(),
+            **self._budget.stats(entries, self._schemas.raw_max_ms),
             "replay_s": self._replay_s,
         }
 
@@ -425,7 +442,7 @@ class Engine:
         groups = plan(
             joinable,
             closed_before_ms=closed_before_ms,
-            longest_ms=window_max_ms(self._retention_raw_ms),
+            longest_ms=window_max_ms(self._schemas.raw_max_ms),
             is_thorough=is_thorough,
         )
         if not groups:
@@ -445,20 +462,18 @@ class Engine:
         with self._lock:
             self._catalogue.swap(names, joined, self._clock.monotonic_s())
 
-    def _drop_expired(self, now_ms: int) -> None:
-        """Drop the blocks that lie wholly before the retention.
+    def _retain(self, now_ms: int) -> bool:
+        """One step of the retention. The upkeep lock is held."""
+        with self._lock:
+            newest_ms = max((run.max_ms for run in self._head.runs if run.count), default=None)
+        return self._retention.step(now_ms, newest_ms, self._flush_before, self._out_of_order_window_ms)
 
-        A clock that jumps ahead alone drops nothing: the newest sample has to be as far ahead.
-        """
-        entries = self._catalogue.entries
-        if self._retention_raw_ms is None or not entries:
-            return
-        newest_ms = max(*(entry.summary.max_ms for entry in entries), *(run.max_ms for run in self._head.runs))
-        oldest_ms = min(now_ms, newest_ms) - self._retention_raw_ms
-        expired = [entry.name for entry in entries if entry.summary.max_ms < oldest_ms]
-        if expired:
-            with self._lock:
-                self._catalogue.swap(expired, (), self._clock.monotonic_s())
+    def _flush_before(self, end_ms: int) -> None:
+        """Flush, if the head has samples before a time: those of a window that leaves have to be in blocks."""
+        with self._lock:
+            is_needed = any(run.count and run.min_ms < end_ms for run in self._head.runs)
+        if is_needed:
+            self._flush()
 
     def _sync_if_due(self) -> None:
         """fdatasync at half the interval, so that with the time between two calls it is kept."""
@@ -470,7 +485,7 @@ class Engine:
             self._wal.sync()
 
     def _time_limits(self, now_ms: int) -> TimeLimits:
-        oldest_ms = 0 if self._retention_raw_ms is None else now_ms - self._retention_raw_ms
+        oldest_ms = 0 if self._schemas.raw_max_ms is None else now_ms - self._schemas.raw_max_ms
         return TimeLimits(oldest_ms, now_ms + self._future_max_ms)
 
 

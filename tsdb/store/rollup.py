@@ -19,7 +19,7 @@ from tsdb.sample import Float64s, Int32s, Int64s
 from tsdb.store.block.file import BlockFile, read_rows
 from tsdb.store.block.layout import HOUR_MS, BlockEntry, BlockName
 from tsdb.store.block.writer import BlockWriter
-from tsdb.store.buckets import Buckets, bucketed, coarser, combined, kept, last_numbers
+from tsdb.store.buckets import Buckets, as_read, as_written, bucketed, coarser, combined, kept, last_numbers
 from tsdb.store.columns import Rows, merged
 from tsdb.store.flush import BlockFolder, block_order
 from tsdb.store.index import SeriesIndex
@@ -64,11 +64,14 @@ class BlockSet:
                 self._note(error)
 
     def rows(self, block: OpenBlock, ids: Int32s) -> Rows:
-        """The samples of some series, a row's number being the place of its series in ids."""
+        """The samples of some series, a row's number being the place of its series in ids; buckets by their ends."""
         place, rows = block.rows_of(ids)
         if not rows.size:
             return Rows.empty()
         found = read_rows(block.row_offsets, block.tiles, rows, lambda number: self._tile(block, number))
+        name = BlockName.parse(block.file.name)
+        if name is not None and not name.is_raw:
+            found = as_read(found, name.tier_ms)
         return found._replace(row=place[found.row])
 
     def taken(self, ids: Int32s) -> list[Rows]:
@@ -152,7 +155,7 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: Sequenc
             found = _tiers(leaving, piece, rolling.tiers, before, is_known)
             for tier_ms, buckets in found.items():
                 for aggregate, writer in columns[tier_ms].items():
-                    part = buckets.rows(aggregate)
+                    part = as_written(buckets.rows(aggregate), writer.name.end_ms)
                     writer.add(part._replace(row=part.row + start))
         return writers.finish(sources)
     except BaseException:
@@ -267,7 +270,7 @@ def _rewrite(
         writer = writers.open(like.tier_ms, like.aggregate)
         piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
         for start in range(0, ids.size, piece_count):
-            rows = take(opened, ids[start : start + piece_count])
+            rows = as_written(take(opened, ids[start : start + piece_count]), like.end_ms)
             writer.add(rows._replace(row=rows.row + start))
         if opened.damage_count:  # What is whole in them stays readable where it is.
             writers.abandon()

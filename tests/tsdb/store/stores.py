@@ -12,6 +12,7 @@ from tsdb.interface import Ack
 from tsdb.sample import Labels, SampleBatch, Selection, canonical_bytes, labels_from
 from tsdb.store.disk import Disk
 from tsdb.store.engine import Engine
+from tsdb.store.schemas import SchemaTable
 
 FOLDER = Path("/samples")
 HOUR_MS = 3_600_000
@@ -39,7 +40,8 @@ def open_engine(disk: Disk | None, folder: Path = FOLDER, **settings: Any) -> En
         "fsync": "always",
         "fsync_interval_ms": 200,
         "head_bytes_max": 64 << 20,
-        "retention_raw_ms": None,
+        "schemas": SchemaTable.raw_only(settings.pop("retention_raw_ms", None)),
+        "disk_bytes_max": 1 << 50,
         "out_of_order_window_ms": HOUR_MS,
         "future_max_ms": HOUR_MS,
         "series_count_max": 1_000,

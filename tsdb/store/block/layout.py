@@ -146,4 +146,5 @@ class BlockEntry:
     size_bytes: int
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
-        return self.summary.min_ms <= end_ms and self.summary.max_ms >= start_ms
+        """May be true of a rollup that ends before the range: its last bucket may be written as the window's end."""
+        return self.summary.min_ms <= end_ms and self.summary.max_ms + self.name.tier_ms >= start_ms

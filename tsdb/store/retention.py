@@ -1,0 +1,378 @@
+"""What leaves the disk and what stands for it: the plan is pure, the steps are repeatable and crash-safe.
+
+Samples leave by age, as the schema of their series says, or because the disk budget is used up; their rollups are
+durable before they go. Rules and bounds: docs/format/rollup.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from appliance.clock import Clock
+from tsdb.errors import DiskFull
+from tsdb.interface import Aggregate
+from tsdb.store.block.layout import HOUR_MS, BlockEntry, BlockName
+from tsdb.store.budget import Budget
+from tsdb.store.catalogue import Catalogue
+from tsdb.store.flush import BlockFolder
+from tsdb.store.index import SeriesIndex
+from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll, without_series
+from tsdb.store.schemas import SchemaTable
+
+log = logging.getLogger(__name__)
+
+# When there was nothing to do, the next look is so much later; with ten thousand blocks one takes some 20 ms.
+LOOK_EVERY_MS = 10_000
+# The windows of rollups, shortest first: a year of hours is a long row, and few files hold ten years.
+ROLLUP_WINDOWS_MS = tuple(hours * HOUR_MS for hours in (2, 8, 32, 128, 512, 2_048))
+# As for blocks of samples: at most half a GiB at a byte a sample, and late parts wait until they are an eighth.
+_SAMPLES_PER_BLOCK_MAX = 1 << 29
+_LATE_PART = 8
+_LATE_BLOCKS_MAX = 8
+
+Present = Callable[[BlockEntry], frozenset[int]]
+"""The numbers of the schemas that the series of a block have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The blocks of samples of the longest window that any of them has, the others lying in it."""
+
+    start_ms: int
+    end_ms: int
+    entries: tuple[BlockEntry, ...]
+
+    @property
+    def max_ms(self) -> int:
+        return max(entry.summary.max_ms for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Samples of the series with these schemas become rollups and go."""
+
+    window: Window
+    schemas: frozenset[int]
+    is_for_space: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Blocks of rollups go; schemas: with the series of these alone, None: whole."""
+
+    entries: tuple[BlockEntry, ...]
+    schemas: frozenset[int] | None = None
+    is_for_space: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Blocks of one tier and aggregate become one block of a window."""
+
+    start_ms: int
+    window_ms: int
+    entries: tuple[BlockEntry, ...]
+
+
+def windows_of(entries: Iterable[BlockEntry]) -> list[Window]:
+    """The windows in order; they are aligned, so that two of them do not overlap unless one holds the other."""
+    windows: list[list[BlockEntry]] = []
+    end_ms = None
+    for entry in sorted(entries, key=lambda entry: (entry.name.start_ms, -entry.name.window_ms)):
+        if end_ms is None or entry.name.start_ms >= end_ms:
+            windows.append([])
+            end_ms = entry.name.end_ms
+        windows[-1].append(entry)
+    return [Window(found[0].name.start_ms, found[0].name.end_ms, tuple(found)) for found in windows]
+
+
+def plan_by_age(
+    windows: Sequence[Window],
+    rollups: Sequence[BlockEntry],
+    table: SchemaTable,
+    present: Present,
+    now_ms: int,
+) -> Leave | Drop | None:
+    """What is past its time, the oldest first."""
+
+    def past(tier_ms: int, numbers: Iterable[int], max_ms: int) -> frozenset[int]:
+        keeps = ((number, table.schemas[number].keep_ms(tier_ms)) for number in numbers)
+        return frozenset(number for number, keep_ms in keeps if keep_ms is not None and max_ms < now_ms - keep_ms)
+
+    shortest_ms = table.keep_min_ms(0)
+    for window in windows if shortest_ms is not None else ():
+        if window.max_ms < now_ms - (shortest_ms or 0):
+            leaving = past(0, frozenset().union(*map(present, window.entries)), window.max_ms)
+            if leaving:
+                return Leave(window, leaving)
+    for entry in rollups:
+        shortest_ms = table.keep_min_ms(entry.name.tier_ms)
+        if shortest_ms is not None and entry.summary.max_ms < now_ms - shortest_ms:
+            numbers = present(entry)
+            leaving = past(entry.name.tier_ms, numbers, entry.summary.max_ms)
+            if leaving:
+                return Drop((entry,), None if leaving == numbers else leaving)
+    return None
+
+
+def plan_for_space(
+    windows: Sequence[Window], rollups: Sequence[BlockEntry], present: Present, closed_before_ms: int
+) -> Leave | Drop | None:
+    """What goes first when the budget is used up: the oldest samples, then the oldest rollups of the finest tier.
+
+    closed_before_ms: a window that ends later is still being filled, and stays.
+    """
+    for window in windows:
+        if window.end_ms <= closed_before_ms:
+            return Leave(window, frozenset().union(*map(present, window.entries)), is_for_space=True)
+    if not rollups:
+        return None
+    finest_ms = min(entry.name.tier_ms for entry in rollups)
+    oldest = min((entry for entry in rollups if entry.name.tier_ms == finest_ms), key=lambda entry: entry.name)
+    same = [entry for entry in rollups if entry.name.tier_ms == finest_ms and entry.name.start_ms < oldest.name.end_ms]
+    return Drop(tuple(same), is_for_space=True)
+
+
+def plan_joins(rollups: Sequence[BlockEntry], table: SchemaTable) -> Join | None:
+    """The next group of rollups to join: the longest windows first, among equals the oldest.
+
+    A window is joined when later ones have been rolled up, so that it gets few samples more.
+    """
+    columns: defaultdict[tuple[int, Aggregate | None], list[BlockEntry]] = defaultdict(list)
+    for entry in rollups:
+        columns[entry.name.tier_ms, entry.name.aggregate].append(entry)
+    for (tier_ms, _), entries in sorted(columns.items()):
+        closed_before_ms = max(entry.name.end_ms for entry in entries)
+        for window_ms in reversed(ROLLUP_WINDOWS_MS):
+            keep_ms = table.keep_min_ms(tier_ms)
+            if keep_ms is not None and 8 * window_ms > keep_ms and window_ms > ROLLUP_WINDOWS_MS[0]:
+                continue
+            by_start: defaultdict[int, list[BlockEntry]] = defaultdict(list)
+            for entry in entries:
+                if entry.name.window_ms <= window_ms:
+                    by_start[entry.name.start_ms // window_ms * window_ms].append(entry)
+            for start_ms, members in sorted(by_start.items()):
+                if start_ms + window_ms <= closed_before_ms and _is_worth_joining(members, window_ms):
+                    return Join(start_ms, window_ms, tuple(members))
+    return None
+
+
+def _is_worth_joining(members: Sequence[BlockEntry], window_ms: int) -> bool:
+    counts = [entry.summary.sample_count for entry in members]
+    if len(members) < 2 or sum(counts) > _SAMPLES_PER_BLOCK_MAX:
+        return False
+    longest_ms = max(entry.name.window_ms for entry in members)
+    is_late = longest_ms == window_ms and len(members) <= _LATE_BLOCKS_MAX
+    return not is_late or (sum(counts) - max(counts)) * _LATE_PART >= max(counts)
+
+
+class Retention:
+    """Does one step at a time; whoever calls holds the engine's upkeep lock."""
+
+    def __init__(
+        self,
+        table: SchemaTable,
+        budget: Budget,
+        folder: BlockFolder,
+        catalogue: Catalogue,
+        lock: threading.Lock,
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._budget = budget
+        self._folder = folder
+        self._catalogue = catalogue
+        self._lock = lock
+        self._clock = clock
+        self._present: dict[BlockName, frozenset[int]] = {}
+        self._left_alone: set[BlockName] = set()  # Damaged; joined or rewritten no more.
+        self._looked_at_ms: int | None = None
+        self.counts: Counter[str] = Counter()
+
+    def step(self, now_ms: int, newest_head_ms: int | None, flush_before: Callable[[int], None], open_ms: int) -> bool:
+        """Do the next thing that is due, if there is one.
+
+        newest_head_ms: the newest sample of the head. flush_before: brings samples before a time from the head into
+        blocks. open_ms: windows that end less than this before now are being filled, and stay.
+        """
+        if self._looked_at_ms is not None and abs(now_ms - self._looked_at_ms) < LOOK_EVERY_MS:
+            return False
+        if self._do_next(now_ms, newest_head_ms, flush_before, open_ms):
+            self._looked_at_ms = None
+            return True
+        self._looked_at_ms = now_ms
+        return False
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start."""
+        return {
+            "rolled_windows": self.counts["rolled"],
+            "rolled_for_space": self.counts["rolled_for_space"],
+            "dropped_rollups": self.counts["dropped_rollups"],
+            "dropped_for_space": self.counts["dropped_for_space"],
+            "dropped_without_rollup": self.counts["dropped_without_rollup"],
+        }
+
+    def _do_next(
+        self, now_ms: int, newest_head_ms: int | None, flush_before: Callable[[int], None], open_ms: int
+    ) -> bool:
+        entries, rollups = self._catalogue.entries, self._catalogue.rollups
+        newest = [entry.summary.max_ms for entry in entries] or [entry.summary.max_ms for entry in rollups]
+        newest += [] if newest_head_ms is None else [newest_head_ms]
+        if not newest or not (entries or rollups):
+            return False
+        # A clock that jumps ahead alone lets nothing leave: the newest sample has to be as far ahead.
+        now_ms = min(now_ms, max(newest))
+        self._forget_gone(entries, rollups)
+        windows = windows_of(entries)
+        step: Leave | Drop | Join | None = plan_by_age(windows, rollups, self._table, self._schemas_in, now_ms)
+        if step is None and self._budget.is_over(self._catalogue.doomed_bytes):
+            step = plan_for_space(windows, rollups, self._schemas_in, now_ms - open_ms)
+            if step is None:
+                self._budget.note_nothing_left()
+        if step is None:
+            step = plan_joins([entry for entry in rollups if entry.name not in self._left_alone], self._table)
+        match step:
+            case None:
+                return False
+            case Leave():
+                flush_before(step.window.end_ms)
+                self._leave(step, now_ms)
+            case Drop():
+                self._drop(step)
+            case Join():
+                self._join(step)
+        return True
+
+    def _leave(self, step: Leave, now_ms: int) -> None:
+        # A flush may have brought late samples.
+        inside = [
+            entry
+            for entry in self._catalogue.entries
+            if step.window.start_ms <= entry.name.start_ms and entry.name.end_ms <= step.window.end_ms
+        ]
+        window = Window(step.window.start_ms, step.window.end_ms, tuple(inside))
+        names = [entry.name for entry in window.entries]
+        try:
+            new = self._rolled(window, step.schemas, now_ms)
+        except DiskFull as error:
+            if not step.is_for_space:
+                raise
+            new = []
+            self.counts["dropped_without_rollup"] += 1
+            log.error(
+                "%d blocks of samples from %d ms on go without a rollup, for there is no room to write it: %s",
+                len(names),
+                window.start_ms,
+                error,
+            )
+        if new is None:
+            self._left_alone.update(names)
+            return
+        self._swap(names, new)
+        self.counts["rolled_for_space" if step.is_for_space else "rolled"] += 1
+        if step.is_for_space:
+            log.warning(
+                "the disk budget of %s bytes is used up: samples of %d ms to %d ms went, %d blocks of rollups stand "
+                "for them; raise store.disk_bytes_max or shorten store.retention",
+                f"{self._budget.bytes_max:,}",
+                window.start_ms,
+                window.end_ms,
+                len(new),
+            )
+
+    def _rolled(self, window: Window, schemas: frozenset[int], now_ms: int) -> list[BlockEntry] | None:
+        """The blocks that take the place of a window's; None if damage forbids to write the series that stay."""
+        index = SeriesIndex()
+        opened = BlockSet(self._folder, index, window.entries)
+        numbers = self._table.numbers_of(index)
+        is_leaving = np.isin(numbers, list(schemas))
+        if opened.damage_count and not is_leaving.all():
+            return None
+        tiers: dict[int, Mask] = {}
+        for tier_ms in self._table.tiers_ms:
+            having = [
+                number
+                for number in schemas
+                for tier in self._table.schemas[number].rollups
+                if tier.resolution_ms == tier_ms
+                and (tier.keep_ms is None or window.end_ms + tier_ms >= now_ms - tier.keep_ms)
+            ]
+            if having:
+                tiers[tier_ms] = is_leaving & np.isin(numbers, having)
+        if not tiers and is_leaving.all():
+            return []
+        coarsest = {self._table.schemas[number].retention.tiers[-1].resolution_ms for number in schemas}
+        lasts = [
+            entry
+            for entry in self._catalogue.rollups
+            if entry.name.aggregate is Aggregate.LAST
+            and entry.name.tier_ms in coarsest
+            and entry.summary.max_ms > window.start_ms - LOOK_BACK_MS
+            and entry.summary.min_ms <= window.end_ms + LOOK_BACK_MS
+        ]
+        rolling = Rolling(window.start_ms, window.end_ms - window.start_ms, window.entries, is_leaving, tiers)
+        return roll(self._folder, rolling, opened, lasts)
+
+    def _drop(self, step: Drop) -> None:
+        if step.schemas is None:
+            self._swap([entry.name for entry in step.entries], [])
+        else:
+            gone = list(step.schemas)
+
+            def is_staying(index: SeriesIndex) -> Mask:
+                stays: Mask = ~np.isin(self._table.numbers_of(index), gone)
+                return stays
+
+            for entry in step.entries:
+                rest = without_series(self._folder, entry, is_staying)
+                if rest is None:
+                    self._left_alone.add(entry.name)
+                else:
+                    self._swap([entry.name], [rest])
+        self.counts["dropped_for_space" if step.is_for_space else "dropped_rollups"] += len(step.entries)
+        if step.is_for_space:
+            first = step.entries[0].name
+            log.warning(
+                "the disk budget of %s bytes is used up and no samples are left that could go: %d blocks of rollups "
+                "from %d ms on went; raise store.disk_bytes_max or shorten store.retention",
+                f"{self._budget.bytes_max:,}",
+                len(step.entries),
+                first.start_ms,
+            )
+
+    def _join(self, step: Join) -> None:
+        joined = join_rollups(self._folder, step.start_ms, step.window_ms, step.entries)
+        names = [entry.name for entry in step.entries]
+        if joined is None:
+            self._left_alone.update(names)
+        else:
+            self._swap(names, [joined])
+
+    def _swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry]) -> None:
+        with self._lock:
+            self._catalogue.swap(old, new, self._clock.monotonic_s())
+
+    def _schemas_in(self, entry: BlockEntry) -> frozenset[int]:
+        """Read from the block's table once; a damaged or left block goes when the longest-lived series goes."""
+        if len(self._table.schemas) == 1:
+            return frozenset((0,))
+        if entry.name not in self._present:
+            index = SeriesIndex()
+            BlockSet(self._folder, index, [entry])
+            found = frozenset(np.unique(self._table.numbers_of(index)).tolist())
+            self._present[entry.name] = found or frozenset(range(len(self._table.schemas)))
+        return self._present[entry.name]
+
+    def _forget_gone(self, *there: Sequence[BlockEntry]) -> None:
+        names = {entry.name for entries in there for entry in entries}
+        self._left_alone &= names
+        for name in [name for name in self._present if name not in names]:
+            del self._present[name]

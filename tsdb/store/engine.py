@@ -126,6 +126,7 @@ class Engine:
             self._budget,
             replace(self._block_folder, breathe=self._breathe_while_joining),
             self._catalogue,
+            self._tombstones,
             self._lock,
             clock,
         )
@@ -366,10 +367,13 @@ class Engine:
     def _erase_one(self) -> bool:
         """Rewrite one block of which something is deleted, if there is one."""
         tombstones, start_s = self._tombstones.live, self._clock.monotonic_s()
-        entry = self._erasure.next_touched(self._catalogue.entries, tombstones)
+        entry = self._erasure.next_touched([*self._catalogue.entries, *self._catalogue.rollups], tombstones)
         if entry is None:
             return False
-        self._replace(Group(entry.name.start_ms, entry.name.window_ms, (entry,)))
+        if entry.name.is_raw:
+            self._replace(Group(entry.name.start_ms, entry.name.window_ms, (entry,)))
+        elif not self._retention.erase(entry):
+            self._erasure.note_damage([entry.name])
         self._erasure.note_step(start_s, self._clock.monotonic_s())
         return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ from tsdb.store.budget import Budget
 from tsdb.store.catalogue import Catalogue
 from tsdb.store.flush import BlockFolder
 from tsdb.store.index import SeriesIndex
-from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll, without_series
+from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll
 from tsdb.store.schemas import SchemaTable
+from tsdb.store.tombstones import Tombstones
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +100,9 @@ def plan_by_age(
     table: SchemaTable,
     present: Present,
     now_ms: int,
+    damaged: Collection[BlockName] = (),
 ) -> Leave | Drop | None:
-    """What is past its time, the oldest first."""
+    """What is past its time, the oldest first. damaged: blocks that are not to be written again, but may go whole."""
 
     def past(tier_ms: int, numbers: Iterable[int], max_ms: int) -> frozenset[int]:
         keeps = ((number, table.schemas[number].keep_ms(tier_ms)) for number in numbers)
@@ -109,15 +111,16 @@ def plan_by_age(
     shortest_ms = table.keep_min_ms(0)
     for window in windows if shortest_ms is not None else ():
         if window.max_ms < now_ms - (shortest_ms or 0):
-            leaving = past(0, frozenset().union(*map(present, window.entries)), window.max_ms)
-            if leaving:
+            numbers = frozenset().union(*map(present, window.entries))
+            leaving = past(0, numbers, window.max_ms)
+            if leaving and (leaving == numbers or not any(entry.name in damaged for entry in window.entries)):
                 return Leave(window, leaving)
     for entry in rollups:
         shortest_ms = table.keep_min_ms(entry.name.tier_ms)
         if shortest_ms is not None and entry.summary.max_ms < now_ms - shortest_ms:
             numbers = present(entry)
             leaving = past(entry.name.tier_ms, numbers, entry.summary.max_ms)
-            if leaving:
+            if leaving and (leaving == numbers or entry.name not in damaged):
                 return Drop((entry,), None if leaving == numbers else leaving)
     return None
 
@@ -182,6 +185,7 @@ class Retention:
         budget: Budget,
         folder: BlockFolder,
         catalogue: Catalogue,
+        tombstones: Tombstones,
         lock: threading.Lock,
         clock: Clock,
     ) -> None:
@@ -189,6 +193,7 @@ class Retention:
         self._budget = budget
         self._folder = folder
         self._catalogue = catalogue
+        self._tombstones = tombstones
         self._lock = lock
         self._clock = clock
         self._present: dict[BlockName, frozenset[int]] = {}
@@ -232,7 +237,9 @@ class Retention:
         now_ms = min(now_ms, max(newest))
         self._forget_gone(entries, rollups)
         windows = windows_of(entries)
-        step: Leave | Drop | Join | None = plan_by_age(windows, rollups, self._table, self._schemas_in, now_ms)
+        step: Leave | Drop | Join | None = plan_by_age(
+            windows, rollups, self._table, self._schemas_in, now_ms, self._left_alone
+        )
         if step is None and self._budget.is_over(self._catalogue.doomed_bytes):
             step = plan_for_space(windows, rollups, self._schemas_in, now_ms - open_ms)
             if step is None:
@@ -248,7 +255,7 @@ class Retention:
             case Drop():
                 self._drop(step)
             case Join():
-                self._join(step)
+                self._rewrite(step.entries, step.start_ms, step.window_ms)
         return True
 
     def _leave(self, step: Leave, now_ms: int) -> None:
@@ -291,7 +298,7 @@ class Retention:
     def _rolled(self, window: Window, schemas: frozenset[int], now_ms: int) -> list[BlockEntry] | None:
         """The blocks that take the place of a window's; None if damage forbids to write the series that stay."""
         index = SeriesIndex()
-        opened = BlockSet(self._folder, index, window.entries)
+        opened = BlockSet(self._folder, index, window.entries, self._tombstones.live)
         numbers = self._table.numbers_of(index)
         is_leaving = np.isin(numbers, list(schemas))
         if opened.damage_count and not is_leaving.all():
@@ -319,7 +326,7 @@ class Retention:
             and entry.summary.min_ms <= window.end_ms + LOOK_BACK_MS
         ]
         rolling = Rolling(window.start_ms, window.end_ms - window.start_ms, window.entries, is_leaving, tiers)
-        return roll(self._folder, rolling, opened, lasts)
+        return roll(self._folder, rolling, opened, BlockSet(self._folder, index, lasts, self._tombstones.live))
 
     def _drop(self, step: Drop) -> None:
         if step.schemas is None:
@@ -332,11 +339,7 @@ class Retention:
                 return stays
 
             for entry in step.entries:
-                rest = without_series(self._folder, entry, is_staying)
-                if rest is None:
-                    self._left_alone.add(entry.name)
-                else:
-                    self._swap([entry.name], [rest])
+                self._rewrite([entry], entry.name.start_ms, entry.name.window_ms, is_staying)
         self.counts["dropped_for_space" if step.is_for_space else "dropped_rollups"] += len(step.entries)
         if step.is_for_space:
             first = step.entries[0].name
@@ -348,13 +351,25 @@ class Retention:
                 first.start_ms,
             )
 
-    def _join(self, step: Join) -> None:
-        joined = join_rollups(self._folder, step.start_ms, step.window_ms, step.entries)
-        names = [entry.name for entry in step.entries]
-        if joined is None:
+    def erase(self, entry: BlockEntry) -> bool:
+        """Write a block of rollups again without what is deleted of it; False, if it is damaged."""
+        return self._rewrite([entry], entry.name.start_ms, entry.name.window_ms)
+
+    def _rewrite(
+        self,
+        entries: Sequence[BlockEntry],
+        start_ms: int,
+        window_ms: int,
+        is_staying: Callable[[SeriesIndex], Mask] | None = None,
+    ) -> bool:
+        """Put one block of rollups in the place of some."""
+        names = [entry.name for entry in entries]
+        new = join_rollups(self._folder, start_ms, window_ms, entries, self._tombstones.live, is_staying)
+        if new is None:
             self._left_alone.update(names)
-        else:
-            self._swap(names, [joined])
+            return False
+        self._swap(names, new)
+        return True
 
     def _swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry]) -> None:
         with self._lock:

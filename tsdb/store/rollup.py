@@ -24,6 +24,8 @@ from tsdb.store.columns import Rows, merged
 from tsdb.store.flush import BlockFolder, block_order
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import OpenBlock, TileColumns
+from tsdb.store.tombstones import Mask as Hidden
+from tsdb.store.tombstones import Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +52,20 @@ class Rolling:
 
 
 class BlockSet:
-    """Open blocks whose series share one index. A damaged tile, or a block whose tables are damaged, is left out."""
+    """Open blocks whose series share one index, without what tombstones hide of them.
 
-    def __init__(self, folder: BlockFolder, index: SeriesIndex, entries: Sequence[BlockEntry]) -> None:
+    A damaged tile, or a block whose tables are damaged, is left out.
+    """
+
+    def __init__(
+        self,
+        folder: BlockFolder,
+        index: SeriesIndex,
+        entries: Sequence[BlockEntry],
+        tombstones: Sequence[Tombstone] = (),
+    ) -> None:
         self.index = index
+        self._hidden = Hidden(tombstones, index)
         self.damage_count = 0
         self.blocks: list[tuple[BlockEntry, OpenBlock]] = []
         for entry in entries:
@@ -69,10 +81,9 @@ class BlockSet:
         if not rows.size:
             return Rows.empty()
         found = read_rows(block.row_offsets, block.tiles, rows, lambda number: self._tile(block, number))
+        found = self._hidden.left(block.file.name, ids, found._replace(row=place[found.row]))
         name = BlockName.parse(block.file.name)
-        if name is not None and not name.is_raw:
-            found = as_read(found, name.tier_ms)
-        return found._replace(row=place[found.row])
+        return found if name is None or name.is_raw else as_read(found, name.tier_ms)
 
     def taken(self, ids: Int32s) -> list[Rows]:
         return [self.rows(block, ids) for _, block in self.blocks]
@@ -114,7 +125,7 @@ class ColumnWriters:
         for writer in self._writers:
             is_raw = writer.name.is_raw
             entry = writer.finish(
-                self._canonical, sources if is_raw else (), () if is_raw else sources, () if is_raw else names
+                self.canonical, sources if is_raw else (), () if is_raw else sources, () if is_raw else names
             )
             self._done += [entry] if entry is not None else []
         return self._done
@@ -123,21 +134,23 @@ class ColumnWriters:
         for writer in self._writers:
             writer.abandon()
 
-    def _canonical(self, candidates: Int64s) -> list[bytes]:
+    def canonical(self, candidates: Int64s) -> list[bytes]:
         return self._index.canonical_of(self._ids[candidates])
 
 
-def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: Sequence[BlockEntry]) -> list[BlockEntry]:
+def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: BlockSet) -> list[BlockEntry] | None:
     """Write the rollups of the series that leave, and a block with the others; durable when it returns.
 
-    opened: rolling.entries; ids go by its index. lasts: the blocks with the last samples of the coarsest tiers, from
-    LOOK_BACK_MS before the window on.
+    None, and nothing written, if others stay and a tile is damaged: a repair is to find all of its bytes.
+
+    opened: rolling.entries; ids go by its index. lasts: by the same index, the blocks with the last samples of the
+    coarsest tiers from LOOK_BACK_MS before the window on.
     """
     index, count = opened.index, rolling.is_leaving.size
     sources = [str(entry.name) for entry in rolling.entries]
     sample_count = sum(entry.summary.sample_count for entry in rolling.entries)
     ids = block_order(index, np.arange(count, dtype=np.int32))
-    history = _History(folder, index, lasts, rolling.start_ms)
+    history = _History(lasts, rolling.start_ms)
     writers = ColumnWriters(folder, index, ids, rolling.start_ms, rolling.window_ms)
     try:
         columns = {tier_ms: {one: writers.open(tier_ms, one) for one in Aggregate} for tier_ms in rolling.tiers}
@@ -157,6 +170,9 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: Sequenc
                 for aggregate, writer in columns[tier_ms].items():
                     part = as_written(buckets.rows(aggregate), writer.name.end_ms)
                     writer.add(part._replace(row=part.row + start))
+        if rest is not None and opened.damage_count:
+            writers.abandon()
+            return None
         return writers.finish(sources)
     except BaseException:
         writers.abandon()
@@ -195,9 +211,11 @@ class _History:
     lasts: blocks of Aggregate.LAST.
     """
 
-    def __init__(self, folder: BlockFolder, index: SeriesIndex, lasts: Sequence[BlockEntry], start_ms: int) -> None:
-        newest_first = sorted(lasts, key=lambda entry: (entry.name.end_ms, entry.name.number), reverse=True)
-        self._opened = BlockSet(folder, index, newest_first)
+    def __init__(self, lasts: BlockSet, start_ms: int) -> None:
+        self._opened = lasts
+        self._newest_first = sorted(
+            lasts.blocks, key=lambda pair: (pair[0].name.end_ms, pair[0].name.number), reverse=True
+        )
         self._start_ms = start_ms
 
     def before(self, ids: Int32s) -> tuple[Float64s, Mask]:
@@ -205,7 +223,7 @@ class _History:
         has been rolled up for the series already: then the increase over the gap has been counted."""
         found = np.full(ids.size, np.nan)
         is_known = np.zeros(ids.size, np.bool_)
-        for entry, block in self._opened.blocks:
+        for entry, block in self._newest_first:
             is_before = entry.name.end_ms <= self._start_ms
             wanted = np.flatnonzero(np.isnan(found)) if is_before else np.arange(ids.size)
             if not wanted.size:
@@ -223,63 +241,41 @@ class _History:
 
 
 def join_rollups(
-    folder: BlockFolder, start_ms: int, window_ms: int, entries: Sequence[BlockEntry]
-) -> BlockEntry | None:
-    """Write one block for several of one tier and aggregate; None if one of them is damaged.
+    folder: BlockFolder,
+    start_ms: int,
+    window_ms: int,
+    entries: Sequence[BlockEntry],
+    tombstones: Sequence[Tombstone] = (),
+    is_staying: Callable[[SeriesIndex], Mask] | None = None,
+) -> list[BlockEntry] | None:
+    """Write one block for some of one tier and aggregate, without what is deleted; none, if that is all of it.
 
     Of a bucket that several have a part of, the later window has the later samples; of equal windows, the later block.
+    is_staying: of which series of an index, by id; None: of all. None is returned if one of the blocks is damaged.
     """
     tier_ms, aggregate = entries[0].name.tier_ms, entries[0].name.aggregate
     assert aggregate is not None
-    in_order = sorted(entries, key=lambda entry: (entry.name.start_ms, entry.name.number))
-
-    def take(opened: BlockSet, ids: Int32s) -> Rows:
-        return combined(opened.taken(ids), ids.size, aggregate)
-
-    return _rewrite(folder, BlockName(start_ms, window_ms, 0, tier_ms, aggregate), in_order, None, take)
-
-
-def without_series(
-    folder: BlockFolder, entry: BlockEntry, is_staying: Callable[[SeriesIndex], Mask]
-) -> BlockEntry | None:
-    """Write a block again with some of its series alone; None if it is damaged. is_staying: by id of the index."""
-
-    def take(opened: BlockSet, ids: Int32s) -> Rows:
-        return merged(opened.taken(ids), ids.size)
-
-    return _rewrite(folder, entry.name, [entry], is_staying, take)
-
-
-def _rewrite(
-    folder: BlockFolder,
-    like: BlockName,
-    entries: Sequence[BlockEntry],
-    is_staying: Callable[[SeriesIndex], Mask] | None,
-    take: Callable[[BlockSet, Int32s], Rows],
-) -> BlockEntry | None:
-    """A block of the window, tier and aggregate of a name in the place of others."""
     index = SeriesIndex()
-    opened = BlockSet(folder, index, entries)
+    in_order = sorted(entries, key=lambda entry: (entry.name.start_ms, entry.name.number))
+    opened = BlockSet(folder, index, in_order, tombstones)
+    if opened.damage_count:
+        return None
     ids = np.arange(len(index), dtype=np.int32)
-    if is_staying is not None:
-        ids = ids[is_staying(index)]
-    ids = block_order(index, ids)
-    writers = ColumnWriters(folder, index, ids, like.start_ms, like.window_ms)
+    ids = block_order(index, ids if is_staying is None else ids[is_staying(index)])
+    writers = ColumnWriters(folder, index, ids, start_ms, window_ms)
     sample_count = sum(entry.summary.sample_count for entry in entries)
     try:
-        writer = writers.open(like.tier_ms, like.aggregate)
+        writer = writers.open(tier_ms, aggregate)
         piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
         for start in range(0, ids.size, piece_count):
-            rows = as_written(take(opened, ids[start : start + piece_count]), like.end_ms)
+            piece = ids[start : start + piece_count]
+            rows = as_written(combined(opened.taken(piece), piece.size, aggregate), writer.name.end_ms)
             writer.add(rows._replace(row=rows.row + start))
         if opened.damage_count:  # What is whole in them stays readable where it is.
             writers.abandon()
             return None
-
-        def canonical(candidates: Int64s) -> list[bytes]:
-            return index.canonical_of(ids[candidates])
-
-        return writer.finish(canonical, [str(entry.name) for entry in entries])
+        joined = writer.finish(writers.canonical, [str(entry.name) for entry in entries])
     except BaseException:
         writers.abandon()
         raise
+    return [joined] if joined is not None else []

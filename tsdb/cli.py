@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from appliance.commands.options import data_option
-from appliance.config import Config, duration_ms, load
+from appliance.config import duration_ms, load
 from appliance.errors import CannotStart
-from appliance.lock import running_pid
+from tsdb.commands.connection import connected
+from tsdb.commands.delete import delete
+from tsdb.commands.notation import series_text
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
-    from tsdb.client import TsdbClient
 
 COMPACT_TIMEOUT_S = 3_600.0
 STEPS_OF_A_RANGE = 60  # Lines of a table that a person still reads; --step says otherwise.
@@ -86,16 +86,6 @@ def _lines(answer: QueryAnswer, *, as_json: bool) -> Iterator[str]:
                 yield f"  {datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}  {value:.12g}"
 
 
-def series_text(labels: dict[str, str]) -> str:
-    """A series as PromQL writes it."""
-    rest = dict(labels)
-    name = rest.pop("__name__", "")
-    is_plain = name.replace("_", "a").replace(":", "a").isalnum() and not name[:1].isdigit()
-    inside = [] if is_plain or not name else [json.dumps(name, ensure_ascii=False)]
-    inside += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sorted(rest.items())]
-    return (name if is_plain else "") + ("{" + ", ".join(inside) + "}" if inside or not is_plain else "")
-
-
 @click.group()
 def db() -> None:
     """The stored samples: compact and verify them."""
@@ -142,16 +132,4 @@ def verify(data: Path | None) -> None:
     raise SystemExit(1 if is_damaged else 0)
 
 
-@contextmanager
-def connected(data: Path | None) -> Iterator[tuple[Config, TsdbClient]]:
-    """Raises: CannotStart, when no appliance runs on the folder."""
-    from tsdb.client import TsdbClient
-
-    config = load(data_dir=data)
-    if running_pid(config.data_dir) is None:
-        raise CannotStart(f"no appliance runs on {config.data_dir}; start it with `henge up`, or give --data DIR")
-    client = TsdbClient(config.run_dir)
-    try:
-        yield config, client
-    finally:
-        client.close()
+db.add_command(delete)

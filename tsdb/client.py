@@ -150,6 +150,17 @@ class TsdbClient:
         """Flush the head and merge the blocks of each window; returns when that is done."""
         return dict(_call(self._store, "compact", timeout_s=timeout_s).body)
 
+    def delete(self, selectors: Selectors, start_ms: int, end_ms: int, *, timeout_s: float = 120) -> int:
+        """Delete the samples that any selector matches, both ends included; durable when it returns.
+
+        Returns how many series had samples there, each counted once a selector."""
+        body = {"selectors": _plain(selectors), "start_ms": start_ms, "end_ms": end_ms}
+        return int(_call(self._store, "delete", body, timeout_s=timeout_s).body["series_count"])
+
+    def erase(self, *, timeout_s: float = 600) -> None:
+        """Rewrite every block of which something is deleted."""
+        _call(self._store, "erase", timeout_s=timeout_s)
+
     def close(self) -> None:
         for client in (self._intake, self._query, self._store):
             client.close()

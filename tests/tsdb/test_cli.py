@@ -12,7 +12,7 @@ import pytest
 
 from tests.running import CHECKOUT, HENGE, Appliance
 from tests.waiting import wait_until
-from tsdb.cli import series_text
+from tsdb.commands.notation import series_text
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,28 @@ def test_without_an_appliance_the_way_out_is_named(tmp_path: Path) -> None:
 )
 def test_a_series_is_written_as_promql_reads_it(labels: dict[str, str], text: str) -> None:
     assert series_text(labels) == text
+
+
+def test_a_delete_shows_what_it_means_and_asks_first(appliance: Appliance) -> None:
+    now_s = int(time.time())
+    appliance.send_graphite("".join(f"doomed.{n} {n} {now_s}\n" for n in range(8)))
+    wait_until(lambda: appliance.query('{"doomed.7"}'), what="the last line")
+    match = ("--match", '{__name__=~"doomed.*"}', "--data", str(appliance.data_dir))
+    command = [*HENGE, "db", "delete", *match]
+    asked = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=60, check=False, input="n\n")
+    assert asked.returncode == 1
+    assert '{"doomed.0"}' in asked.stdout
+    assert "… and 3 more" in asked.stdout
+    assert appliance.query('{"doomed.7"}')
+    assert "1 series" in appliance.henge("db", "delete", "--match", '{"doomed.7"}', "--yes")
+    assert not appliance.query('{"doomed.7"}')
+    assert "no series" in appliance.henge("db", "delete", "--match", '{"doomed.7"}', "--from", "2020-01-01", "--yes")
+    assert "7 series" in appliance.henge("db", "delete", *match[:2], "--yes", "--from", "1h", "--to", "0s")
+    assert henge("db", "delete", "--match", "sum(x)", *match[2:]).returncode == 1
+
+
+@pytest.mark.parametrize(("option", "text"), [("--from", "soon"), ("--to", "-5"), ("--from", "1e300"), ("--to", "nan")])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, option: str, text: str) -> None:
+    done = henge("db", "delete", "--match", "up", f"{option}={text}", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert "is no time" in done.stderr

@@ -7,6 +7,7 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     from web.api import access, channels, chart, checks, downtimes, incidents, openapi, operations, push, series, system
+    from web.api.prometheus import admin as prometheus_admin
     from web.api.prometheus import views as prometheus
     from web.api.prometheus import write as prometheus_write
 
@@ -23,6 +24,7 @@ def install(app: Flask) -> None:
         operations.bp,
         push.bp,
         prometheus.bp,
+        prometheus_admin.bp,
         prometheus_write.bp,
     ):
         app.register_blueprint(bp)

@@ -16,7 +16,9 @@ from appliance.config import duration_ms, load
 from appliance.errors import CannotStart
 from tsdb.commands.connection import connected
 from tsdb.commands.delete import delete
+from tsdb.commands.inspect import inspect
 from tsdb.commands.notation import series_text
+from tsdb.commands.repair import repair
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
@@ -88,7 +90,7 @@ def _lines(answer: QueryAnswer, *, as_json: bool) -> Iterator[str]:
 
 @click.group()
 def db() -> None:
-    """The stored samples: compact and verify them."""
+    """The stored samples: what is there, whether it is whole, and what to do about it."""
 
 
 @db.command()
@@ -133,3 +135,5 @@ def verify(data: Path | None) -> None:
 
 
 db.add_command(delete)
+db.add_command(inspect)
+db.add_command(repair)

@@ -52,6 +52,15 @@ def test_compacting_leaves_everything_in_verified_blocks(appliance: Appliance) -
     verified = appliance.henge("db", "verify")
     assert ".block" in verified
     assert "damaged" not in verified
+    folder = json.loads(appliance.henge("db", "inspect", "--json"))
+    assert folder["content"]["count"] > 0
+    assert folder["content"]["unsure"] == 0
+    (block,) = folder["blocks"]["list"]
+    told = appliance.henge("db", "inspect", f"blocks/{block['name']}", "--limit", "3")
+    assert "decimal" in told or "constant" in told
+    refused = henge("db", "repair", "--data", str(appliance.data_dir))
+    assert refused.returncode == 1
+    assert "in use by the appliance" in refused.stderr
     assert appliance.query('{"kept.500"}')[0]["value"][1] == "500"
 
 
@@ -69,6 +78,13 @@ def test_damage_is_found_and_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert block.name in done.stdout
     assert "damaged" in done.stdout
+    shown = henge("db", "inspect", f"blocks/{block.name}", "--data", str(data_dir))
+    assert "sections" in shown.stdout
+    done = henge("db", "repair", "--data", str(data_dir))
+    assert done.returncode == 0, done.stderr
+    assert "quarantine/" in done.stdout
+    assert "nothing is damaged" in henge("db", "repair", "--data", str(data_dir)).stdout
+    assert henge("db", "verify", "--data", str(data_dir)).returncode == 0
 
 
 def test_without_an_appliance_the_way_out_is_named(tmp_path: Path) -> None:

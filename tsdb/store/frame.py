@@ -107,6 +107,12 @@ def check_segment_header(data: Bytes) -> str:
     return ""
 
 
+def segment_epoch(data: Bytes) -> int:
+    """The epoch of a segment whose header is right."""
+    _, _, epoch = _SEGMENT_BODY.unpack_from(data[:SEGMENT_HEADER_BYTES].tobytes(), _SEGMENT_FIXED.size)
+    return int(epoch)
+
+
 def frame_parts(
     sequence: int, definitions: Definitions, samples: Columns, time_min_ms: int, time_max_ms: int
 ) -> list[Part]:

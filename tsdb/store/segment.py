@@ -20,13 +20,15 @@ from tsdb.store.frame import SEGMENT_HEADER_BYTES, Damage, Frame, read_frames
 class Stretch:
     """The bytes from start to end of a segment: a frame, or what is there in the place of one.
 
-    frame: what of it is whole; None if nothing is. is_known: which of its samples are of series that the segment has
-    defined so far. is_tail: nothing readable follows a damaged stretch, as after a torn write.
+    frame: what of it is whole, None if nothing is; is_whole: that is all of it. is_known: which of its samples are of
+    series that the segment has defined so far. is_tail: nothing readable follows a damaged stretch, as after a torn
+    write.
     """
 
     start: int
     end: int
     frame: Frame | None
+    is_whole: bool
     is_known: npt.NDArray[np.bool_]
     faults: tuple[str, ...]
     is_tail: bool
@@ -48,10 +50,10 @@ def stretches(data: Bytes) -> Iterator[Stretch]:
     for found in read_frames(data):
         faults = []
         if isinstance(found, Damage):
-            frame, is_tail = found.frame, found.is_tail
+            frame, is_whole, is_tail = found.frame, False, found.is_tail
             faults.append(found.what)
         else:
-            frame, is_tail = found, False
+            frame, is_whole, is_tail = found, True, False
         is_known = np.empty(0, np.bool_)
         if frame is None:
             expected = None
@@ -63,7 +65,7 @@ def stretches(data: Bytes) -> Iterator[Stretch]:
             if not is_known.all():
                 count = is_known.size - int(np.count_nonzero(is_known))
                 faults.append(f"{count:,} samples of series that the segment does not define")
-        yield Stretch(at, found.end, frame, is_known, tuple(faults), is_tail)
+        yield Stretch(at, found.end, frame, is_whole, is_known, tuple(faults), is_tail)
         at = found.end
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsdb.errors import TsdbError
+from tsdb.store import tombstones
 from tsdb.store.block import layout
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
@@ -46,6 +47,7 @@ def verify(folder: Path, disk: Disk | None = None) -> Iterator[Verdict]:
         "wal",
         lambda disk, folder, path: segment_verdict(disk, folder, path, is_last=path.name == last_name),
     )
+    yield from _folder(disk, folder, "tombstones", tombstone_verdict)
     yield from _folder(disk, folder, "quarantine", _set_aside)
     yield from _folder(disk, folder, "", _beside)
 
@@ -113,8 +115,26 @@ def segment_name_of(name: str) -> int | None:
     return int(number) if number.isdecimal() and segment_name(int(number)) == name else None
 
 
+def tombstone_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
+    """A deletion. Raises: FileNotFoundError."""
+    if path.name.endswith(TEMPORARY_SUFFIX):
+        return Verdict(_path(folder, path), "unfinished, removed at the next start")
+    if not path.name.endswith(tombstones.SUFFIX):
+        return Verdict(_path(folder, path), "no file of the store, left alone")
+    try:
+        found = tombstones.decode(disk.map(path).tobytes(), path.name)
+    except TsdbError as error:
+        return Verdict(_path(folder, path), "unreadable", (str(error),))
+    return Verdict(_path(folder, path), f"a deletion in blocks up to number {found.block_number_max:,}")
+
+
 def _set_aside(disk: Disk, folder: Path, path: Path) -> Verdict:
-    return Verdict(_path(folder, path), f"{disk.size_bytes(path):,} damaged bytes, kept for inspection")
+    size_bytes = disk.size_bytes(path)
+    if BlockName.parse(path.name) is not None:
+        what = "set aside by a start; `henge db repair` takes out what is whole"
+    else:
+        what = "damaged, kept for inspection"
+    return Verdict(_path(folder, path), f"{size_bytes:,} bytes, {what}")
 
 
 def _beside(_disk: Disk, folder: Path, path: Path) -> Verdict:

@@ -189,6 +189,15 @@ def test_chunks_and_pieces_change_nothing(lengths: list[int], chunk: int, seed: 
     assert by_place(found.table()) == wanted
 
 
+def test_what_the_lower_halves_overflow_goes_to_the_upper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2^64 - 1 and 1 carry through both words of 32 bits, which ordinary samples do once in billions."""
+    low = np.array([2**64 - 1, 1], np.uint64)
+    monkeypatch.setattr(content, "mix", lambda *_: (np.zeros(2, np.uint64), low))
+    held = ContentSum(NOW_MS, WINDOW_MS)
+    held.add(Keys.of([b"a\xffb\xff"]), np.array([0, 2]), np.array([NOW_MS, NOW_MS + 1]), np.zeros(2))
+    assert list(by_place(held.table()).values()) == [Content(2, 1 << 64)]
+
+
 def test_samples_that_swap_their_series_their_times_or_their_values_are_told_apart() -> None:
     a, b = SERIES[:2]
     later = NOW_MS + 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -32,13 +33,19 @@ def rows() -> list[Row]:
     ]
 
 
-def store() -> tuple[MemoryDisk, Path]:
-    """A store of one block with eight tiles, and the path of the block."""
-    disk = MemoryDisk()
+@contextlib.contextmanager
+def small_tiles() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 10)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 15)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MAX", 20)
+        yield
+
+
+def store() -> tuple[MemoryDisk, Path]:
+    """A store of one block with eight tiles, and the path of the block."""
+    disk = MemoryDisk()
+    with small_tiles():
         engine = open_engine(disk)
         append(engine, rows())
         engine.flush()
@@ -174,7 +181,7 @@ def test_a_sound_store_has_a_verdict_for_every_file_and_no_fault() -> None:
         "wal/0000000002.wal": "0 samples in 0 frames",
         "wal/0000000003.wal": "120 samples in 1 frames",
         "wal/notes.txt": "no file of the store, left alone",
-        "quarantine/0000000001.wal-32.bad": "10 damaged bytes, kept for inspection",
+        "quarantine/0000000001.wal-32.bad": "10 bytes, damaged, kept for inspection",
         "notes.txt": "no file of the store, left alone",
     }
 

@@ -56,10 +56,19 @@ class BlockWriter:
     keys: by candidate.
     groups: by candidate, a number that similar ones share, never falling; tiles are cut between groups where possible.
     breathe: called between tiles, so that the engine can do what must not wait for a whole block.
+    is_rewrite: a file of this name is there, and is replaced at the end in one step or not at all.
     """
 
     def __init__(
-        self, disk: Disk, folder: Path, name: BlockName, keys: Keys, groups: Int32s, breathe: Callable[[], None]
+        self,
+        disk: Disk,
+        folder: Path,
+        name: BlockName,
+        keys: Keys,
+        groups: Int32s,
+        breathe: Callable[[], None],
+        *,
+        is_rewrite: bool = False,
     ) -> None:
         self._disk = disk
         self._folder = folder
@@ -67,6 +76,7 @@ class BlockWriter:
         self._keys = keys
         self._groups = groups
         self._breathe = breathe
+        self._is_rewrite = is_rewrite
         self._temporary = folder / (str(name) + TEMPORARY_SUFFIX)
         with full_disk_named(f"block {name}"):
             self._file = disk.create(self._temporary)
@@ -158,8 +168,9 @@ class BlockWriter:
     def abandon(self) -> None:
         """Remove what was written, after an error."""
         self._file.close()
-        for name in (self._temporary, self._folder / str(self.name)):
-            self._disk.remove(name)
+        self._disk.remove(self._temporary)
+        if not self._is_rewrite:
+            self._disk.remove(self._folder / str(self.name))
 
     def _encode(self, *, is_last: bool) -> None:
         rest = self._rest

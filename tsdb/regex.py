@@ -6,7 +6,9 @@ interpreter meanwhile.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import re2
@@ -65,3 +67,139 @@ def _wildcard_test(first: bytes, *others: bytes) -> Callable[[bytes], bool]:
         return at <= end
 
     return test
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What a pattern says of the values that match it as a whole.
+
+    literals: each value is one of them (is_exact), or begins with one of them. goes_on_freely: whatever begins so
+    matches. Every value may match a pattern of which nothing is known: its only literal is empty.
+    """
+
+    literals: tuple[bytes, ...]
+    is_exact: bool
+    goes_on_freely: bool = False
+
+
+EVERYTHING = Narrowed((b"",), is_exact=False)
+_LITERALS_COUNT_MAX = 1_000  # An alternation of alternations multiplies; beyond it, prefixes are known well enough.
+
+
+def narrowed(pattern: str) -> Narrowed:
+    r"""The literals of a pattern that is right: `a|b` is two values, `web\.(x|y)\.cpu.*` two beginnings."""
+    if len(pattern) > _PATTERN_CHARS_MAX or "(?" in pattern.replace("(?:", ""):
+        return EVERYTHING  # Flags change what letters mean.
+    found, at = _alternatives(pattern, 0, 0)
+    if at != len(pattern):
+        return EVERYTHING
+    return Narrowed(tuple(dict.fromkeys(text.encode() for text in found.texts)), found.is_exact, found.goes_on_freely)
+
+
+_PATTERN_CHARS_MAX = 10_000
+_DEPTH_MAX = 20
+_QUANTIFIERS = frozenset("*+?{")
+_CLASS_LETTERS = frozenset("dDwWsSbB")  # Behind a backslash: one character of some kind, or a place between two.
+_COUNTS = re.compile(r"\{[0-9]+(,[0-9]*)?\}")
+
+
+@dataclass(slots=True)
+class _Found:
+    """Texts with which a part of a pattern begins, or which are all it matches. Order: as in the pattern."""
+
+    texts: list[str]
+    is_exact: bool = True
+    goes_on_freely: bool = False
+
+
+def _alternatives(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
+    """Read `a|b|c` up to a closing bracket or the end."""
+    branches = []
+    while True:
+        branch, at = _sequence(pattern, at, depth)
+        branches.append(branch)
+        if at >= len(pattern) or pattern[at] != "|":
+            break
+        at += 1
+    texts = [text for branch in branches for text in branch.texts]
+    is_exact = all(branch.is_exact for branch in branches)
+    # `a|b.*` takes "ax" for one that begins with a literal, and it does not match.
+    goes_on_freely = all(branch.goes_on_freely for branch in branches)
+    return _Found(texts, is_exact, goes_on_freely), at
+
+
+def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
+    """Read one branch: atoms that follow one another."""
+    found = _Found([""])
+    if depth == 0 and pattern[at : at + 1] == "^":  # A whole value is meant anyway.
+        at += 1
+    while at < len(pattern) and pattern[at] not in "|)":
+        start = at
+        if depth == 0 and _is_idle_dollar(pattern, at):
+            at += 1
+            continue
+        atom, at = _atom(pattern, at, depth)
+        is_quantified = at < len(pattern) and pattern[at] in _QUANTIFIERS
+        if is_quantified:
+            at = _after_quantifiers(pattern, at)
+        if not found.is_exact:
+            found.goes_on_freely = False
+            continue
+        if is_quantified or atom is None or len(found.texts) * len(atom.texts) > _LITERALS_COUNT_MAX:
+            found.is_exact = False
+            found.goes_on_freely = pattern[start:at] == ".*"
+            continue
+        found.texts = [text + more for text in found.texts for more in atom.texts]
+        found.is_exact = atom.is_exact
+        found.goes_on_freely = atom.goes_on_freely
+    return found, at
+
+
+def _is_idle_dollar(pattern: str, at: int) -> bool:
+    """Whether a dollar says what is true anyway: that the value ends there."""
+    return pattern[at] == "$" and pattern[at + 1 : at + 2] in ("", "|")
+
+
+def _atom(pattern: str, at: int, depth: int) -> tuple[_Found | None, int]:
+    """Read one character, class or group; None, if it is not made of literals."""
+    char = pattern[at]
+    if char == "(":
+        if depth == _DEPTH_MAX:
+            return None, len(pattern) + 1  # Not the end: nothing is known then.
+        inside = at + (3 if pattern.startswith("(?:", at) else 1)
+        found, at = _alternatives(pattern, inside, depth + 1)
+        return found, at + 1
+    if char == "\\":
+        escaped = pattern[at + 1 : at + 2]
+        if escaped in _CLASS_LETTERS:
+            return None, at + 2
+        is_literal = escaped.isascii() and not escaped.isalnum()
+        return (_Found([escaped]), at + 2) if is_literal else (None, len(pattern) + 1)
+    if char == "[":
+        return None, _after_class(pattern, at)
+    if char in ".^$":
+        return None, at + 1
+    return _Found([char]), at + 1
+
+
+def _after_class(pattern: str, at: int) -> int:
+    """The place behind `[…]`; a closing bracket that comes first stands for itself."""
+    at += 1
+    if pattern[at : at + 1] == "^":
+        at += 1
+    if pattern[at : at + 1] == "]":
+        at += 1
+    while at < len(pattern) and pattern[at] != "]":
+        if pattern.startswith("[:", at):
+            return len(pattern) + 1
+        at += 2 if pattern[at] == "\\" else 1
+    return at + 1
+
+
+def _after_quantifiers(pattern: str, at: int) -> int:
+    while at < len(pattern) and pattern[at] in _QUANTIFIERS:
+        counts = _COUNTS.match(pattern, at)
+        if pattern[at] == "{" and counts is None:
+            return len(pattern) + 1  # A bracket that stands for itself.
+        at = counts.end() if counts is not None else at + 1
+    return at

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tsdb import regex
 from tsdb.errors import RefusedQuery
+from tsdb.regex import EVERYTHING, Narrowed, narrowed, value_test
 
 MATCHES = [  # (pattern, a value that matches, a value that does not)
     ("web", "web", "web1"),
@@ -68,3 +69,63 @@ def test_a_pattern_that_stops_backtracking_engines_takes_no_time(pattern: str) -
 def test_the_short_way_for_wildcards_is_that_of_the_library(parts: list[str], value: str) -> None:
     pattern = ".*".join(parts)
     assert regex.value_test(pattern)(value.encode()) == (regex.compiled(pattern).fullmatch(value) is not None)
+
+
+pieces = st.sampled_from(
+    [
+        "a",
+        "b",
+        "ab",
+        ".",
+        ".*",
+        ".+",
+        "(",
+        ")",
+        "(?:",
+        "|",
+        "?",
+        "*",
+        "+",
+        "[ab]",
+        "[^a]",
+        r"\.",
+        r"\d",
+        "{2}",
+        "^",
+        "$",
+        "{",
+    ]
+)
+values = st.text("ab.{1", max_size=5)
+
+
+@given(st.lists(pieces, max_size=8).map("".join), st.lists(values, max_size=20))
+def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern: str, values: list[str]) -> None:
+    try:
+        test = value_test(pattern)
+    except RefusedQuery:
+        return
+    known = narrowed(pattern)
+    for value in map(str.encode, values):
+        may_match = value in known.literals if known.is_exact else value.startswith(known.literals)
+        if test(value):
+            assert may_match, (known, value)
+        elif may_match:
+            assert not known.is_exact, (known, value)
+            assert not known.goes_on_freely, (known, value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "known"),
+    [
+        ("a|b|c", Narrowed((b"a", b"b", b"c"), is_exact=True)),
+        (r"web\.(x|y)\.cpu", Narrowed((b"web.x.cpu", b"web.y.cpu"), is_exact=True)),
+        ("^web.*$", Narrowed((b"web",), is_exact=False, goes_on_freely=True)),
+        (r"(api|web)-\d+", Narrowed((b"api-", b"web-"), is_exact=False)),
+        ("ab?c", Narrowed((b"a",), is_exact=False)),
+        ("a|b.*", Narrowed((b"a", b"b"), is_exact=False)),
+        ("(?i)web", EVERYTHING),
+    ],
+)
+def test_literals_of_patterns(pattern: str, known: Narrowed) -> None:
+    assert narrowed(pattern) == known

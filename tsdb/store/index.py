@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pyroaring import BitMap
 
 from tsdb.lookup import HashLookup, UInt64s
 from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
-from tsdb.store.postings import Postings
+from tsdb.store.postings import LabelPart, Segment, match, merged_segments, segment_of, set_of
+from tsdb.store.text_order import SLACK_BYTES
 
 # Decoded label sets kept: about 1 KiB each with their strings, so 128 MiB at most.
 _LABELS_CACHED_COUNT_MAX = 131_072
-# Series indexed in one step, so that no other thread waits for the interpreter much longer than its switch interval.
-_INDEX_STEP_COUNT = 20_000
+# Series indexed in one step: the columns of their labels take 30 MB while that is done, if each has ten.
+_INDEX_STEP_COUNT = 50_000
+# Series shaped in one step, so that no other thread waits for the interpreter much longer than its switch interval.
+_SHAPE_STEP_COUNT = 20_000
+# Shapes told apart: about 150 B each. Names that differ in letters alone could make one each; what comes later shares
+# a shape, and compresses a little worse.
+_SHAPES_COUNT_MAX = 65_536
 UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _SEPARATOR_BYTE = SEPARATOR[0]
@@ -63,11 +69,12 @@ class SeriesIndex:
         self._since_s: UInt32s = np.zeros(1_024, np.uint32)
         self._seen_s: UInt32s = np.zeros(1_024, np.uint32)
         self._count = 0
-        self._postings = Postings()
+        self._segments: tuple[Segment, ...] = ()  # Of the postings; they cover the series from 0 without a gap.
         self._shape_of: Int32s = np.empty(0, np.int32)  # by id, below the shaped count: the number of its shape
         self._shaped_count = 0
         self._shapes: dict[bytes, int] = {}
-        self._postings_lock = threading.Lock()
+        self._postings_lock = threading.Lock()  # Held while segments are added or changed for others.
+        self._merging_lock = threading.Lock()  # Held by the thread that merges segments, beside the other lock.
         self._labels: dict[int, Labels] = {}
 
     def __len__(self) -> int:
@@ -75,9 +82,10 @@ class SeriesIndex:
 
     @property
     def size_bytes(self) -> int:
-        """The memory of the arrays; the postings are not counted."""
+        """The memory of the arrays and the postings."""
         arrays = (self._text, self._ends, self._since_s, self._seen_s, self._shape_of)
-        return self._lookup.size_bytes + sum(array.nbytes for array in arrays)
+        parts = (part.size_bytes for segment in self._segments for part in segment.parts.values())
+        return self._lookup.size_bytes + sum(array.nbytes for array in arrays) + sum(parts)
 
     def find(self, keys: Keys) -> Int32s:
         return self._lookup.find(keys.high, keys.low)
@@ -123,7 +131,7 @@ class SeriesIndex:
     def _add_columns(self, keys: Keys, text: Bytes, lengths: Int64s, since_s: UInt32s, seen_s: UInt32s) -> None:
         count, new_count = self._count, lengths.size
         end = int(self._ends[count])
-        self._text = _grown(self._text, end + text.size, end)
+        self._text = _grown(self._text, end + text.size + SLACK_BYTES, end)
         self._ends = _grown(self._ends, count + new_count + 1, count + 1)
         self._since_s = _grown(self._since_s, count + new_count, count)
         self._seen_s = _grown(self._seen_s, count + new_count, count)
@@ -186,35 +194,49 @@ class SeriesIndex:
 
     def match(self, matchers: Sequence[Matcher]) -> Int32s:
         """The ids of the series that satisfy every matcher, rising. Raises: RefusedQuery."""
-        with self._postings_lock:
-            self._build_postings(self._count)
-            return self._postings.match(matchers)
+        segments = self._indexed()  # Before the text is looked up: it has to be the text of all of them.
+        return match(self._text, segments, matchers)
 
     def label_names(self, among: Int32s) -> list[str]:
         """The names of the labels that some series have, in no order."""
-        with self._postings_lock:
-            self._build_postings(self._count)
-            wanted = BitMap(among)
-            return [name for name in self._postings.names() if self._postings.having(name).intersect(wanted)]
+        wanted = set_of(among)
+        found = {
+            name
+            for segment in self._indexed()
+            for name, part in segment.parts.items()
+            if part.all_series().intersect(wanted)
+        }
+        return [name.decode() for name in found]
 
     def label_values(self, name: str, among: Int32s) -> list[str]:
         """The values that some series have for a label, in no order."""
-        with self._postings_lock:
-            self._build_postings(self._count)
-            return self._postings.values(name, among)
+        segments = self._indexed()
+        is_wanted = np.zeros(segments[-1].end if segments else 0, np.bool_)
+        is_wanted[among] = True
+        found: set[bytes] = set()
+        for part in _parts_of(segments, name):
+            found.update(part.texts(self._text, np.flatnonzero(part.counts(is_wanted))))
+        return [value.decode() for value in found]
 
     def count_by_value(self, name: str, is_wanted: npt.NDArray[np.bool_]) -> dict[bytes, int]:
-        """How many of the wanted series have each value of a label. is_wanted: by id."""
-        with self._postings_lock:
-            self._build_postings(is_wanted.size)
-            return self._postings.count_by_value(name, is_wanted)
+        """How many of the wanted series have each value of a label. is_wanted: by id; later series are not counted."""
+        counted: Counter[bytes] = Counter()
+        for segment in self._indexed(up_to=is_wanted.size):
+            if (part := segment.parts.get(name.encode())) is not None:
+                padded = np.zeros(segment.end, np.bool_)
+                padded[: is_wanted.size] = is_wanted[: segment.end]
+                counts = part.counts(padded)
+                there = np.flatnonzero(counts)
+                counted.update(dict(zip(part.texts(self._text, there), counts[there].tolist(), strict=True)))
+        return dict(counted)
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
+        done_count = self._segments[-1].end if self._segments else 0
+        behind = done_count < self._count or self._shaped_count < self._count
+        self._indexed(up_to=min(self._count, done_count + _INDEX_STEP_COUNT))
         with self._postings_lock:
-            behind = self._postings.series_count < self._count or self._shaped_count < self._count
-            self._build_postings(min(self._count, self._postings.series_count + _INDEX_STEP_COUNT))
-            self._build_shapes(min(self._count, self._shaped_count + _INDEX_STEP_COUNT))
+            self._build_shapes(min(self._count, self._shaped_count + _SHAPE_STEP_COUNT))
         return behind
 
     def shape_rank(self, ids: npt.NDArray[np.integer]) -> Int32s:
@@ -231,20 +253,60 @@ class SeriesIndex:
             shape_rank: Int32s = rank[self._shape_of[ids]]
             return shape_rank
 
-    def _build_postings(self, up_to: int) -> None:
-        while (start := self._postings.series_count) < up_to:
-            end = min(up_to, start + _INDEX_STEP_COUNT)
-            self._postings.extend(self.canonical_of(np.arange(start, end)))
+    def _indexed(self, up_to: int | None = None) -> tuple[Segment, ...]:
+        """The segments of all series there are now, or at least of the first."""
+        up_to = self._count if up_to is None else up_to
+        while (self._segments[-1].end if self._segments else 0) < up_to:
+            with self._postings_lock:
+                start = self._segments[-1].end if self._segments else 0
+                if start < up_to:
+                    end = min(up_to, start + _INDEX_STEP_COUNT)
+                    self._segments = (*self._segments, segment_of(self._text, self._ends, start, end))
+            self._merge_some()
+        return self._segments
+
+    def _merge_some(self) -> None:
+        """Merge segments of about one size while there are enough of them, unless another thread does."""
+        if not self._merging_lock.acquire(blocking=False):
+            return
+        try:
+            while (few := _mergeable(self._segments)) is not None:
+                merged = merged_segments(self._text, self._segments[few])
+                with self._postings_lock:  # Others may have added some at the end meanwhile.
+                    self._segments = (*self._segments[: few.start], merged, *self._segments[few.stop :])
+        finally:
+            self._merging_lock.release()
 
     def _build_shapes(self, up_to: int) -> None:
         while (start := self._shaped_count) < up_to:
-            end = min(up_to, start + _INDEX_STEP_COUNT)
-            shapes = self._shapes
+            end = min(up_to, start + _SHAPE_STEP_COUNT)
             canonical = self.canonical_of(np.arange(start, end))
-            numbers = [shapes.setdefault(_CHANGING_SEGMENT.sub(b"", one), len(shapes)) for one in canonical]
             self._shape_of = _grown(self._shape_of, end, start)
-            self._shape_of[start:end] = numbers
+            self._shape_of[start:end] = [self._shape_number(_CHANGING_SEGMENT.sub(b"", one)) for one in canonical]
             self._shaped_count = end
+
+    def _shape_number(self, shape: bytes) -> int:
+        number = self._shapes.get(shape)
+        if number is None:
+            shape = shape if len(self._shapes) < _SHAPES_COUNT_MAX else b""
+            number = self._shapes.setdefault(shape, len(self._shapes))
+        return number
+
+
+def _parts_of(segments: Iterable[Segment], name: str) -> Iterator[LabelPart]:
+    encoded = name.encode()
+    return (segment.parts[encoded] for segment in segments if encoded in segment.parts)
+
+
+def _mergeable(segments: Sequence[Segment]) -> slice | None:
+    """The last segments, from one on that is no larger than all that follow it together; so log2(series) remain."""
+    following_count = 0
+    found = None
+    for number in reversed(range(len(segments))):
+        if segments[number].series_count <= following_count:
+            found = slice(number, len(segments))
+        following_count += segments[number].series_count
+    return found
 
 
 def _check_canonical(canonical: Iterable[bytes]) -> None:

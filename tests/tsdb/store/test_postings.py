@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +15,9 @@ from tests.tsdb.matching import satisfies
 from tests.tsdb.store.stores import labels
 from tests.tsdb.store.test_model import SERIES, matchers
 from tsdb.errors import QueryTooLarge, RefusedQuery
-from tsdb.sample import Matcher, MatchOp, canonical_bytes
+from tsdb.sample import Labels, Matcher, MatchOp, canonical_bytes, labels_from
 from tsdb.store.index import Keys, SeriesIndex
+from tsdb.store.text_order import SLACK_BYTES, Texts, ordered_texts
 
 
 def index_of(*series: object) -> SeriesIndex:
@@ -21,6 +26,16 @@ def index_of(*series: object) -> SeriesIndex:
     return index
 
 
+@pytest.fixture(scope="module")
+def _small_parts() -> Iterator[None]:
+    """Segments of two series, and sets where three series share a value: a few series meet every border there is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.index._INDEX_STEP_COUNT", 2)
+        patch.setattr("tsdb.store.postings._SET_SERIES_COUNT_MIN", 3)
+        yield
+
+
+@pytest.mark.usefixtures("_small_parts")
 @given(st.lists(matchers, max_size=4), st.lists(st.sampled_from(SERIES), unique=True), st.integers(0, 8))
 def test_matching_is_what_each_matcher_says_of_each_series(wanted: list[Matcher], series: list, cut: int) -> None:
     index = index_of(*series[:cut])
@@ -28,6 +43,49 @@ def test_matching_is_what_each_matcher_says_of_each_series(wanted: list[Matcher]
     index.add([canonical_bytes(one) for one in series])
     expected = [number for number, one in enumerate(series) if satisfies(one, wanted)]
     assert index.match(wanted).tolist() == expected
+
+
+texts = st.text("ab\x00ü", max_size=20)
+label_sets = st.dictionaries(st.sampled_from(["__name__", "job", "a", "ab"]), texts, min_size=1, max_size=4).filter(
+    lambda pairs: any(pairs.values())
+)
+
+
+@pytest.mark.usefixtures("_small_parts")
+@given(st.lists(label_sets.map(labels_from), unique=True, max_size=12), st.lists(st.booleans(), min_size=12), texts)
+def test_names_values_and_counts_are_those_of_the_series(series: list[Labels], wanted: list[bool], value: str) -> None:
+    index = index_of(*series)
+    is_wanted = np.array(wanted[: len(series)], np.bool_)
+    chosen = [one for one, is_in in zip(series, wanted, strict=False) if is_in]
+    ids = np.flatnonzero(is_wanted).astype(np.int32)
+    assert sorted(index.label_names(ids)) == sorted({name for one in chosen for name, _ in one})
+    for name in ("__name__", "job", "a", "ab", "b"):
+        values = [dict(one)[name] for one in chosen if name in dict(one)]
+        assert sorted(index.label_values(name, ids)) == sorted(set(values))
+        assert index.count_by_value(name, is_wanted) == {k.encode(): n for k, n in Counter(values).items()}
+        for op in MatchOp:
+            wants = [Matcher(name, op, re.escape(value) if op in (MatchOp.REGEX, MatchOp.NOT_REGEX) else value)]
+            assert index.match(wants).tolist() == [at for at, one in enumerate(series) if satisfies(one, wants)]
+
+
+@given(st.lists(st.text("ab\x00", max_size=20).flatmap(lambda text: st.sampled_from([text, text + "cccccccc"]))))
+def test_texts_are_ordered_as_bytes_are(texts: list[str]) -> None:
+    encoded = [text.encode() for text in texts]
+    array = np.frombuffer(b"\xff".join([b"", *encoded, b""]) + bytes(SLACK_BYTES), np.uint8)
+    lengths = np.array([len(text) for text in encoded], np.uint32)
+    starts = np.cumsum([1, *(len(text) + 1 for text in encoded)])[:-1]
+    order, is_first = ordered_texts(array, Texts(starts, lengths))
+    expected = sorted(range(len(encoded)), key=lambda at: (encoded[at], at))
+    assert order.tolist() == expected
+    assert is_first.tolist() == [not at or encoded[one] != encoded[expected[at - 1]] for at, one in enumerate(expected)]
+
+
+def test_the_segments_of_an_index_stay_few() -> None:
+    index = SeriesIndex()
+    for number in range(300):
+        index.add([canonical_bytes(labels(name=f"m{number}"))])
+        assert index.match([Matcher("__name__", MatchOp.EQUAL, f"m{number // 2}")]).tolist() == [number // 2]
+    assert len(index._segments) <= 9
 
 
 def test_ids_keys_and_bytes_come_back() -> None:
@@ -70,5 +128,5 @@ def test_a_wrong_regex_is_refused() -> None:
 
 def test_a_regex_that_takes_too_long_for_the_values_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsdb.store.postings._LOOKING_S_MAX", -1.0)
-    with pytest.raises(QueryTooLarge, match=r"label job: 'a\.\+' has not been compared with all 2 values within"):
-        index_of(labels(job="a"), labels(job="b")).match([Matcher("job", MatchOp.REGEX, "a.+")])
+    with pytest.raises(QueryTooLarge, match=r"label job: '\.a\+' has not been compared with all 2 values within"):
+        index_of(labels(job="a"), labels(job="b")).match([Matcher("job", MatchOp.REGEX, ".a+")])

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from appliance.bus import BusError, BusRefused, Client, Reply, Request, Server
 from appliance.child import ChildContext
-from tsdb.errors import NotReady, error_of
+from tsdb.errors import NotReady, StaleEpoch, error_of
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack, Bounds, Grain
 from tsdb.query.memory import keep_large_blocks
 from tsdb.query.promql.limits import Limits
 from tsdb.query.service import LANES as QUERY_LANES
 from tsdb.query.service import Crowd, QueryService
-from tsdb.sample import Labels, Matcher, SampleBatch, Selection
+from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
 from tsdb.store.engine import Engine
-from tsdb.store.reader import BlockGone, BlockReader, HeadPart
+from tsdb.store.headpart import HeadPart, heads_of
+from tsdb.store.reader import BlockGone, BlockReader
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.service import LANES, StoreService
 from tsdb.store.tombstones import Tombstone
@@ -31,6 +31,8 @@ STORE_THREADS = 4  # Of the appends: they share one lock, and wait together for 
 INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
 STORE_TIMEOUT_S = 20.0
 APPEND_TIMEOUT_S = 5.0
+# Series whose labels are asked for at once; with labels of 100 B a message has 10 MiB.
+CANONICAL_COUNT_MAX = 100_000
 SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
 
 
@@ -155,10 +157,10 @@ class StoreSource:
         bounds: Bounds | None = None,
     ) -> Selection:
         for left in reversed(range(SNAPSHOT_TRIES_MAX)):
-            names, head, tombstones = self._snapshot(matchers, start_ms, end_ms, grain)
+            names, heads, tombstones = self._snapshot(matchers, start_ms, end_ms, grain)
             try:
-                return self._blocks.select(names, matchers, start_ms, end_ms, head, grain, tombstones, bounds=bounds)
-            except BlockGone:
+                return self._blocks.select(names, matchers, start_ms, end_ms, heads, grain, tombstones, bounds=bounds)
+            except (BlockGone, StaleEpoch):
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -170,16 +172,24 @@ class StoreSource:
 
     def _snapshot(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None
-    ) -> tuple[list[str], HeadPart, list[Tombstone]]:
+    ) -> tuple[list[str], list[HeadPart], list[Tombstone]]:
         body = {"matchers": _plain(matchers), "start_ms": start_ms, "end_ms": end_ms}
         if grain is not None:
             body["grain"] = grain
         reply = _ask(self._store, "snapshot", body, (), STORE_TIMEOUT_S)
-        names, ends, offsets, timestamp_ms, value = reply.columns
-        text, edges = names.tobytes(), np.concatenate((np.zeros(1, np.int64), ends)).tolist()
-        canonical = [text[start:end] for start, end in pairwise(edges)]
         tombstones = msgspec.convert(reply.body["tombstones"], list[Tombstone])
-        return reply.body["blocks"], HeadPart(canonical, offsets, timestamp_ms, value), tombstones
+        return reply.body["blocks"], heads_of(reply.body["heads"], reply.columns, self._canonical_of), tombstones
+
+    def _canonical_of(self, index_token: int, ids: Int32s) -> list[bytes]:
+        """The canonical bytes of series, asked for once in each epoch. Raises: StaleEpoch."""
+        found: list[bytes] = []
+        for start in range(0, ids.size, CANONICAL_COUNT_MAX):
+            some = ids[start : start + CANONICAL_COUNT_MAX]
+            reply = _ask(self._store, "canonical", {"index_token": index_token}, (some,), STORE_TIMEOUT_S)
+            names, ends = reply.columns
+            text, edges = names.tobytes(), [0, *ends.tolist()]
+            found += [text[start:end] for start, end in pairwise(edges)]
+        return found
 
 
 def _plain(matchers: Sequence[Matcher]) -> list[tuple[str, str, str]]:

@@ -130,7 +130,7 @@ class QueryService:
             with ledger.stage("select"):
                 found = self._source.select(matchers_of(ask.matchers), ask.start_ms, ask.end_ms, bounds=ledger)
             ledger.selected(found)
-            return Answer({"labels": found.labels}, (found.offsets, found.timestamp_ms, found.value))
+            return Answer({"labels": list(found.labels)}, (found.offsets, found.timestamp_ms, found.value))
 
         return self._asked("select", ask, read)
 

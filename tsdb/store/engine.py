@@ -20,7 +20,7 @@ import numpy as np
 from appliance.clock import Clock
 from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
 from tsdb.interface import Ack, Bounds, Grain
-from tsdb.sample import Labels, Matcher, SampleBatch, Selection
+from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
 from tsdb.store.budget import Budget
@@ -30,9 +30,10 @@ from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.epochs import CENSUS_EVERY_S, Census, successor, taken_census
 from tsdb.store.erasure import Erasure
 from tsdb.store.flush import BlockFolder, flush_runs
-from tsdb.store.head import Head, Run, by_index, joined, present_ids, selected
+from tsdb.store.head import Head, Run, by_index, present_ids, select_runs
+from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
-from tsdb.store.reader import BlockReader, HeadPart
+from tsdb.store.reader import BlockReader
 from tsdb.store.recovery import replay
 from tsdb.store.retention import Retention
 from tsdb.store.schemas import SchemaTable
@@ -53,7 +54,7 @@ class Snapshot:
     """One consistent view: every stored sample is in the head's part or in one of the named blocks, or in both."""
 
     blocks: Sequence[str]
-    head: HeadPart
+    heads: Sequence[HeadPart]  # One for each epoch.
     tombstones: Sequence[Tombstone] = ()  # What of the blocks is deleted.
 
 
@@ -166,10 +167,20 @@ class Engine:
         The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
         """
         names, runs, tombstones = self._view(start_ms, end_ms)
-        found = [selected(index, some, matchers, start_ms, end_ms) for index, some in by_index(runs)]
-        part = found[0] if len(found) == 1 else joined(found)
-        head = HeadPart(part.canonical, part.rows.offsets, part.rows.timestamp_ms, part.rows.value)
-        return Snapshot(names, head, tombstones)
+        heads = []
+        for index, some in by_index(runs):
+            ids = index.match(matchers) if any(run.count for run in some) else np.empty(0, np.int32)
+            heads.append(HeadPart.of(HeadSeries.of(index, ids), select_runs(some, ids, start_ms, end_ms)))
+        return Snapshot(names, heads, tombstones)
+
+    def canonical_of(self, ids: Int32s, index_token: int) -> Sequence[bytes]:
+        """The canonical bytes of series by the ids of a snapshot. Raises: StaleEpoch."""
+        with self._lock:
+            indexes = [self._index, *(run.index for run in self._head.runs)]
+        for index in indexes:
+            if index.token == index_token:
+                return index.canonical_of(ids)
+        raise StaleEpoch(f"the ids of index {index_token} are over; take a new snapshot")
 
     def select(
         self,
@@ -182,17 +193,17 @@ class Engine:
     ) -> Selection:
         """See tsdb.interface.SeriesSource; in this process, head and blocks together."""
         found = self.snapshot(matchers, start_ms, end_ms, grain)
-        names, head, tombstones = found.blocks, found.head, found.tombstones
-        return self._reader.select(names, matchers, start_ms, end_ms, head, grain, tombstones, bounds=bounds)
+        names, heads, tombstones = found.blocks, found.heads, found.tombstones
+        return self._reader.select(names, matchers, start_ms, end_ms, heads, grain, tombstones, bounds=bounds)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """See tsdb.interface.SeriesSource."""
         names, runs, tombstones = self._view(start_ms, end_ms)
-        head: list[bytes] = []
+        heads = []
         for index, some in by_index(runs):
             present = present_ids(some, start_ms, end_ms)
-            head += index.canonical_of(np.intersect1d(index.match(matchers), present, assume_unique=True))
-        return self._reader.series(names, matchers, start_ms, end_ms, head, tombstones)
+            heads.append(HeadSeries.of(index, np.intersect1d(index.match(matchers), present, assume_unique=True)))
+        return self._reader.series(names, matchers, start_ms, end_ms, heads, tombstones)
 
     def label_names(self, start_ms: int, end_ms: int) -> list[str]:
         """The names of the labels of all series that may have samples in the range, in order."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.sample import Int32s, Matcher
-from tsdb.store.columns import Columns, Rows, merged, ordered, places_of, rows_of, spread
+from tsdb.sample import Int32s
+from tsdb.store.columns import Columns, Rows, ordered, places_of, rows_of
 from tsdb.store.index import SeriesIndex
+from tsdb.store.pieces import Pieces
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
 
@@ -31,17 +31,17 @@ class SortedRun:
     def size_bytes(self) -> int:
         return sum(column.nbytes for column in self.rows)
 
-    def taken(self, ids: Int32s) -> Rows:
-        """The samples of the given series, which are distinct; a row's number is the place of its series in ids."""
+    def pieces(self, ids: Int32s) -> Pieces:
+        """Where the samples of the given series lie, which are distinct; a row's number is the place of its series in
+        ids."""
         series, offsets, timestamp_ms, value = self.rows
         row, at = places_of(ids, series)
-        if not row.size:
-            return Rows.empty()
         starts = offsets[at]
-        lengths = offsets[at + 1] - starts
-        where = spread(starts, lengths)
-        ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        return Rows(row, ends, timestamp_ms[where], value[where])
+        return Pieces(row, starts, offsets[at + 1] - starts, timestamp_ms, value)
+
+    def taken(self, ids: Int32s) -> Rows:
+        """The samples of the given series alone; see pieces()."""
+        return self.pieces(ids).gathered()
 
 
 class Run:
@@ -157,8 +157,8 @@ def by_index(runs: Sequence[Run]) -> list[tuple[SeriesIndex, tuple[Run, ...]]]:
     return [(index, tuple(run for run in runs if run.index is index)) for index in indexes.values()]
 
 
-def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) -> list[Rows]:
-    """The samples of some series in a range of time, both ends included, as parts still to be merged.
+def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) -> list[Pieces]:
+    """The samples of some series in a range of time, both ends included, as parts still to be joined.
 
     ids: distinct; a row's number is the place of its series in ids.
     """
@@ -167,10 +167,11 @@ def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) ->
         if run.count == 0 or run.max_ms < start_ms or run.min_ms > end_ms:
             continue
         view = run.sort() if run.is_full else run.view()
-        part = view.taken(ids) if isinstance(view, SortedRun) else _of_series(view, ids)
+        part = view.pieces(ids) if isinstance(view, SortedRun) else Pieces.of(_of_series(view, ids))
         if run.min_ms < start_ms or run.max_ms > end_ms:
             part = part.clipped(start_ms, end_ms)
-        parts.append(part)
+        if part.row.size:
+            parts.append(part)
     return parts
 
 
@@ -184,32 +185,6 @@ def _of_series(columns: Columns, ids: Int32s) -> Rows:
     row = place[columns.series]
     is_wanted = row >= 0
     return rows_of(ordered(Columns(row, columns.timestamp_ms, columns.value).taken(is_wanted)))
-
-
-class HeadRows(NamedTuple):
-    """Samples of the head with the canonical bytes of their series: row i is series canonical[i]."""
-
-    canonical: list[bytes]
-    rows: Rows
-
-
-def selected(
-    index: SeriesIndex, runs: Sequence[Run], matchers: Sequence[Matcher], start_ms: int, end_ms: int
-) -> HeadRows:
-    """The samples that runs of one index have of a selection. Raises: RefusedQuery, if a regex is wrong."""
-    ids = index.match(matchers) if any(run.count for run in runs) else np.empty(0, np.int32)
-    rows = merged(select_runs(runs, ids, start_ms, end_ms), ids.size) if ids.size else Rows.empty()
-    return HeadRows(index.canonical_of(ids[rows.row]), rows._replace(row=np.arange(rows.row.size)))
-
-
-def joined(parts: Sequence[HeadRows]) -> HeadRows:
-    """The samples of two epochs as one part; a series may be in both, under other ids."""
-    place_of: dict[bytes, int] = {}
-    moved = []
-    for part in parts:
-        row = [place_of.setdefault(canonical, len(place_of)) for canonical in part.canonical]
-        moved.append(part.rows._replace(row=np.array(row, np.int64)))
-    return HeadRows(list(place_of), merged(moved, len(place_of)))
 
 
 def is_present(index: SeriesIndex, runs: Sequence[Run]) -> npt.NDArray[np.bool_]:

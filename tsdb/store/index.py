@@ -6,6 +6,7 @@ Used twice: by the engine for the series of the head, by the reader for the seri
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,6 +63,7 @@ class SeriesIndex:
     """Dense ids 0 … count - 1 for series. add() is for one thread at a time; reading may run beside it."""
 
     def __init__(self) -> None:
+        self.token = secrets.randbits(62)  # By which others know whose ids they hold.
         self._lookup = HashLookup(has_ids=False)  # A series' id is the number of its entry.
         self._text: Bytes = np.empty(1 << 16, np.uint8)  # The canonical bytes of all series, one after another.
         self._ends: Int64s = np.zeros(1_025, np.int64)  # Series i lies at [ends[i], ends[i + 1]).

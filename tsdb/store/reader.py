@@ -9,49 +9,43 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.errors import CorruptData, NotReady
 from tsdb.interface import Bounds, Grain
-from tsdb.sample import Float64s, Int32s, Int64s, Labels, Matcher, Selection
-from tsdb.store.block.file import BlockFile, read_rows
+from tsdb.sample import Int32s, Int64s, Labels, Matcher, Selection
+from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
-from tsdb.store.columns import Rows, merged, places_of
+from tsdb.store.columns import Rows, places_of
 from tsdb.store.disk import Disk, OsDisk
+from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
+from tsdb.store.labels import LabelColumn
+from tsdb.store.order import LabelOrder
+from tsdb.store.pieces import Part, joined
+from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
 from tsdb.store.tombstones import Mask, Tombstone
 
 log = logging.getLogger(__name__)
-
-TileColumns = tuple[Int64s, Float64s]
 
 # Rows of all open blocks together: × 24 B of tables = 192 MiB. What is over it is opened again when it is needed.
 _OPEN_ROWS_MAX = 8 << 20
 # Series that are in no open block any more are kept, for their ids are in use; over so many, and over half of all, the
 # reader begins anew.
 _GONE_SERIES_MAX = 500_000
-# A selection of more tiles than this would push everything else out of the cache, so it goes by.
-_CACHED_TILES_PER_SELECTION_MAX = 256
-# A block may hold billions of samples and a query want one hour of them: decoded and clipped in pieces of 4 Mi × 16 B.
+# A selection that reads more samples than this from a block would push everything else out of the cache of tiles, so it
+# goes by: 2 Mi × 16 B are half of it.
+_CACHED_SAMPLES_PER_SELECTION_MAX = 2 << 20
+# A block may hold billions of samples and a query want one hour of them: their times are decoded and clipped in pieces
+# of 4 Mi × 8 B.
 _PIECE_SAMPLES = 1 << 22
-
-
-@dataclass(frozen=True, slots=True)
-class HeadPart:
-    """What the head has of a selection, CSR-shaped, the series as canonical bytes."""
-
-    canonical: Sequence[bytes]
-    offsets: Int64s
-    timestamp_ms: Int64s
-    value: Float64s
-
-    @staticmethod
-    def empty() -> HeadPart:
-        return HeadPart((), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+# The store's head has ids of one index, of two while an epoch ends: 4 B for each of their series.
+_INDEXES_MAX = 2
 
 
 class BlockGone(NotReady):
@@ -66,7 +60,7 @@ class OpenBlock:
     def __init__(self, file: BlockFile, index: SeriesIndex) -> None:
         self.file = file
         self.row_offsets = file.row_offsets()
-        self.tiles = file.tiles()
+        self.table = TileTable(file)
         keys = file.keys()
         ids = index.find(keys)
         new = np.flatnonzero(ids < 0)
@@ -78,6 +72,13 @@ class OpenBlock:
         self._rows_by_id = np.argsort(ids, kind="stable")
         self._sorted_ids = ids[self._rows_by_id]
 
+    @property
+    def tiles(self) -> npt.NDArray[np.void]:
+        return self.table.entries
+
+    def lies_in(self, start_ms: int, end_ms: int) -> bool:
+        return self.file.summary.min_ms >= start_ms and self.file.summary.max_ms <= end_ms
+
     def rows_of(self, ids: Int32s) -> tuple[Int64s, Int64s]:
         """The places of those ids that are in the block, and their rows, rising."""
         place, at = places_of(ids, self._sorted_ids)
@@ -86,36 +87,75 @@ class OpenBlock:
         return place[order], rows[order]
 
 
-class TileCache:
-    """Decoded tiles, the least recently used leave first. Safe for threads."""
+class Known:
+    """The series that a reader has met: their index, their order, and what the ids of the store's indexes mean.
 
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._tiles: OrderedDict[tuple[str, int], TileColumns] = OrderedDict()
-        self._lock = threading.Lock()
+    The owner's lock is held for learn().
+    """
 
-    def get(self, key: tuple[str, int]) -> TileColumns | None:
-        with self._lock:
-            found = self._tiles.get(key)
-            if found is not None:
-                self._tiles.move_to_end(key)
-            return found
+    def __init__(self) -> None:
+        self.index = SeriesIndex()
+        self.order = LabelOrder(self.index)
+        self.head_count_max = 0  # The most series that a head had since the index was made.
+        # By token of an index of the store, the latest last: by its id an id of ours, -1 if it is not known.
+        self._of_store: dict[int, Int32s] = {}
 
-    def clear(self) -> None:
-        with self._lock:
-            self._tiles.clear()
-            self._bytes = 0
+    def ids_of(self, index_token: int, store_ids: Int32s) -> Int32s:
+        """Our ids of series of the head, -1 for each that is not known."""
+        known = self._of_store.get(index_token)
+        if known is None:
+            return np.full(store_ids.size, -1, np.int32)
+        found = known.take(store_ids, mode="clip")
+        found[store_ids >= known.size] = -1
+        return found
 
-    def put(self, key: tuple[str, int], columns: TileColumns) -> None:
-        with self._lock:
-            if key in self._tiles:
-                return
-            self._tiles[key] = columns
-            self._bytes += columns[0].nbytes + columns[1].nbytes
-            while self._bytes > self._bytes_max:
-                _, dropped = self._tiles.popitem(last=False)
-                self._bytes -= dropped[0].nbytes + dropped[1].nbytes
+    def learn(self, index_token: int, store_ids: Int32s, canonical: Sequence[bytes]) -> Int32s:
+        """Note what ids of the store mean; returns ours."""
+        ids = self.index.add(canonical)
+        held = self._of_store.get(index_token, np.empty(0, np.int32))
+        count = int(store_ids.max(initial=0)) + 1
+        known = np.full(max(count, held.size if held.size >= count else 2 * held.size), -1, np.int32)
+        known[: held.size] = held
+        known[store_ids] = ids
+        latest = [*(token for token in self._of_store if token != index_token), index_token][-_INDEXES_MAX:]
+        self._of_store = {token: known if token == index_token else self._of_store[token] for token in latest}
+        return ids
+
+
+class Wanted:
+    """The matched series in the order of their labels, which is that of the answer, and their places by id."""
+
+    def __init__(self, known: Known, ids: Int32s) -> None:
+        self.ids = known.order.ordered(ids)
+        series_count = len(known.index)
+        self._dense: Int32s | None = None
+        if ids.size * 16 >= series_count:
+            self._dense = np.full(series_count, -1, np.int32)
+            self._dense[self.ids] = np.arange(ids.size, dtype=np.int32)
+        else:
+            self._place = np.argsort(self.ids)
+            self._rising = self.ids[self._place]
+
+    def places_of(self, ids: Int32s) -> Int64s:
+        """The places of ids, -1 for those that are not wanted."""
+        if self._dense is not None:
+            return self._dense[ids].astype(np.int64)
+        places = np.full(ids.size, -1, np.int64)
+        if self._rising.size:
+            at = np.searchsorted(self._rising, ids)
+            at[at == self._rising.size] = 0
+            found = self._rising[at] == ids
+            places[found] = self._place[at[found]]
+        return places
+
+    def rows_of(self, block: OpenBlock) -> tuple[Int64s, Int64s]:
+        """The places of those series that are in a block, and their rows, rising."""
+        if self._dense is None:
+            place, rows = block.rows_of(self._rising)
+            return self._place[place], rows
+        place = self.places_of(block.ids)
+        rows = np.flatnonzero(place >= 0)
+        return place[rows], rows
 
 
 class BlockReader:
@@ -127,8 +167,7 @@ class BlockReader:
     def __init__(self, folder: Path, *, disk: Disk | None = None, cache_bytes_max: int = 64 << 20) -> None:
         self._folder = folder / "blocks"
         self._disk = OsDisk() if disk is None else disk
-        self._index = SeriesIndex()  # Whoever selects takes it together with the blocks: another may take its place.
-        self._head_count_max = 0  # The most series that a head had since the index was made.
+        self._known = Known()  # Whoever selects takes it together with the blocks: another may take its place.
         self._open: OrderedDict[str, OpenBlock | None] = OrderedDict()
         self._cache = TileCache(cache_bytes_max)
         self._lock = threading.Lock()
@@ -140,26 +179,32 @@ class BlockReader:
         matchers: Sequence[Matcher],
         start_ms: int,
         end_ms: int,
-        head: HeadPart | None = None,
+        heads: Sequence[HeadPart] = (),
         grain: Grain | None = None,
         tombstones: Sequence[Tombstone] = (),
         *,
         bounds: Bounds | None = None,
     ) -> Selection:
-        """The samples of the named blocks and of the head's part; see tsdb.interface.SeriesSource.select.
+        """The samples of the named blocks and of the heads' parts; see tsdb.interface.SeriesSource.select.
 
         tombstones: those that were live when the blocks were named.
-        Raises: BlockGone; RefusedQuery, if a regex is wrong; what the bounds raise.
+        Raises: BlockGone; RefusedQuery, if a regex is wrong; what the bounds and the heads' canonical_of raise.
         """
-        head = HeadPart.empty() if head is None else head
-        index, blocks, head_ids = self._opened(names, start_ms, end_ms, head.canonical)
-        ids = index.match(matchers)
-        mask = Mask(tombstones, index, matchers)
-        parts = self._parts(blocks, ids, (start_ms, end_ms), mask, int(head.offsets[-1]), bounds)
-        if head_ids.size:
-            place = np.searchsorted(ids, head_ids).astype(np.int64)
-            parts.append(Rows(place, head.offsets, head.timestamp_ms, head.value))
-        return _selection(index, ids, parts)
+        known, blocks, head_ids = self._opened(names, start_ms, end_ms, [head.series for head in heads])
+        wanted = Wanted(known, known.index.match(matchers))
+        mask = Mask(tombstones, known.index, matchers)
+        of_heads: list[Part] = []
+        for head, ids in zip(heads, head_ids, strict=True):
+            places = wanted.places_of(ids)
+            of_heads += [replace(part, row=places[part.row]) for part in head.parts]
+        head_count = sum(int(part.lengths.sum()) for part in of_heads)
+        while True:
+            parts = self._parts(blocks, wanted, (start_ms, end_ms), mask, head_count, bounds)
+            try:
+                rows = joined([*parts, *of_heads], wanted.ids.size, bounds.check if bounds is not None else _go_on)
+            except DamagedTiles:  # They are known now, and left out.
+                continue
+            return _selection(known.index, wanted.ids, rows)
 
     def series(
         self,
@@ -167,96 +212,74 @@ class BlockReader:
         matchers: Sequence[Matcher],
         start_ms: int,
         end_ms: int,
-        head_canonical: Sequence[bytes] = (),
+        heads: Sequence[HeadSeries] = (),
         tombstones: Sequence[Tombstone] = (),
-    ) -> list[Labels]:
-        """The label sets of blocks that overlap the range, and the head's, in order; no sample is read.
+    ) -> Sequence[Labels]:
+        """The label sets of blocks that overlap the range, and the heads', in order; no sample is read.
 
         A series may be among them of which a tombstone covers every sample, when it does not cover the whole block."""
-        index, blocks, head_ids = self._opened(names, start_ms, end_ms, head_canonical)
-        ids = index.match(matchers)
-        mask = Mask(tombstones, index, matchers)
-        found = [
-            head_ids,
-            *(mask.listed(block.file, ids[block.rows_of(ids)[0]], start_ms, end_ms) for block in blocks),
-        ]
-        return sorted(index.labels_of(np.unique(np.concatenate(found))))
+        known, blocks, head_ids = self._opened(names, start_ms, end_ms, heads)
+        ids = known.index.match(matchers)
+        mask = Mask(tombstones, known.index, matchers)
+        found = [np.empty(0, np.int32), *head_ids]
+        found += [mask.listed(block.file, ids[block.rows_of(ids)[0]], start_ms, end_ms) for block in blocks]
+        return LabelColumn(known.index, known.order.ordered(np.unique(np.concatenate(found))))
 
     def label_names(
         self, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
     ) -> list[str]:
         """The label names in blocks that overlap the range, in no order."""
-        index, blocks, _ = self._opened(names, start_ms, end_ms)
-        return index.label_names(_ids_in(blocks, Mask(tombstones, index), start_ms, end_ms))
+        known, blocks, _ = self._opened(names, start_ms, end_ms)
+        return known.index.label_names(_ids_in(blocks, Mask(tombstones, known.index), start_ms, end_ms))
 
     def label_values(
         self, name: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
     ) -> list[str]:
         """The values of a label in blocks that overlap the range, in no order."""
-        index, blocks, _ = self._opened(names, start_ms, end_ms)
-        return index.label_values(name, _ids_in(blocks, Mask(tombstones, index), start_ms, end_ms))
+        known, blocks, _ = self._opened(names, start_ms, end_ms)
+        return known.index.label_values(name, _ids_in(blocks, Mask(tombstones, known.index), start_ms, end_ms))
 
     def _parts(
         self,
         blocks: Sequence[OpenBlock],
-        ids: Int32s,
+        wanted: Wanted,
         range_ms: tuple[int, int],
         mask: Mask,
         head_count: int,
         bounds: Bounds | None,
-    ) -> list[Rows]:
-        """What each block has in the range and no tombstone covers, in pieces of a bounded size.
+    ) -> list[Part]:
+        """What each block has in the range and no tombstone covers, in pieces of a bounded size; no value is read yet.
 
         Raises: what the bounds raise: told first what the blocks that lie wholly in the range will give, for the
         lengths of their rows are known, then what was found in the others.
         """
-        start_ms, end_ms = range_ms
-        wanted = [(block, *block.rows_of(ids)) for block in blocks]
+        asked = [(block, *wanted.rows_of(block)) for block in blocks]
+        sizes = [int((block.row_offsets[rows + 1] - block.row_offsets[rows]).sum()) for block, _, rows in asked]
         count = head_count
-        for block, _, rows in wanted:
-            if block.file.summary.min_ms >= start_ms and block.file.summary.max_ms <= end_ms:
-                count += int((block.row_offsets[rows + 1] - block.row_offsets[rows]).sum())
+        for (block, _, _), size in zip(asked, sizes, strict=True):
+            count += size if block.lies_in(*range_ms) else 0
         if bounds is not None:
             bounds.found(count)
-        parts = []
-        for block, place, rows in wanted:
-            is_inside = block.file.summary.min_ms >= start_ms and block.file.summary.max_ms <= end_ms
+        parts: list[Part] = []
+        for (block, place, rows), size in zip(asked, sizes, strict=True):
+            cache = self._cache if size <= _CACHED_SAMPLES_PER_SELECTION_MAX else None
             for piece in _pieces(block.row_offsets, rows):
                 if bounds is not None:
                     bounds.check()
-                part = self._read(block, place[piece], rows[piece]).clipped(start_ms, end_ms)
-                if bounds is not None and not is_inside:
-                    count += int(part.timestamp_ms.size)
+                starts, ends = block.row_offsets[rows[piece]], block.row_offsets[rows[piece] + 1]
+                part = read_part(block.table, place[piece], starts, ends, *range_ms, cache, self._note_damage)
+                if part is None:
+                    continue
+                if bounds is not None and not block.lies_in(*range_ms):
+                    count += int(part.lengths.sum())
                     bounds.found(count)
-                parts.append(mask.left(block.file.name, ids, part))
+                parts.append(mask.cut(block.file.name, wanted.ids, part))
         return parts
 
-    def _read(self, block: OpenBlock, place: Int64s, rows: Int64s) -> Rows:
-        if not rows.size:
-            return Rows.empty()
-        is_cached = rows.size <= _CACHED_TILES_PER_SELECTION_MAX
-        found = read_rows(
-            block.row_offsets, block.tiles, rows, lambda number: self._tile(block, number, is_cached=is_cached)
-        )
-        return found._replace(row=place[found.row])
-
-    def _tile(self, block: OpenBlock, number: int, *, is_cached: bool) -> TileColumns | None:
-        key = (block.file.name, number)
-        if (found := self._cache.get(key)) is not None:
-            return found
-        try:
-            columns = block.file.read_tile(number, block.tiles[number])
-        except CorruptData as error:
-            self._note_damage(error)
-            return None
-        if is_cached:
-            self._cache.put(key, columns)
-        return columns
-
     def _opened(
-        self, names: Iterable[str], start_ms: int, end_ms: int, head_canonical: Sequence[bytes] = ()
-    ) -> tuple[SeriesIndex, list[OpenBlock], Int32s]:
-        """The index, the blocks whose samples overlap the range, and the ids of the head's series."""
+        self, names: Iterable[str], start_ms: int, end_ms: int, heads: Sequence[HeadSeries] = ()
+    ) -> tuple[Known, list[OpenBlock], list[Int32s]]:
+        """The series, the blocks whose samples overlap the range, and the ids of each head's series."""
         wanted = []
         for text in names:
             name = BlockName.parse(text)
@@ -264,24 +287,32 @@ class BlockReader:
                 wanted.append(text)
         with self._lock:
             self._begin_anew_if_due()
-            index = self._index
+            known = self._known
             opened = [self._open_block(name) for name in wanted]
-            head_ids = index.add(head_canonical)
-            self._head_count_max = max(self._head_count_max, len(head_canonical))
+            known.head_count_max = max(known.head_count_max, sum(head.ids.size for head in heads))
+        head_ids = [self._ids_of(known, head) for head in heads]
         blocks = [
             block
             for block in opened
             if block is not None and block.file.summary.min_ms <= end_ms and block.file.summary.max_ms >= start_ms
         ]
-        return index, blocks, head_ids
+        return known, blocks, head_ids
+
+    def _ids_of(self, known: Known, head: HeadSeries) -> Int32s:
+        ids = known.ids_of(head.index_token, head.ids)
+        new = np.flatnonzero(ids < 0)
+        if new.size:
+            canonical = head.canonical_of(head.ids[new])  # Outside of the lock: it may be another process that knows.
+            with self._lock:
+                ids[new] = known.learn(head.index_token, head.ids[new], canonical)
+        return ids
 
     def _begin_anew_if_due(self) -> None:
         """Names come and go for as long as the process lives: give back the memory of those that are gone."""
-        present_count_max = self._open_rows_count() + self._head_count_max
-        if len(self._index) > 2 * present_count_max + _GONE_SERIES_MAX:
-            self._index = SeriesIndex()
+        present_count_max = self._open_rows_count() + self._known.head_count_max
+        if len(self._known.index) > 2 * present_count_max + _GONE_SERIES_MAX:
+            self._known = Known()
             self._open.clear()
-            self._head_count_max = 0
 
     def _open_rows_count(self) -> int:
         return sum(block.ids.size for block in self._open.values() if block is not None)
@@ -295,7 +326,7 @@ class BlockReader:
         except FileNotFoundError as error:
             raise BlockGone(f"block {name} is no longer there; take a new snapshot") from error
         try:
-            block = OpenBlock(BlockFile(data, name), self._index)
+            block = OpenBlock(BlockFile(data, name), self._known.index)
         except CorruptData as error:
             self._note_damage(error)
             block = None
@@ -322,9 +353,13 @@ def _pieces(row_offsets: Int64s, rows: Int64s) -> list[slice]:
     """Runs of rows with at most _PIECE_SAMPLES samples each, but one row at least."""
     ends = np.cumsum(row_offsets[rows + 1] - row_offsets[rows])
     if not rows.size or int(ends[-1]) <= _PIECE_SAMPLES:
-        return [slice(0, rows.size)]
+        return [slice(0, rows.size)] if rows.size else []
     cuts = np.flatnonzero(np.diff(ends // _PIECE_SAMPLES, prepend=0)).tolist()
     return [slice(start, end) for start, end in pairwise([0, *cuts, rows.size]) if end > start]
+
+
+def _go_on() -> None:
+    """Nobody asks whether somebody still waits."""
 
 
 def _ids_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int) -> Int32s:
@@ -333,18 +368,9 @@ def _ids_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int)
     return np.unique(np.concatenate([mask.listed(block.file, block.ids, start_ms, end_ms) for block in blocks]))
 
 
-def _selection(index: SeriesIndex, ids: Int32s, parts: list[Rows]) -> Selection:
-    is_present = np.zeros(ids.size, np.bool_)
-    for part in parts:
-        is_present[part.row] = True
-    present = np.flatnonzero(is_present)
-    if not present.size:
-        return Selection.empty()
-    labels = index.labels_of(ids[present])
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    row_of = np.zeros(ids.size, np.int64)
-    row_of[present[order]] = np.arange(len(order))
-    rows = merged([part._replace(row=row_of[part.row]) for part in parts], len(order))
+def _selection(index: SeriesIndex, ids: Int32s, rows: Rows) -> Selection:
+    """ids: by row."""
+    present = ids if rows.row.size == ids.size else ids[rows.row]
     return Selection(
-        labels=[labels[at] for at in order], offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
+        labels=LabelColumn(index, present), offsets=rows.offsets, timestamp_ms=rows.timestamp_ms, value=rows.value
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -41,6 +42,10 @@ class Range(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     grain: Grain | None = None
+
+
+class WhoseIds(msgspec.Struct, frozen=True):
+    index_token: int
 
 
 class LookUp(msgspec.Struct, frozen=True):
@@ -88,6 +93,7 @@ class StoreService:
         server.handle("hello", self.hello)
         server.handle("append", self.append, Append)
         server.handle("snapshot", self.snapshot, Range, lane=READS)
+        server.handle("canonical", self.canonical, WhoseIds, lane=READS)
         server.handle("series", self.series, LookUp, lane=READS)
         server.handle("labels", self.labels, LookUp, lane=READS)
         server.handle("label_values", self.label_values, LookUp, lane=READS)
@@ -109,15 +115,22 @@ class StoreService:
         return Answer(body, (ack.new_ids,))
 
     def snapshot(self, request: Request) -> Answer:
-        """Columns: the canonical bytes of all series end to end, where each ends, then the head's CSR columns."""
+        """Columns: those of HeadPart.columns(), for each head."""
         ask: Range = request.body
         found = self._engine.snapshot(_matchers(ask.matchers), ask.start_ms, ask.end_ms, ask.grain)
-        lengths = np.fromiter(map(len, found.head.canonical), np.int64, len(found.head.canonical))
-        names = np.frombuffer(b"".join(found.head.canonical), np.uint8)
-        part = found.head
-        columns = (names, np.cumsum(lengths), part.offsets, part.timestamp_ms, part.value)
-        body = {"blocks": list(found.blocks), "tombstones": msgspec.to_builtins(found.tombstones)}
-        return Answer(body, columns)
+        body = {
+            "blocks": list(found.blocks),
+            "heads": [head.described() for head in found.heads],
+            "tombstones": msgspec.to_builtins(found.tombstones),
+        }
+        return Answer(body, tuple(chain.from_iterable(head.columns() for head in found.heads)))
+
+    def canonical(self, request: Request) -> Answer:
+        """Columns: the canonical bytes of the series asked for end to end, and where each ends."""
+        (ids,) = request.columns
+        canonical = self._engine.canonical_of(ids, request.body.index_token)
+        lengths = np.fromiter(map(len, canonical), np.int64, len(canonical))
+        return Answer({}, (np.frombuffer(b"".join(canonical), np.uint8), np.cumsum(lengths)))
 
     def series(self, request: Request) -> list[dict[str, str]]:
         return [dict(labels) for labels in self._found(request.body)[: request.body.limit]]

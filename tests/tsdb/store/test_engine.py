@@ -174,7 +174,7 @@ def test_a_snapshot_names_only_the_blocks_of_the_range_and_a_reader_elsewhere_an
     snapshot = engine.snapshot(wanted, NOW_MS, NOW_MS + HOUR_MS)
     assert len(snapshot.blocks) == 1
     reader = BlockReader(FOLDER, disk=disk)
-    found = reader.select(snapshot.blocks, wanted, NOW_MS, NOW_MS + HOUR_MS, snapshot.head)
+    found = reader.select(snapshot.blocks, wanted, NOW_MS, NOW_MS + HOUR_MS, snapshot.heads)
     assert rows_of(found) == [
         (A, NOW_MS, bits_of(0)),
         (A, NOW_MS + HOUR_MS, bits_of(99.0)),
@@ -211,10 +211,10 @@ def test_a_reader_forgets_series_that_are_gone(monkeypatch: pytest.MonkeyPatch) 
         clock.time_ms = now_ms
         engine.tick(now_ms)
         found = engine.snapshot([], 0, 2**62)
-        answer = rows_of(reader.select(found.blocks, [], 0, 2**62, found.head))
+        answer = rows_of(reader.select(found.blocks, [], 0, 2**62, found.heads))
         assert (labels(name=f"n{hour}"), now_ms, ONE) in answer
         assert answer == everything(engine)
-    assert len(reader._index) < 30
+    assert len(reader._known.index) < 30
 
 
 def test_blocks_of_days_past_become_one_and_late_samples_are_still_found() -> None:

@@ -88,7 +88,7 @@ def test_a_reader_in_another_process_leaves_out_what_is_deleted() -> None:
     engine.delete(named("a"), *ALWAYS)
     found = engine.snapshot([], *ALWAYS)
     reader = BlockReader(FOLDER, disk=disk)
-    assert rows_of(reader.select(found.blocks, [], *ALWAYS, found.head, tombstones=found.tombstones)) == [
+    assert rows_of(reader.select(found.blocks, [], *ALWAYS, found.heads, tombstones=found.tombstones)) == [
         (B, NOW_MS, ONE)
     ]
 

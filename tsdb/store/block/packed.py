@@ -85,6 +85,8 @@ def within_rows(numbers: Int64s, starts: Int64s) -> Int64s:
 
 def summed(row_lengths: Int64s, firsts: Int64s, steps: Int64s) -> Int64s:
     """Undo within_rows(), given the first number of each row."""
+    if (table := _summed_evenly(row_lengths, firsts, steps)) is not None:
+        return table
     starts = starts_of(row_lengths)
     is_step = np.ones(int(row_lengths.sum()), np.bool_)
     is_step[starts] = False
@@ -94,6 +96,18 @@ def summed(row_lengths: Int64s, firsts: Int64s, steps: Int64s) -> Int64s:
     # Within a row the sum has grown from what it was at the row's start, where the first number stands.
     numbers += np.repeat(firsts - numbers[starts], row_lengths)
     return numbers
+
+
+def _summed_evenly(row_lengths: Int64s, firsts: Int64s, steps: Int64s) -> Int64s | None:
+    """summed() of rows of one length, as series sampled together have; None for others."""
+    count, length = row_lengths.size, int(row_lengths[0])
+    if not (row_lengths == length).all():
+        return None
+    table = np.empty((count, length), np.int64)
+    table[:, 0] = firsts
+    table[:, 1:] = steps.reshape(count, length - 1)
+    summed: Int64s = np.cumsum(table, axis=1, out=table).reshape(-1)
+    return summed
 
 
 def bits(numbers: Int64s) -> float:

@@ -1,0 +1,253 @@
+"""Gathering many ranges of columns into rows: sorted runs of the head, tiles of blocks, each sample moved once.
+
+A range is copied as one item of its own width, so that the cost is by range and by byte; an index for each sample,
+as a gather by numpy's integers needs it, would cost three times as much and eight bytes more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.sample import Float64s, Int64s
+from tsdb.store.columns import Columns, Rows, ordered, spread
+
+_ITEM_BYTES = 8
+# So few ranges are copied one by one, each for the price of two slices.
+_SINGLE_RANGES_MAX = 16
+# A length that one range in eight has is copied at that length; the others in powers of two, a pass for each.
+_COMMON_PART = 8
+_COUNTED_LENGTH_MAX = 1 << 16
+TIME_MAX = int(np.iinfo(np.int64).max)
+
+_Item = TypeVar("_Item", bound=np.generic)
+
+
+class Part(Protocol):
+    """Samples of some rows: piece i gives row[i] the samples starts[i] … starts[i] + lengths[i] - 1 of the columns.
+
+    Pieces of one row follow one another, and their times rise; no piece is empty.
+    """
+
+    @property
+    def row(self) -> Int64s: ...
+
+    @property
+    def starts(self) -> Int64s: ...
+
+    @property
+    def lengths(self) -> Int64s: ...
+
+    @property
+    def timestamp_ms(self) -> Int64s: ...
+
+    def put_values(self, target: Float64s, places: Int64s) -> None:
+        """Write the values of piece i to target[places[i] : places[i] + lengths[i]]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A Part whose values lie in an array beside the times."""
+
+    row: Int64s
+    starts: Int64s
+    lengths: Int64s
+    timestamp_ms: Int64s
+    value: Float64s
+
+    @staticmethod
+    def of(rows: Rows) -> Pieces:
+        return Pieces(rows.row, rows.offsets[:-1], rows.lengths, rows.timestamp_ms, rows.value)
+
+    @staticmethod
+    def empty() -> Pieces:
+        return Pieces.of(Rows.empty())
+
+    def put_values(self, target: Float64s, places: Int64s) -> None:
+        copy_ranges(self.value, self.starts, self.lengths, target, places)
+
+    def clipped(self, start_ms: int, end_ms: int) -> Pieces:
+        """Only the samples in a range of time, both ends included."""
+        kept, starts, lengths = clipped(self.timestamp_ms, self.starts, self.lengths, start_ms, end_ms)
+        return Pieces(self.row[kept], starts, lengths, self.timestamp_ms, self.value)
+
+    def gathered(self) -> Rows:
+        """The samples alone, without what lies between the pieces. The rows must be distinct."""
+        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(self.lengths)))
+        timestamp_ms, value = np.empty(int(offsets[-1]), np.int64), np.empty(int(offsets[-1]), np.float64)
+        copy_ranges(self.timestamp_ms, self.starts, self.lengths, timestamp_ms, offsets[:-1])
+        copy_ranges(self.value, self.starts, self.lengths, value, offsets[:-1])
+        return Rows(self.row, offsets, timestamp_ms, value)
+
+
+def copy_ranges(
+    source: npt.NDArray[_Item], starts: Int64s, lengths: Int64s, target: npt.NDArray[_Item], places: Int64s
+) -> None:
+    """target[places[i] : places[i] + lengths[i]] = source[starts[i] : starts[i] + lengths[i]], for every i.
+
+    Both columns are contiguous and of eight bytes an item; the places do not overlap.
+    """
+    assert source.itemsize == target.itemsize == _ITEM_BYTES, (source.dtype, target.dtype)
+    if starts.size <= _SINGLE_RANGES_MAX:
+        for start, length, place in zip(starts.tolist(), lengths.tolist(), places.tolist(), strict=True):
+            target[place : place + length] = source[start : start + length]
+        return
+    longest = int(lengths.max())
+    if longest == int(lengths.min()):
+        _copy_equal(source, starts, longest, target, places)
+        return
+    if longest < _COUNTED_LENGTH_MAX:
+        is_common = np.bincount(lengths) * _COMMON_PART >= lengths.size
+        for length in np.flatnonzero(is_common).tolist():
+            at = np.flatnonzero(lengths == length)
+            _copy_equal(source, starts[at], length, target, places[at])
+        rest = np.flatnonzero(~is_common[lengths])
+        starts, lengths, places = starts[rest], lengths[rest], places[rest]
+    else:
+        starts, places = starts.copy(), places.copy()
+    for bit in range(int(lengths.max(initial=0)).bit_length()):
+        length = 1 << bit
+        at = np.flatnonzero(lengths & length)
+        _copy_equal(source, starts[at], length, target, places[at])
+        starts[at] += length
+        places[at] += length
+
+
+def _copy_equal(
+    source: npt.NDArray[_Item], starts: Int64s, length: int, target: npt.NDArray[_Item], places: Int64s
+) -> None:
+    if not length or not starts.size:
+        return
+    if length == 1:
+        target[places] = source[starts]
+    else:
+        _windows(target, length)[places] = _windows(source, length)[starts]
+
+
+def _windows(column: npt.NDArray[_Item], length: int) -> npt.NDArray[np.void]:
+    """Every stretch of `length` items as one item; they overlap in memory."""
+    assert column.flags.c_contiguous, column.strides
+    wide = np.dtype((np.void, _ITEM_BYTES * length))
+    return np.ndarray((max(0, column.size - length + 1),), wide, column, 0, (_ITEM_BYTES,))
+
+
+def clipped(
+    timestamp_ms: Int64s, starts: Int64s, lengths: Int64s, start_ms: int, end_ms: int
+) -> tuple[Int64s | slice, Int64s, Int64s]:
+    """Which pieces have samples in a range of time, both ends included, and where these begin and how many they are."""
+    if not starts.size:
+        return slice(None), starts, lengths
+    ends = starts + lengths
+    lows, highs = starts, ends
+    start_ms, end_ms = min(start_ms, TIME_MAX), max(end_ms, -TIME_MAX)
+    if int(timestamp_ms[starts].min()) < start_ms:
+        lows = _first_at_least(timestamp_ms, starts, ends, start_ms)
+    if int(timestamp_ms[ends - 1].max()) > end_ms:
+        highs = _first_at_least(timestamp_ms, starts, ends, end_ms + 1)
+    if lows is starts and highs is ends:
+        return slice(None), starts, lengths
+    counts = highs - lows
+    kept = np.flatnonzero(counts > 0)
+    return kept, lows[kept], counts[kept]
+
+
+def _first_at_least(timestamp_ms: Int64s, starts: Int64s, ends: Int64s, time_ms: int) -> Int64s:
+    """In each stretch of rising times the first place whose time is not below time_ms; its end, if there is none.
+
+    Rows of one block mostly have their samples at the same times: the place in the first row is tried for all.
+    """
+    first, end = int(starts[0]), int(ends[0])
+    found = np.minimum(starts + int(np.searchsorted(timestamp_ms[first:end], time_ms)), ends)
+    if starts.size == 1:
+        return found
+    is_below = timestamp_ms[np.maximum(found - 1, starts)] < time_ms
+    is_at_least = timestamp_ms[np.minimum(found, ends - 1)] >= time_ms
+    wrong = np.flatnonzero(~((is_below | (found == starts)) & (is_at_least | (found == ends))))
+    if wrong.size:
+        found[wrong] = _bisected(timestamp_ms, starts[wrong], ends[wrong], time_ms)
+    return found
+
+
+def _bisected(timestamp_ms: Int64s, starts: Int64s, ends: Int64s, time_ms: int) -> Int64s:
+    low, high = starts, ends
+    last = timestamp_ms.size - 1
+    for _ in range(int((ends - starts).max()).bit_length()):
+        middle = (low + high) // 2
+        is_below = (timestamp_ms[np.minimum(middle, last)] < time_ms) & (middle < high)
+        low, high = np.where(is_below, middle + 1, low), np.where(is_below, high, middle)
+    return low
+
+
+def joined(parts: Sequence[Part], row_count: int, check: Callable[[], None]) -> Rows:
+    """Join parts into the rows 0 … row_count - 1 in this order, duplicates decided; rows without samples are left out.
+
+    Every sample is moved once, to its place; only rows whose parts overlap in time are sorted. check: called between
+    parts, and may raise.
+    """
+    parts = sorted((part for part in parts if part.row.size), key=lambda part: int(part.timestamp_ms[part.starts[0]]))
+    if not parts:
+        return Rows.empty()
+    counts = np.zeros(row_count, np.int64)
+    for part in parts:
+        if _repeats(part.row):
+            np.add.at(counts, part.row, part.lengths)
+        else:
+            counts[part.row] += part.lengths
+    ends = np.cumsum(counts)
+    filled = ends - counts  # by row: where its next sample goes
+    timestamp_ms, value = np.empty(int(ends[-1]), np.int64), np.empty(int(ends[-1]), np.float64)
+    last_ms = np.full(row_count, np.iinfo(np.int64).min)
+    is_wrong = np.zeros(row_count, np.bool_)  # by row: a part begins before the one before it ends
+    for part in parts:
+        check()
+        row, lengths = part.row, part.lengths
+        places = filled[row] + _before_in_row(row, lengths)
+        is_wrong[row[part.timestamp_ms[part.starts] <= last_ms[row]]] = True
+        # Where a row has several pieces, the last one counts.
+        filled[row] = places + lengths
+        last_ms[row] = np.maximum(last_ms[row], part.timestamp_ms[part.starts + lengths - 1])
+        copy_ranges(part.timestamp_ms, part.starts, lengths, timestamp_ms, places)
+        part.put_values(value, places)
+    row = np.flatnonzero(counts)
+    rows = Rows(row, np.append(ends[row] - counts[row], ends[-1]), timestamp_ms, value)
+    wrong = np.flatnonzero(is_wrong[row])
+    return _with_times_rising(rows, wrong) if wrong.size else rows
+
+
+def _repeats(row: Int64s) -> bool:
+    return bool((row[1:] == row[:-1]).any())
+
+
+def _before_in_row(row: Int64s, lengths: Int64s) -> Int64s | int:
+    """By piece: how many samples the pieces before it in the same row have."""
+    is_first = np.ones(row.size, np.bool_)
+    np.not_equal(row[1:], row[:-1], out=is_first[1:])
+    if is_first.all():
+        return 0
+    before = np.cumsum(lengths) - lengths
+    firsts = np.flatnonzero(is_first)
+    return before - np.repeat(before[firsts], np.diff(firsts, append=row.size))
+
+
+def _with_times_rising(rows: Rows, wrong: Int64s) -> Rows:
+    """Sort the given rows, whose times do not rise, and decide their duplicates."""
+    lengths = rows.lengths
+    at = spread(rows.offsets[wrong], lengths[wrong])
+    number = np.repeat(wrong, lengths[wrong]).astype(np.int32)
+    fixed = ordered(Columns(number, rows.timestamp_ms[at], rows.value[at]))
+    counts = lengths.copy()
+    counts[wrong] = np.bincount(fixed.series, minlength=lengths.size)[wrong]
+    # The sorted samples go to the front of their old places; what duplicates leave over is dropped.
+    target = spread(rows.offsets[wrong], counts[wrong])
+    rows.timestamp_ms[target], rows.value[target] = fixed.timestamp_ms, fixed.value
+    if fixed.series.size == at.size:
+        return rows
+    is_kept = np.ones(rows.timestamp_ms.size, np.bool_)
+    is_kept[at] = False
+    is_kept[target] = True
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+    return Rows(rows.row, offsets, rows.timestamp_ms[is_kept], rows.value[is_kept])

@@ -1,0 +1,254 @@
+"""What a selection takes from one block: first the times of the tiles, which say what is wanted, then the values.
+
+The values are decoded a few tiles at a time and go straight to their place in the answer, so that a selection of
+millions of samples needs little room beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.errors import CorruptData
+from tsdb.sample import Float64s, Int64s
+from tsdb.store.block.file import BlockFile
+from tsdb.store.block.tile_bytes import PackedTile, packed_tile
+from tsdb.store.columns import spread
+from tsdb.store.pieces import TIME_MAX, clipped, copy_ranges
+
+TileColumns = tuple[Int64s, Float64s]
+
+# Decoded at once: 2 MiB of values, which stay in the processor's cache until they are moved.
+_SCRATCH_SAMPLE_COUNT = 1 << 18
+
+
+class TileCache:
+    """Decoded tiles, the least recently used leave first. Safe for threads."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._tiles: OrderedDict[tuple[str, int], TileColumns] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, int]) -> TileColumns | None:
+        with self._lock:
+            found = self._tiles.get(key)
+            if found is not None:
+                self._tiles.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[str, int], columns: TileColumns) -> None:
+        with self._lock:
+            if key in self._tiles:
+                return
+            self._tiles[key] = columns
+            self._bytes += columns[0].nbytes + columns[1].nbytes
+            while self._bytes > self._bytes_max:
+                _, dropped = self._tiles.popitem(last=False)
+                self._bytes -= dropped[0].nbytes + dropped[1].nbytes
+
+    def clear(self) -> None:
+        with self._lock:
+            self._tiles.clear()
+            self._bytes = 0
+
+
+class DamagedTiles(Exception):
+    """Tiles turned out to be damaged when their values were wanted; they are noted, so another try leaves them out."""
+
+
+class TileTable:
+    """Where the tiles of a block lie, in the order of its samples, and which of them are damaged."""
+
+    def __init__(self, file: BlockFile) -> None:
+        self.file = file
+        self.entries = file.tiles()
+        self.first_sample = self.entries["first_sample"].astype(np.int64)
+        self.end_sample = self.first_sample + self.entries["sample_count"]
+        self.min_ms = np.ascontiguousarray(self.entries["min_ms"])
+        self.max_ms = np.ascontiguousarray(self.entries["max_ms"])
+        self.is_damaged = np.zeros(self.entries.size, np.bool_)
+
+    def pieces_of(self, starts: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Rows cut where a tile ends: by piece the place of its row, its tile, its first sample in the block."""
+        first = np.searchsorted(self.first_sample, starts, side="right") - 1
+        last = np.searchsorted(self.first_sample, ends - 1, side="right") - 1
+        counts = last - first + 1
+        if int(counts.max(initial=1)) == 1:
+            return np.arange(starts.size), first, starts
+        row, number = np.repeat(np.arange(starts.size), counts), spread(first, counts)
+        return row, number, np.maximum(starts[row], self.first_sample[number])
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPart:
+    """The samples of some rows of a block, as pieces of its tiles (see pieces.Part)."""
+
+    row: Int64s
+    starts: Int64s
+    lengths: Int64s
+    timestamp_ms: Int64s  # The times of all tiles, equal columns once.
+    value_starts: Int64s  # by piece: its first sample in its tile
+    tile: Int64s  # by piece: the place of its tile in `tiles`, never falling
+    tiles: Sequence[PackedTile | Float64s]  # Values still to be decoded, or those that the cache had.
+    table: TileTable
+    note_damage: Callable[[CorruptData], None]
+
+    @property
+    def block_name(self) -> str:
+        return self.table.file.name
+
+    def without(self, is_meant: npt.NDArray[np.bool_], start_ms: int, end_ms: int) -> BlockPart:
+        """Without the samples of some pieces in a range of time; what is left of such a piece may be two."""
+        kept, meant = np.flatnonzero(~is_meant), np.flatnonzero(is_meant)
+        of, starts, lengths = [kept], [self.starts[kept]], [self.lengths[kept]]
+        for first_ms, last_ms in ((-TIME_MAX, start_ms - 1), (end_ms + 1, TIME_MAX)):
+            left, its_starts, its_lengths = clipped(
+                self.timestamp_ms, self.starts[meant], self.lengths[meant], first_ms, last_ms
+            )
+            of.append(meant[left])
+            starts.append(its_starts)
+            lengths.append(its_lengths)
+        piece, joined_starts = np.concatenate(of), np.concatenate(starts)
+        order = np.argsort(piece, kind="stable")  # What lies before the range comes before what lies behind it.
+        piece, joined_starts = piece[order], joined_starts[order]
+        return replace(
+            self,
+            row=self.row[piece],
+            starts=joined_starts,
+            lengths=np.concatenate(lengths)[order],
+            value_starts=self.value_starts[piece] + joined_starts - self.starts[piece],
+            tile=self.tile[piece],
+        )
+
+    def put_values(self, target: Float64s, places: Int64s) -> None:
+        """See pieces.Part. Raises: DamagedTiles."""
+        counts = np.fromiter(map(_sample_count, self.tiles), np.int64, len(self.tiles))
+        if len(self.tiles) == 1:
+            copy_ranges(self._values(self.tiles[0]), self.value_starts, self.lengths, target, places)
+            return
+        ends = np.cumsum(counts)
+        scratch = np.empty(min(int(ends[-1]), _SCRATCH_SAMPLE_COUNT + int(counts.max())), np.float64)
+        is_whole, done = True, 0
+        while done < counts.size:
+            begun = int(ends[done] - counts[done])
+            end = max(done + 1, int(np.searchsorted(ends, begun + _SCRATCH_SAMPLE_COUNT, side="right")))
+            for number in range(done, end):
+                at = slice(int(ends[number] - counts[number]) - begun, int(ends[number]) - begun)
+                is_whole &= self._put_tile(self.tiles[number], scratch[at])
+            some = slice(*np.searchsorted(self.tile, (done, end)).tolist())
+            starts = (ends - counts)[self.tile[some]] - begun + self.value_starts[some]
+            copy_ranges(scratch, starts, self.lengths[some], target, places[some])
+            done = end
+        if not is_whole:
+            raise DamagedTiles
+
+    def _values(self, tile: PackedTile | Float64s) -> Float64s:
+        if isinstance(tile, np.ndarray):
+            return tile
+        value = np.empty(tile.sample_count, np.float64)
+        if not self._put_tile(tile, value):
+            raise DamagedTiles
+        return value
+
+    def _put_tile(self, tile: PackedTile | Float64s, into: Float64s) -> bool:
+        """Fill a stretch with the values of a tile; False if it is damaged, which is noted then."""
+        if isinstance(tile, np.ndarray):
+            into[:] = tile
+            return True
+        try:
+            tile.decode_values(into)
+        except CorruptData as error:
+            self.table.is_damaged[tile.number] = True
+            self.note_damage(error)
+            return False
+        return True
+
+
+def _sample_count(tile: PackedTile | Float64s) -> int:
+    return tile.size if isinstance(tile, np.ndarray) else tile.sample_count
+
+
+def read_part(
+    table: TileTable,
+    place: Int64s,
+    starts: Int64s,
+    ends: Int64s,
+    start_ms: int,
+    end_ms: int,
+    cache: TileCache | None,
+    note_damage: Callable[[CorruptData], None],
+) -> BlockPart | None:
+    """The samples of some rows of a block in a range of time, both ends included; None if there are none.
+
+    place: by row, its number in the answer. starts, ends: the rows' samples in the block; both rising.
+    cache: where decoded tiles are looked for and kept; None for a selection that would push all others out.
+    """
+    row, number, sample = table.pieces_of(starts, ends)
+    overlaps = (table.max_ms[number] >= start_ms) & (table.min_ms[number] <= end_ms) & ~table.is_damaged[number]
+    if not overlaps.all():
+        row, number, sample = row[overlaps], number[overlaps], sample[overlaps]
+    if not row.size:
+        return None
+    # Numbers never fall, so each wanted tile stands where another begins.
+    begins = np.flatnonzero(np.diff(number, prepend=-1))
+    times: list[Int64s] = []
+    tiles: list[PackedTile | Float64s] = []
+    bases, pool_count, base_of = [], 0, dict[int, int]()
+    wanted = number[begins]
+    for one, entry in zip(wanted.tolist(), table.entries[wanted].tolist(), strict=True):
+        try:
+            column, values = _tile(table, one, entry, cache)
+        except CorruptData as error:
+            table.is_damaged[one] = True
+            note_damage(error)
+            continue
+        base = base_of.get(id(column))
+        if base is None:
+            base = base_of[id(column)] = pool_count
+            pool_count += column.size
+            times.append(column)
+        bases.append(base)
+        tiles.append(values)
+    if len(tiles) < wanted.size:  # Once more, without those that are damaged.
+        return read_part(table, place, starts, ends, start_ms, end_ms, cache, note_damage)
+    tile = np.repeat(np.arange(wanted.size), np.diff(begins, append=number.size))
+    timestamp_ms = times[0] if len(times) == 1 else np.concatenate(times)
+    value_starts = sample - table.first_sample[number]
+    lengths = np.minimum(ends[row], table.end_sample[number]) - sample
+    time_bases = np.array(bases, np.int64)[tile]
+    kept, time_starts, lengths = clipped(timestamp_ms, time_bases + value_starts, lengths, start_ms, end_ms)
+    row, tile, time_bases = row[kept], tile[kept], time_bases[kept]
+    return BlockPart(
+        row=place[row],
+        starts=time_starts,
+        lengths=lengths,
+        timestamp_ms=timestamp_ms,
+        value_starts=time_starts - time_bases,
+        tile=tile,
+        tiles=tiles,
+        table=table,
+        note_damage=note_damage,
+    )
+
+
+def _tile(
+    table: TileTable, number: int, entry: tuple[Any, ...], cache: TileCache | None
+) -> tuple[Int64s, PackedTile | Float64s]:
+    """The times of a tile, and its values or what they are to be decoded from. Raises: CorruptData."""
+    key = (table.file.name, number)
+    if cache is None:
+        packed = packed_tile(table.file.data, *key, entry)
+        return packed.decoded_times(), packed
+    found = cache.get(key)
+    if found is None:
+        found = packed_tile(table.file.data, *key, entry).decoded()
+        cache.put(key, found)
+    return found

@@ -352,10 +352,14 @@ class Engine:
         return names, runs, tuple(one for one in tombstones if one.start_ms <= end_ms and one.end_ms >= start_ms)
 
     def _flush(self) -> None:
-        if not self._wal.is_broken:
-            self._wal.sync()  # So that little is left to sync while appends wait for the new segment.
         census = self._take_census()
         begun = successor(self._index, census, self._breathe) if self._may_begin(census) else None
+        if begun is None and self._head.sample_count:
+            self._wal.prepare()
+        if not self._wal.is_broken:
+            # So that little is left to sync while appends wait for the new segment: what was written meanwhile.
+            self._wal.sync()
+            self._wal.sync()
         with self._lock:
             runs = self._head.detach()
             is_new = bool(runs) or begun is not None

@@ -60,8 +60,9 @@ class Wal:
         self._sequence = 0
         self.is_broken = False
         self._file: AppendFile | None = None
+        self._next: tuple[AppendFile, int] | None = None  # The segment that prepare() made, and its size.
         try:
-            self._file = self._create(number, epoch)
+            self._file, self._size_bytes = self._create(number, epoch)
         except DiskFull:
             self.is_broken = True  # The store serves what it has, and every append tries to begin a segment.
         self._measure_older()
@@ -129,6 +130,23 @@ class Wal:
             ) from error
         self.synced_count = max(self.synced_count, written_count)
 
+    def prepare(self) -> None:
+        """Create the segment of the next roll(), so that no append waits for the disk while that is done.
+
+        Raises: DiskFull, NotReady.
+        """
+        with self._sync_lock:
+            if self._next is None:
+                self._next = self._create(self.number + 1, self._epoch)
+
+    def _take_next(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None) -> tuple[AppendFile, int]:
+        prepared, self._next = self._next, None
+        if prepared is not None and begins is not None:  # Its header names the epoch that is over.
+            prepared[0].close()
+            self._disk.remove(self._folder / segment_name(self.number + 1))
+            prepared = None
+        return prepared or self._create(self.number + 1, self._epoch if begins is None else begins[0])
+
     def roll(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None = None) -> int:
         """Begin a new segment and return its number; all that was written before lies in segments below it.
 
@@ -139,7 +157,7 @@ class Wal:
         with self._sync_lock:
             if not self.is_broken and self.synced_count < self.written_count:
                 self._make_durable()
-            file = self._create(self.number + 1, self._epoch if begins is None else begins[0])
+            file, size_bytes = self._take_next(begins)
             if self.is_broken and self._file is not None:
                 # Somebody may still wait for a batch of an earlier break: what lies between is refused with it.
                 first = self.synced_count if self._not_durable is None else self._not_durable[0]
@@ -147,6 +165,7 @@ class Wal:
                 self._broken_number = self.number
             self.synced_count = self.written_count
             old, self._file = self._file, file
+            self._size_bytes = size_bytes  # Not before: had that failed, the size of the old segment would be needed.
             self.number += 1
             self.is_broken = False
             if begins is None:
@@ -189,9 +208,14 @@ class Wal:
         finally:
             if self._file is not None:
                 self._file.close()
+            if self._next is not None:
+                self._next[0].close()
 
-    def _create(self, number: int, epoch: int) -> AppendFile:
-        """Raises: DiskFull, NotReady; nothing of the segment is left then."""
+    def _create(self, number: int, epoch: int) -> tuple[AppendFile, int]:
+        """A durable segment without frames, and its size.
+
+        Raises: DiskFull, NotReady; nothing of the segment is left then.
+        """
         path = self._folder / segment_name(number)
         try:
             with full_disk_named("a new segment of the write-ahead log"):
@@ -199,7 +223,7 @@ class Wal:
         except OSError as error:
             raise NotReady(f"a new segment of the write-ahead log could not be begun: {error.strerror}") from error
 
-    def _begun(self, path: Path, number: int, epoch: int) -> AppendFile:
+    def _begun(self, path: Path, number: int, epoch: int) -> tuple[AppendFile, int]:
         file = self._disk.create(path)
         try:
             size_bytes = file.append([frame.segment_header(number, epoch)])
@@ -210,8 +234,7 @@ class Wal:
             with contextlib.suppress(OSError):
                 self._disk.remove(path)
             raise
-        self._size_bytes = size_bytes  # Not before: should this one fail, the size of the old segment is needed.
-        return file
+        return file, size_bytes
 
     def _unknown(self, series: Int32s) -> Int32s:
         known = self._is_defined[series]

@@ -7,6 +7,7 @@ takes half a second: 1 Mi cells are 5–20 ms for a rate, and 8 MiB for each mat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,10 +55,11 @@ def series_blocks(offsets: Int64s, step_count: int) -> Iterator[slice]:
         top = end
 
 
-def step_blocks(step_count: int, width: int = BLOCK_CELLS, start: int = 0) -> Iterator[slice]:
-    """Runs of steps from `start` on, of at most so many each."""
-    for left in range(start, step_count, max(width, 1)):
-        yield slice(left, min(left + max(width, 1), step_count))
+def step_blocks(step_count: int, width: int = BLOCK_CELLS, cut: int = 0) -> Iterator[slice]:
+    """Runs of at most so many steps each; none has steps from both sides of the cut."""
+    for start, end in ((0, cut), (cut, step_count)):
+        for left in range(start, end, max(width, 1)):
+            yield slice(left, min(left + max(width, 1), end))
 
 
 def tiles(shape: tuple[int, ...], cells: int = BLOCK_CELLS) -> Iterator[tuple[slice, slice]]:
@@ -101,22 +103,25 @@ def steps_at(steps: Steps, columns: slice) -> Steps:
     return Steps(steps.first_ms + columns.start * steps.step_ms, steps.step_ms, columns.stop - columns.start)
 
 
-def series_at(selection: Selection, rows: slice, after_ms: int, until_ms: int) -> Selection:
-    """Some of the series, as views; of a single one only what lies in [after_ms, until_ms]."""
+def series_at(selection: Selection, rows: slice, after_ms: int, until_ms: int) -> tuple[Selection, slice]:
+    """Some of the series, as views, and which samples those are; of a single one only what lies in [after, until]."""
     offsets = selection.offsets
-    if rows == slice(0, offsets.size - 1) and offsets.size != 2:
-        return selection
     start, end = int(offsets[rows.start]), int(offsets[rows.stop])
     if rows.stop - rows.start == 1:
         times_ms = selection.timestamp_ms[start:end]
         end = start + int(np.searchsorted(times_ms, until_ms, side="right"))
         start += int(np.searchsorted(times_ms, after_ms, side="left"))
-        places = np.array([0, max(end - start, 0)], np.int64)
+        end = max(start, end)
+        offsets = np.array([0, end - start], np.int64)
+    elif rows == slice(0, offsets.size - 1):
+        return selection, slice(start, end)
     else:
-        places = offsets[rows.start : rows.stop + 1] - start
-    return Selection(
+        offsets = offsets[rows.start : rows.stop + 1] - start
+    part = replace(
+        selection,
         labels=selection.labels[rows],
-        offsets=places,
-        timestamp_ms=selection.timestamp_ms[start : max(start, end)],
-        value=selection.value[start : max(start, end)],
+        offsets=offsets,
+        timestamp_ms=selection.timestamp_ms[start:end],
+        value=selection.value[start:end],
     )
+    return part, slice(start, end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +24,8 @@ def without_stale(selection: Selection) -> Selection:
         return selection
     keep = ~stale
     kept_until = np.concatenate(([0], np.cumsum(keep)))
-    return Selection(
-        labels=selection.labels,
+    return replace(
+        selection,
         offsets=kept_until[selection.offsets],
         timestamp_ms=selection.timestamp_ms[keep],
         value=selection.value[keep],
@@ -48,6 +48,7 @@ def row_blocks(shape: tuple[int, ...], cells: int = BLOCK_CELLS) -> list[slice]:
 class Windows:
     """The samples first[s, t]:end[s, t] of series s lie in (end_ms[t] - range_ms, end_ms[t]].
 
+    weight: how many samples each one stands for; None: itself alone.
     Invariant: the samples hold no stale marker; offsets[s] <= first <= end <= offsets[s + 1].
     """
 
@@ -59,9 +60,19 @@ class Windows:
     end_ms: Int64s  # int64[steps]
     range_ms: int
     check: Check = unchecked  # Called between the parts of what takes long.
+    weight: Float64s | None = None
 
     @staticmethod
-    def over(selection: Selection, steps: Steps, range_ms: int, check: Check = unchecked) -> Windows:
+    def over(
+        selection: Selection,
+        steps: Steps,
+        range_ms: int,
+        check: Check = unchecked,
+        *,
+        weight: Float64s | None = None,
+        closed_until_ms: int | None = None,
+    ) -> Windows:
+        """closed_until_ms: a sample before it that lies exactly at the start of a window belongs to the window too."""
         samples = without_stale(selection)
         offsets, timestamp_ms = samples.offsets, samples.timestamp_ms
         steps_back, rest_ms = divmod(range_ms, steps.step_ms)
@@ -73,7 +84,17 @@ class Windows:
         else:
             first = positions(offsets, timestamp_ms, steps.shifted(-range_ms))
             end = positions(offsets, timestamp_ms, steps)
-        return Windows(offsets, timestamp_ms, samples.value, first, end, steps.times_ms(), range_ms, check)
+        if weight is not None and samples is not selection:
+            weight = weight[~is_stale(selection.value)]
+        windows = Windows(offsets, timestamp_ms, samples.value, first, end, steps.times_ms(), range_ms, check, weight)
+        return windows if closed_until_ms is None else windows.closed(closed_until_ms)
+
+    def closed(self, until_ms: int) -> Windows:
+        """The same windows, with the samples before until_ms that lie exactly at their start."""
+        start_ms = self.end_ms - self.range_ms
+        at_start = (self.first > self.offsets[:-1, None]) & (start_ms < until_ms)
+        at_start &= self.time_ms_at(self.first - 1) == start_ms
+        return replace(self, first=self.first - at_start)
 
     @property
     def count(self) -> Int64s:

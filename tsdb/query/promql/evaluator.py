@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tsdb.errors import NotSupported, RefusedQuery
-from tsdb.interface import SeriesSource
+from tsdb.errors import NotReady, NotSupported, RefusedQuery
+from tsdb.interface import Aggregate, Grain, SeriesSource
 from tsdb.query.kernel.blocks import (
-    BLOCK_CELLS,
     by_tiles,
     series_at,
     series_blocks,
@@ -29,6 +28,7 @@ from tsdb.query.promql.functions import FUNCTIONS
 from tsdb.query.promql.labels import finished, without_metric_name
 from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.limits import Options
+from tsdb.query.promql.rollups import INSTANT, Old, Reading, grain_of, joined, lookback_ms, range_in_rollups_ms
 from tsdb.query.promql.values import Scalar, Value, Vector
 from tsdb.sample import Float64s, Int64s, Labels, Selection, is_stale
 
@@ -44,6 +44,7 @@ class Ranges:
     unnamed: Bools
     steps: Steps
     range_ms: int
+    old: Old | None = None  # Where some of the samples are rollups.
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +134,10 @@ class Evaluator:
             at_ms = moment.at
         return Steps(at_ms - moment.offset_ms, 1, 1)
 
-    def select(self, selector: nodes.Selector, first_ms: int, last_ms: int) -> Selection:
+    def select(self, selector: nodes.Selector, first_ms: int, last_ms: int, grain: Grain) -> Selection:
         """The samples of a selector in (first_ms, last_ms], within the limits."""
         with self.ledger.stage("select"):
-            selection = self.source.select(selector.matchers, first_ms + 1, last_ms, bounds=self.ledger)
+            selection = self.source.select(selector.matchers, first_ms + 1, last_ms, grain, bounds=self.ledger)
         self.ledger.selected(selection)
         return selection
 
@@ -146,7 +147,7 @@ class Evaluator:
         Without with_times the times are left out: they are an empty array.
         """
         steps = self.steps_of(selector.moment)
-        selection = self.select(selector, steps.first_ms - self.options.lookback_ms, steps.last_ms)
+        selection = self._with_lookback(selector, steps)
         shape = (selection.series_count, self.steps.count)
         self.ledger.limits.check_samples(shape[0] * shape[1], "needs")
         narrow = (shape[0], steps.count)
@@ -163,12 +164,33 @@ class Evaluator:
             self.ledger.hold(value, present, times_ms)
         return list(selection.labels), cells, np.broadcast_to(times_ms, shape) if with_times else times_ms
 
+    def _with_lookback(self, selector: nodes.Selector, steps: Steps) -> Selection:
+        """What an instant selector reads; from further back, where only buckets longer than the look-back are left."""
+        grain = grain_of(INSTANT.aggregate, steps)
+        asked_ms = self.options.lookback_ms
+        selection = self.select(selector, steps.first_ms - asked_ms, steps.last_ms, grain)
+        needed_ms = lookback_ms(selection, asked_ms)
+        if needed_ms == asked_ms or steps.first_ms - asked_ms >= selection.raw_from_ms:
+            return selection
+        return self._extended(selector, selection, steps.first_ms - needed_ms, steps.first_ms - asked_ms, grain)
+
+    def _extended(
+        self, selector: nodes.Selector, late: Selection, first_ms: int, until_ms: int, grain: Grain
+    ) -> Selection:
+        """A selection with what lies before it, from first_ms to until_ms, where it began."""
+        early = self.select(selector, first_ms, until_ms, grain)
+        with self.ledger.room(24 * (early.value.size + late.value.size)):
+            selection = joined(early, late)
+            self.ledger.hold(selection.timestamp_ms, selection.value)
+        return selection
+
     def _latest(
         self, selection: Selection, steps: Steps, rows: slice, columns: slice
     ) -> tuple[Float64s, Bools, Int64s]:
         """Of one block: the value of the latest sample, whether it counts, and its time in ms."""
-        steps, lookback_ms = steps_at(steps, columns), self.options.lookback_ms
-        part = series_at(selection, rows, steps.first_ms - lookback_ms, steps.last_ms)
+        steps, asked_ms = steps_at(steps, columns), self.options.lookback_ms
+        needed_ms = lookback_ms(selection, asked_ms)
+        part, _ = series_at(selection, rows, steps.first_ms - needed_ms, steps.last_ms)
         if not part.timestamp_ms.size:
             nothing = np.zeros((part.series_count, steps.count))
             return nothing, nothing.astype(np.bool_), nothing.astype(np.int64)
@@ -176,17 +198,19 @@ class Evaluator:
         present = index >= part.offsets[:-1, None]
         np.maximum(index, 0, out=index)
         times_ms = part.timestamp_ms[index]
-        present &= times_ms > steps.times_ms() - lookback_ms
+        present &= times_ms > steps.times_ms() - needed_ms
+        if needed_ms > asked_ms:
+            present &= (times_ms > steps.times_ms() - asked_ms) | (times_ms < selection.raw_from_ms)
         value = part.value[index]
         stale = is_stale(value)
         if stale.any():
             present &= ~stale
         return value, present, times_ms
 
-    def _blocks(self, selection: Selection, steps: Steps) -> Iterator[tuple[slice, slice]]:
+    def _blocks(self, selection: Selection, steps: Steps, cut: int = 0) -> Iterator[tuple[slice, slice]]:
         """All series and steps in pieces, with a look at the clock before each."""
         for rows in series_blocks(selection.offsets, steps.count):
-            for columns in step_blocks(steps.count) if steps.count > BLOCK_CELLS else (slice(0, steps.count),):
+            for columns in step_blocks(steps.count, cut=cut):
                 self.ledger.check()
                 yield rows, columns
 
@@ -194,19 +218,69 @@ class Evaluator:
         labels, cells, _ = self.instants(selector)
         return Vector.named(labels, cells).filled_rows()
 
-    def ranges(self, node: nodes.Node) -> Ranges:
-        """The samples of a matrix selector or a subquery."""
+    def ranges(self, node: nodes.Node, reading: Reading) -> Ranges:
+        """The samples of a matrix selector or a subquery, as one function reads them."""
         if isinstance(node, nodes.RangeSelector):
-            steps = self.steps_of(node.selector.moment)
-            selection = self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms)
-            return Ranges(selection, np.zeros(selection.series_count, np.bool_), steps, node.range_ms)
+            return self._selected(node, reading)
         assert isinstance(node, nodes.Subquery), node
         selection, unnamed = self.subquery(node)
         return Ranges(selection, unnamed, self.steps_of(node.moment), node.range_ms)
 
-    def over_windows(self, node: nodes.Node, reduce: Reduce) -> Vector:
+    def _selected(self, node: nodes.RangeSelector, reading: Reading) -> Ranges:
+        steps, range_ms = self.steps_of(node.selector.moment), node.range_ms
+        grain = grain_of(reading.aggregate, steps, range_ms)
+        first_ms = steps.first_ms - range_ms - int(reading.is_change)  # A change also reads the very start.
+        selection = self.select(node.selector, first_ms, steps.last_ms, grain)
+        old_range_ms = range_in_rollups_ms(reading, selection, grain, range_ms)
+        if old_range_ms > range_ms:
+            late_from_ms, first_ms = first_ms, first_ms - (old_range_ms - range_ms)
+            if reading.aggregate is Aggregate.INCREASE:  # Two parts would be two counters, each with its own zero.
+                selection = self.select(node.selector, first_ms, steps.last_ms, grain)
+            else:
+                selection = self._extended(node.selector, selection, first_ms, late_from_ms, grain)
+        unnamed = np.zeros(selection.series_count, np.bool_)
+        if not selection.resolution_ms:
+            return Ranges(selection, unnamed, steps, range_ms)
+        span_ms = (first_ms, min(steps.last_ms, selection.raw_from_ms - 1))
+        weight = self._weights(node.selector, selection, reading, span_ms, grain) if reading.is_counted else None
+        old = Old(selection.raw_from_ms, old_range_ms, reading.is_change, weight)
+        return Ranges(selection, unnamed, steps, range_ms, old)
+
+    def _weights(
+        self,
+        selector: nodes.Selector,
+        selection: Selection,
+        reading: Reading,
+        span_ms: tuple[int, int],
+        grain: Grain,
+    ) -> Float64s:
+        """How many samples each sample of a selection stands for: one, or as many as its bucket counts.
+
+        span_ms: where the buckets of the selection are, as select() takes it.
+        Raises: NotReady, if the store dropped some of the buckets between two looks at them.
+        """
+        is_bucket = selection.timestamp_ms < selection.raw_from_ms
+        if reading.aggregate is Aggregate.COUNT:
+            return np.where(is_bucket, selection.value, 1.0)
+        weight = np.ones(selection.value.size)
+        if not is_bucket.any():
+            return weight
+        counts = self.select(selector, *span_ms, replace(grain, aggregate=Aggregate.COUNT))
+        per_series = np.diff(np.concatenate(([0], np.cumsum(is_bucket)))[selection.offsets])
+        with_buckets = np.flatnonzero(per_series)
+        is_same = (
+            [selection.labels[i] for i in with_buckets.tolist()] == list(counts.labels)
+            and np.array_equal(per_series[with_buckets], np.diff(counts.offsets))
+            and np.array_equal(selection.timestamp_ms[is_bucket], counts.timestamp_ms)
+        )
+        if not is_same:
+            raise NotReady("rollups were replaced by coarser ones while they were read; ask again")
+        weight[is_bucket] = counts.value
+        return weight
+
+    def over_windows(self, node: nodes.Node, reading: Reading, reduce: Reduce) -> Vector:
         """A range function of a matrix selector or a subquery: one value from each window that has one."""
-        ranges = self.ranges(node)
+        ranges = self.ranges(node, reading)
         labels = list(ranges.samples.labels)
         shape = (len(labels), self.steps.count)
         self.ledger.limits.check_samples(shape[0] * shape[1], "needs")
@@ -219,20 +293,27 @@ class Evaluator:
         return vector
 
     def _reduced(self, ranges: Ranges, shape: tuple[int, int], reduce: Reduce) -> Cells:
+        old_count = 0 if ranges.old is None else ranges.old.step_count(ranges.steps, ranges.range_ms)
+        if ranges.steps.count != self.steps.count and old_count:
+            old_count = self.steps.count  # By @ all steps see the one window.
         value, present = np.empty(shape), np.empty(shape, np.bool_)
-        for rows, columns in self._blocks(ranges.samples, self.steps):
-            windows = self._windows(ranges, rows, columns)
+        for rows, columns in self._blocks(ranges.samples, self.steps, old_count):
+            windows = self._windows(ranges, rows, columns, is_old=columns.start < old_count)
             cells = reduce(windows, columns)
             if cells.value.shape == shape:
                 return cells  # The only block: nothing to put together.
             value[rows, columns], present[rows, columns] = cells.value, cells.present
         return Cells(value, present)
 
-    def _windows(self, ranges: Ranges, rows: slice, columns: slice) -> Windows:
+    def _windows(self, ranges: Ranges, rows: slice, columns: slice, *, is_old: bool) -> Windows:
         is_fixed = ranges.steps.count != self.steps.count  # By @: one window serves all steps.
         steps = ranges.steps if is_fixed else steps_at(ranges.steps, columns)
-        part = series_at(ranges.samples, rows, steps.first_ms - ranges.range_ms, steps.last_ms)
-        windows = Windows.over(part, steps, ranges.range_ms, self.ledger.check)
+        old = ranges.old if is_old else None
+        range_ms = ranges.range_ms if old is None else old.range_ms
+        part, samples = series_at(ranges.samples, rows, steps.first_ms - range_ms, steps.last_ms)
+        weight = None if old is None or old.weight is None else old.weight[samples]
+        closed_until_ms = old.raw_from_ms if old is not None and old.is_change else None
+        windows = Windows.over(part, steps, range_ms, self.ledger.check, weight=weight, closed_until_ms=closed_until_ms)
         if not is_fixed:
             return windows
         shape = (part.series_count, columns.stop - columns.start)
@@ -263,7 +344,8 @@ class Evaluator:
         """A matrix selector or subquery alone, at one instant: its samples as they are."""
         if isinstance(node, nodes.RangeSelector):
             steps = self.steps_of(node.selector.moment)
-            selection = without_stale(self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms))
+            grain = grain_of(INSTANT.aggregate, steps, node.range_ms)
+            selection = without_stale(self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms, grain))
             kept = np.flatnonzero(np.diff(selection.offsets))
             offsets = np.concatenate((selection.offsets[:1], selection.offsets[kept + 1]))
             return replace(selection, labels=[selection.labels[i] for i in kept.tolist()], offsets=offsets)

@@ -23,6 +23,7 @@ from tsdb.query.kernel.sums import window_means, window_sums
 from tsdb.query.kernel.windows import Windows, filled
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call
+from tsdb.query.promql.rollups import READINGS
 from tsdb.query.promql.values import Value
 from tsdb.sample import Float64s
 
@@ -33,7 +34,16 @@ Reduction = Callable[[Windows], Float64s]
 
 
 def _count(windows: Windows) -> Float64s:
-    return windows.count.astype(np.float64)
+    if windows.weight is None:
+        return windows.count.astype(np.float64)
+    return window_sums(windows.weight, windows.first, windows.end)
+
+
+def _mean(windows: Windows) -> Float64s:
+    if windows.weight is None:
+        return window_means(windows.value, windows.first, windows.end)
+    # The value of a bucket is the sum of its samples.
+    return window_sums(windows.value, windows.first, windows.end) / _count(windows)
 
 
 def _first(windows: Windows) -> Float64s:
@@ -53,7 +63,7 @@ def _reduced(reduction: Reduction, *, samples_min: int = 1, keeps_name: bool = F
         return Cells(reduction(windows), filled(windows) if samples_min == 1 else windows.count >= samples_min)
 
     def call(evaluator: Evaluator, node: Call) -> Value:
-        vector = evaluator.over_windows(node.arguments[0], reduce)
+        vector = evaluator.over_windows(node.arguments[0], READINGS[node.name], reduce)
         return vector if keeps_name else evaluator.unnamed(vector)
 
     return call
@@ -65,7 +75,7 @@ def _quantile(evaluator: Evaluator, node: Call) -> Value:
     def reduce(windows: Windows, columns: slice) -> Cells:
         return Cells(window_quantiles(windows, phi[columns]), filled(windows))
 
-    return evaluator.unnamed(evaluator.over_windows(node.arguments[1], reduce))
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[1], READINGS[node.name], reduce))
 
 
 def _predict_linear(evaluator: Evaluator, node: Call) -> Value:
@@ -77,7 +87,7 @@ def _predict_linear(evaluator: Evaluator, node: Call) -> Value:
         slope, intercept = window_regressions(windows, times_ms[columns])
         return Cells(slope * ahead_s[columns] + intercept, windows.count >= 2)
 
-    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], reduce))
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], READINGS[node.name], reduce))
 
 
 def _smoothed(evaluator: Evaluator, node: Call) -> Value:
@@ -90,12 +100,12 @@ def _smoothed(evaluator: Evaluator, node: Call) -> Value:
     def reduce(windows: Windows, columns: slice) -> Cells:
         return Cells(window_smoothed(windows, smoothing[columns], trend[columns]), windows.count >= 2)
 
-    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], reduce))
+    return evaluator.unnamed(evaluator.over_windows(node.arguments[0], READINGS[node.name], reduce))
 
 
 REDUCTIONS: dict[str, Reduction] = {
     "sum_over_time": lambda windows: window_sums(windows.value, windows.first, windows.end),
-    "avg_over_time": lambda windows: window_means(windows.value, windows.first, windows.end),
+    "avg_over_time": _mean,
     "min_over_time": partial(window_extremes, np.fmin),
     "max_over_time": partial(window_extremes, np.fmax),
     "count_over_time": _count,

@@ -11,6 +11,7 @@ from tsdb.query.kernel.steps import Cells
 from tsdb.query.kernel.windows import Windows
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call
+from tsdb.query.promql.rollups import READINGS
 from tsdb.query.promql.values import Value
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 def _of_windows(change: Callable[[Windows], Cells]) -> Function:
     def call(evaluator: Evaluator, node: Call) -> Value:
-        return evaluator.unnamed(evaluator.over_windows(node.arguments[0], lambda windows, columns: change(windows)))
+        reading = READINGS[node.name]
+        vector = evaluator.over_windows(node.arguments[0], reading, lambda windows, columns: change(windows))
+        return evaluator.unnamed(vector)
 
     return call
 

@@ -10,6 +10,7 @@ from tsdb.query.kernel.steps import Cells
 from tsdb.query.kernel.windows import filled
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.nodes import Call, Node, RangeSelector, Selector
+from tsdb.query.promql.rollups import READINGS
 from tsdb.query.promql.values import Scalar, Value, Vector
 from tsdb.sample import METRIC_NAME, Labels, MatchOp
 
@@ -43,8 +44,9 @@ def _absent(evaluator: Evaluator, node: Call) -> Value:
 
 
 def _absent_over_time(evaluator: Evaluator, node: Call) -> Value:
+    argument = node.arguments[0]
     vector = evaluator.over_windows(
-        node.arguments[0], lambda windows, _: Cells(np.zeros(windows.end.shape), filled(windows))
+        argument, READINGS[node.name], lambda windows, _: Cells(np.zeros(windows.end.shape), filled(windows))
     )
     return _where_absent(node.arguments[0], vector.cells.present)
 

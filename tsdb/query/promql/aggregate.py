@@ -130,9 +130,11 @@ def _value_counts(
         row, step = np.nonzero(cells.present[:, columns])
         found.append((grouping.group_of_row[row], step + columns.start, cells.value[row, step + columns.start]))
     distinct = np.unique(np.concatenate([np.unique(value) for _, _, value in found]))
-    pairs = np.unique(
-        np.concatenate([np.unique(_pairs(distinct, group, value)) for group, _, value in found]).astype(np.int64)
-    )
+    seen = []
+    for group, _, value in found:
+        ledger.check()
+        seen.append(np.unique(_pairs(distinct, group, value)))
+    pairs = np.unique(np.concatenate(seen))
     # A row for each distinct value: of 1,000 series that never repeat one there are as many rows as cells.
     ledger.limits.check_series(pairs.size)
     ledger.limits.check_samples(pairs.size * step_count, "needs")

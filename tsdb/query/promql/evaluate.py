@@ -7,6 +7,7 @@ import numpy as np
 from tsdb.answer import AnswerKind, QueryAnswer
 from tsdb.errors import RefusedQuery
 from tsdb.interface import SeriesSource
+from tsdb.query.kernel.blocks import series_blocks, temporary_sample_bytes
 from tsdb.query.kernel.steps import Steps
 from tsdb.query.promql import nodes
 from tsdb.query.promql.evaluator import Evaluator, QueryRange, as_samples, finished_vector
@@ -110,12 +111,17 @@ def _matrix_answer(samples: Selection, ledger: Ledger) -> QueryAnswer:
     if order == list(range(samples.series_count)):
         offsets, timestamp_ms, value = samples.offsets, samples.timestamp_ms, samples.value
     else:
-        with ledger.room(40 * samples.value.size):  # Both columns anew, and two of indices and one of their parts.
-            rows = np.array(order, np.int64)
-            count = np.diff(samples.offsets)[rows]
-            offsets = np.concatenate(([0], np.cumsum(count)))
-            index = np.repeat(samples.offsets[:-1][rows] - offsets[:-1], count) + np.arange(int(offsets[-1]))
-            timestamp_ms, value = samples.timestamp_ms[index], samples.value[index]
+        rows = np.array(order, np.int64)
+        count = np.diff(samples.offsets)[rows]
+        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(count)))
+        with ledger.room(16 * samples.value.size + temporary_sample_bytes(offsets)):
+            timestamp_ms, value = np.empty(int(offsets[-1]), np.int64), np.empty(int(offsets[-1]))
+            for block in series_blocks(offsets, 1):
+                ledger.check("result preparation")
+                part = slice(int(offsets[block.start]), int(offsets[block.stop]))
+                index = np.repeat(samples.offsets[:-1][rows[block]] - offsets[block.start : block.stop], count[block])
+                index += np.arange(part.start, part.stop)
+                timestamp_ms[part], value[part] = samples.timestamp_ms[index], samples.value[index]
             ledger.hold(timestamp_ms, value)
     return QueryAnswer(
         kind=AnswerKind.MATRIX,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdb.errors import QueryFailed
-from tsdb.query.kernel.blocks import BLOCK_CELLS, temporary_bytes
+from tsdb.query.kernel.blocks import BLOCK_CELLS, step_blocks, temporary_bytes
 from tsdb.query.kernel.groups import Grouping, reduce_rows
 from tsdb.query.kernel.steps import Bools, Cells
 from tsdb.query.kernel.windows import row_blocks
@@ -74,25 +74,32 @@ def _present_by_group(present: Bools, group_of_row: Int64s, group_count: int) ->
 def combine_sets(operator: str, matching: Matching, left: Vector, right: Vector, ledger: Ledger) -> Vector:
     """and, or, unless. Every match is allowed. Raises: what asking the ledger for room raises."""
     cell_count = left.cells.value.size + right.cells.value.size
-    # The result, a copy of its rows that have values, and counts by group.
-    with ledger.room((2 * CELL_BYTES + 16) * cell_count):
-        combined = _combined_sets(operator, matching, left, right)
+    keys = match_labels(left.labels, matching) + match_labels(right.labels, matching)
+    numbers, first_index = numbered(keys)
+    of_left, of_right = numbers[: left.row_count], numbers[left.row_count :]
+    # The result, and a copy of its rows that have values.
+    with ledger.room(2 * CELL_BYTES * cell_count + temporary_bytes(cell_count)):
+        if operator == "or":
+            mask = _mask_by_group(right.cells.present, of_right, left.cells.present, of_left, len(first_index), ledger)
+            added = right.with_cells(Cells(right.cells.value, right.cells.present & ~mask)).filled_rows()
+            combined = united(_stacked([left, added]))
+        else:
+            mask = _mask_by_group(left.cells.present, of_left, right.cells.present, of_right, len(first_index), ledger)
+            kept = left.cells.present & (mask if operator == "and" else ~mask)
+            combined = left.with_cells(Cells(left.cells.value, kept)).filled_rows()
         ledger.hold(combined.cells.value, combined.cells.present)
     return combined
 
 
-def _combined_sets(operator: str, matching: Matching, left: Vector, right: Vector) -> Vector:
-    keys = match_labels(left.labels, matching) + match_labels(right.labels, matching)
-    numbers, first_index = numbered(keys)
-    of_left, of_right = numbers[: left.row_count], numbers[left.row_count :]
-    groups = len(first_index)
-    if operator == "or":
-        seen = _present_by_group(left.cells.present, of_left, groups) > 0
-        added = Cells(right.cells.value, right.cells.present & ~seen[of_right])
-        return united(_stacked([left, right.with_cells(added).filled_rows()]))
-    found = (_present_by_group(right.cells.present, of_right, groups) > 0)[of_left]
-    kept = left.cells.present & (found if operator == "and" else ~found)
-    return left.with_cells(Cells(left.cells.value, kept)).filled_rows()
+def _mask_by_group(
+    present: Bools, group_of_row: Int64s, other: Bools, group_of_other: Int64s, group_count: int, ledger: Ledger
+) -> Bools:
+    """For each cell of one side: whether the other side has anything in its group at that step."""
+    mask = np.empty(present.shape, np.bool_)
+    for columns in step_blocks(present.shape[1], BLOCK_CELLS // max(present.shape[0] + other.shape[0], 1)):
+        ledger.check()
+        mask[:, columns] = (_present_by_group(other[:, columns], group_of_other, group_count) > 0)[group_of_row]
+    return mask
 
 
 def _stacked(vectors: Sequence[Vector]) -> Vector:

@@ -19,6 +19,7 @@ from tsdb.commands.delete import delete
 from tsdb.commands.inspect import inspect
 from tsdb.commands.notation import series_text
 from tsdb.commands.repair import repair
+from tsdb.commands.snapshot import restore, snapshot
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
@@ -134,6 +135,5 @@ def verify(data: Path | None) -> None:
     raise SystemExit(1 if is_damaged else 0)
 
 
-db.add_command(delete)
-db.add_command(inspect)
-db.add_command(repair)
+for _command in (delete, inspect, repair, restore, snapshot):
+    db.add_command(_command)

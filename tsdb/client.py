@@ -157,6 +157,11 @@ class TsdbClient:
         body = {"selectors": _plain(selectors), "start_ms": start_ms, "end_ms": end_ms}
         return int(_call(self._store, "delete", body, timeout_s=timeout_s).body["series_count"])
 
+    def snapshot(self, folder: Path | None = None, *, skips_head: bool = False, timeout_s: float = 600) -> Path:
+        """Take a snapshot of all samples; returns its folder. folder: where nothing is yet, of the caller's choice."""
+        body = {"folder": None if folder is None else str(folder), "skips_head": skips_head}
+        return Path(_call(self._store, "backup", body, timeout_s=timeout_s).body["path"])
+
     def erase(self, *, timeout_s: float = 600) -> None:
         """Rewrite every block of which something is deleted."""
         _call(self._store, "erase", timeout_s=timeout_s)

@@ -19,7 +19,8 @@ class DiskCrash(Exception):
 
 
 class _Inode:
-    def __init__(self, content: bytes = b"") -> None:
+    def __init__(self, content: bytes = b"", *, is_folder: bool = False) -> None:
+        self.is_folder = is_folder
         self.content = bytearray(content)
         self.durable = bytes(content)
 
@@ -44,6 +45,21 @@ class _Inode:
             case _:
                 kept = bytes(unsynced)
         return self.durable + kept
+
+
+_Change = tuple[Path, "_Inode | Path | None"]
+"""A file has this inode, or is gone; or a folder has another path."""
+
+
+def _apply(change: _Change, names: dict[Path, _Inode]) -> None:
+    path, new = change
+    if isinstance(new, Path):
+        for old in [name for name in names if name.is_relative_to(path)]:
+            names[new / old.relative_to(path)] = names.pop(old)
+        return
+    names.pop(path, None)
+    if new is not None:
+        names[path] = new
 
 
 class MemoryFile:
@@ -85,7 +101,7 @@ class MemoryDisk:
         self.operations: list[str] = []
         self._files: dict[Path, _Inode] = {}
         self._durable_files: dict[Path, _Inode] = {}
-        self._pending: dict[Path, list[tuple[Path, _Inode | None]]] = {}  # by folder: names not yet durable, in order
+        self._pending: dict[Path, list[_Change]] = {}  # by folder: names not yet durable, in order
         self._locked: set[Path] = set()
 
     def reboot(self, seed: int | None = None) -> MemoryDisk:
@@ -94,12 +110,12 @@ class MemoryDisk:
         names = dict(self._durable_files)
         for changes in self._pending.values():
             kept_count = 0 if random is None else random.randint(0, len(changes))
-            for path, inode in changes[:kept_count]:
-                names.pop(path, None)
-                if inode is not None:
-                    names[path] = inode
+            for change in changes[:kept_count]:
+                _apply(change, names)
         after = MemoryDisk()
-        after._files = {path: _Inode(inode.after_crash(random)) for path, inode in names.items()}
+        after._files = {
+            path: _Inode(inode.after_crash(random), is_folder=inode.is_folder) for path, inode in names.items()
+        }
         after._durable_files = dict(after._files)
         return after
 
@@ -112,10 +128,14 @@ class MemoryDisk:
         self.operations.append(operation)
 
     def make_folder(self, path: Path) -> None:
-        """Folders need no memory of their own here."""
+        if path not in self._files:
+            self._files[path] = self._durable_files[path] = _Inode(is_folder=True)
 
     def names(self, folder: Path) -> list[str]:
-        return sorted(path.name for path in self._files if path.parent == folder)
+        return sorted(path.name for path, inode in self._files.items() if path.parent == folder and not inode.is_folder)
+
+    def folders(self, folder: Path) -> list[str]:
+        return sorted(path.name for path, inode in self._files.items() if path.parent == folder and inode.is_folder)
 
     def create(self, path: Path) -> MemoryFile:
         self.count("create")
@@ -145,9 +165,24 @@ class MemoryDisk:
 
     def rename(self, path: Path, new_path: Path) -> None:
         self.count("rename")
+        if path in self._files and self._files[path].is_folder:
+            _apply((path, new_path), self._files)
+            for folder in [folder for folder in self._pending if folder.is_relative_to(path)]:
+                assert not self._pending[folder], f"{folder} is renamed before it is synced"
+            self._pending.setdefault(new_path.parent, []).append((path, new_path))
+            return
         inode = self._files[path]
         self._name(path, None)
         self._name(new_path, inode)
+
+    def link(self, path: Path, new_path: Path) -> None:
+        self.count("link")
+        self._name(new_path, self._files[path])
+
+    def remove_folder(self, path: Path) -> None:
+        for file in [file for file in self._files if file.is_relative_to(path)]:
+            self.remove(file)
+            self.sync_folder(file.parent)
 
     def remove(self, path: Path) -> None:
         self.count("remove")
@@ -158,10 +193,8 @@ class MemoryDisk:
         self.count("sync_folder")
         if not self.syncs_folders:
             return
-        for path, inode in self._pending.pop(folder, []):
-            self._durable_files.pop(path, None)
-            if inode is not None:
-                self._durable_files[path] = inode
+        for change in self._pending.pop(folder, []):
+            _apply(change, self._durable_files)
 
     def lock(self, path: Path) -> Callable[[], None]:
         if path in self._locked:

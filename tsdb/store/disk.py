@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -47,6 +48,9 @@ class Disk(Protocol):
     def names(self, folder: Path) -> list[str]:
         """The sorted names of the files of a folder; empty if there is no such folder."""
 
+    def folders(self, folder: Path) -> list[str]:
+        """The sorted names of the folders in a folder; empty if there is no such folder."""
+
     def create(self, path: Path) -> AppendFile:
         """A new, empty file; one of that name is emptied."""
 
@@ -64,10 +68,17 @@ class Disk(Protocol):
     def truncate(self, path: Path, size_bytes: int) -> None:
         """Cut a file and make the cut durable."""
 
-    def rename(self, path: Path, new_path: Path) -> None: ...
+    def rename(self, path: Path, new_path: Path) -> None:
+        """Give a file or a folder another name."""
+
+    def link(self, path: Path, new_path: Path) -> None:
+        """Give a file a second name."""
 
     def remove(self, path: Path) -> None:
         """Remove a name; it is no error when it is gone already."""
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove a folder with all that is in it; it is no error when it is gone already."""
 
     def sync_folder(self, folder: Path) -> None:
         """Return when every name made, changed or removed in the folder so far is durable."""
@@ -134,6 +145,13 @@ class OsDisk:
         except FileNotFoundError:
             return []
 
+    def folders(self, folder: Path) -> list[str]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+
     def create(self, path: Path) -> OsFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         return OsFile(os.open(path, flags, 0o600))
@@ -171,8 +189,15 @@ class OsDisk:
     def rename(self, path: Path, new_path: Path) -> None:
         path.rename(new_path)
 
+    def link(self, path: Path, new_path: Path) -> None:
+        new_path.hardlink_to(path)
+
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
 
     def sync_folder(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

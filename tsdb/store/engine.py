@@ -21,6 +21,7 @@ from appliance.clock import Clock
 from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
 from tsdb.interface import Ack, Bounds, Grain
 from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
+from tsdb.store import snapshot
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
 from tsdb.store.budget import Budget
@@ -131,6 +132,7 @@ class Engine:
             self._lock,
             clock,
         )
+        self._backup_lock = threading.Lock()  # One snapshot at a time; taken before _upkeep_lock.
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
         self._erasure = Erasure(disk, folder, self._synced_at_s)
@@ -265,6 +267,27 @@ class Engine:
                     self._tombstones.live = (*self._tombstones.live, made)
                 self._erasure.note_delete(self._clock.monotonic_s())
         return series_count
+
+    def backup(self, target: Path | None = None, *, skips_head: bool = False) -> Path:
+        """Take a snapshot of the whole store; returns its folder, durable. Docs: docs/format/snapshot.md.
+
+        target: where it is to be, without it below `snapshots` beside the store's folder.
+        Raises: snapshot.Occupied, DiskFull, NotReady.
+        """
+        now_ms = self._clock.now_ms()
+        name = snapshot.new_name(now_ms)
+        snapshots = self.folder.parent / "snapshots"
+        staging = snapshots / (name + snapshot.TEMPORARY_SUFFIX)
+        with self._backup_lock:
+            with self._upkeep_lock:
+                if self._is_closed:
+                    raise NotReady("the store is closed")
+                if not skips_head:
+                    self._flush()
+                entries, tombstones = (*self._catalogue.entries, *self._catalogue.rollups), self._tombstones.live
+                snapshot.link(self._disk, self.folder, staging, entries, tombstones)
+            target = snapshots / name if target is None else target
+            return snapshot.seal(self._disk, staging, target, entries, now_ms, self._refuse_when_closing)
 
     def tick(self, now_ms: int) -> None:
         """Background upkeep; to be called from one thread, at least twice in each fsync interval.
@@ -446,9 +469,12 @@ class Engine:
 
     def _breathe(self) -> None:
         """What must not wait for the end of a long flush. Raises: NotReady, when the store is being closed."""
+        self._refuse_when_closing()
+        self._sync_if_due()
+
+    def _refuse_when_closing(self) -> None:
         if self._is_closing:
             raise NotReady("the store is being closed")
-        self._sync_if_due()
 
     def _breathe_while_joining(self) -> None:
         """What must not wait for the end of a long join."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -67,6 +68,13 @@ class Deletion(msgspec.Struct, frozen=True):
     end_ms: int
 
 
+class Backup(msgspec.Struct, frozen=True):
+    """folder: an absolute path where nothing is yet; without it, below `snapshots` in the data folder."""
+
+    folder: str | None = None
+    skips_head: bool = False
+
+
 class StoreService:
     """One engine on the bus. Handlers run in several threads; the engine knows how to share itself."""
 
@@ -100,6 +108,7 @@ class StoreService:
         server.handle("flush", lambda _: self._engine.flush(), lane=UPKEEP)
         server.handle("compact", self.compact, lane=UPKEEP)
         server.handle("delete", self.delete, Deletion, lane=UPKEEP)
+        server.handle("backup", self.backup, Backup, lane=UPKEEP)
         server.handle("erase", lambda _: self._engine.erase(), lane=UPKEEP)
         server.handle("stats", lambda _: self._engine.stats())
 
@@ -167,6 +176,12 @@ class StoreService:
         counts = [self._engine.delete(matchers, ask.start_ms, ask.end_ms) for matchers in selectors]
         log.info("deleted %d series between %d and %d ms: %s", sum(counts), ask.start_ms, ask.end_ms, ask.selectors)
         return {"series_count": sum(counts)}
+
+    def backup(self, request: Request) -> dict[str, str]:
+        ask: Backup = request.body
+        path = self._engine.backup(Path(ask.folder) if ask.folder else None, skips_head=ask.skips_head)
+        log.info("a snapshot was taken: %s", path)
+        return {"path": str(path)}
 
     def _found(self, ask: LookUp) -> list[Labels]:
         """The label sets of all selectors, each once, in order."""

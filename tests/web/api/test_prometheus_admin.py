@@ -51,9 +51,20 @@ def test_tombstones_are_cleaned(house: House, now_s: int) -> None:
     assert rooms(house, now_s)[:1] == ["attic"]
 
 
+@pytest.mark.parametrize("arguments", ["", "?skip_head=true"])
+def test_a_snapshot_is_taken_and_named(house: House, now_s: int, arguments: str) -> None:
+    answer = house.call("POST", f"{ADMIN}/snapshot{arguments}")
+    assert answer.status_code == 200, answer.text
+    name = answer.json["data"]["name"]
+    assert answer.json == {"status": "success", "data": {"name": name}}
+    (found,) = house.context.config.data_dir.glob(f"snapshots/{name}/MANIFEST.json")
+    assert found.is_file()
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
+        ("snapshot?skip_head=perhaps", "neither true nor false"),
         ("delete_series", "no match[] parameter provided"),
         ("delete_series?match[]=rate(a[5m])", "is not a selector"),
         ("delete_series?match[]={", "parse error"),
@@ -68,7 +79,7 @@ def test_wrong_deletes_are_refused(house: House, path: str, words: str) -> None:
     assert words in answer.json["error"]
 
 
-@pytest.mark.parametrize("path", ["delete_series?match[]=up", "clean_tombstones"])
+@pytest.mark.parametrize("path", ["delete_series?match[]=up", "clean_tombstones", "snapshot"])
 @pytest.mark.parametrize(("role", "team"), [("viewer", None), ("editor", None), ("admin", "shop")])
 def test_only_administrators_may(house: House, path: str, role: str, team: str | None) -> None:
     assert house.call("POST", f"{ADMIN}/{path}", role=role, team=team).status_code == 403

@@ -119,7 +119,7 @@ def test_what_left_is_rolled_up_as_a_walk_over_all_samples_finds(
 def everything_raw(engine: Engine) -> list[Row]:
     reader = engine._reader
     names = [str(entry.name) for entry in engine._catalogue.entries]
-    found = reader.select(names, [], 0, 2**62, engine.snapshot([], 0, 2**62).head)
+    found = reader.select(names, [], 0, 2**62, engine.snapshot([], 0, 2**62).heads)
     return [
         (one, int(found.timestamp_ms[at]), int(found.value.view(np.uint64)[at]))
         for one, start, end in zip(found.labels, found.offsets[:-1], found.offsets[1:], strict=True)

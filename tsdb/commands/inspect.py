@@ -55,7 +55,7 @@ def _lines(told: dict[str, Any], depth: int = 0) -> Iterator[str]:
     """An object as indented lines: plain values first come first, lists of objects as one line each."""
     margin = "  " * depth
     for key, value in told.items():
-        name = key.replace("_", " ")
+        name = _words(key)
         if isinstance(value, dict) and key not in ("labels", "deletes"):
             yield f"{margin}{name}"
             yield from _lines(value, depth + 1)
@@ -72,7 +72,12 @@ def _lines(told: dict[str, Any], depth: int = 0) -> Iterator[str]:
 def _one_line(one: dict[str, Any]) -> str:
     if "__name__" in one:
         return series_text(one)
-    return "  ".join(f"{key.replace('_', ' ')} {_plain(key, value)}" for key, value in one.items())
+    return "  ".join(f"{_words(key)} {_plain(key, value)}" for key, value in one.items())
+
+
+def _words(key: str) -> str:
+    """A key of the JSON for people, who see times and not milliseconds."""
+    return {"min_ms": "from", "max_ms": "to", "window_ms": "window"}.get(key, key.replace("_", " "))
 
 
 def _plain(key: str, value: object) -> str:
@@ -80,8 +85,8 @@ def _plain(key: str, value: object) -> str:
         return series_text(value) if key == "labels" else json.dumps(value, ensure_ascii=False)
     if value is None:
         return "none"
-    if key in ("min_ms", "max_ms") or (key == "window_ms" and isinstance(value, int) and value > 10**10):
-        return _time(int(str(value)))
+    if key in ("min_ms", "max_ms", "window_ms") and isinstance(value, int):
+        return _time(value)
     return f"{value:,}" if isinstance(value, int) and key not in ("epoch", "version") else str(value)
 
 

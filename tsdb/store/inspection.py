@@ -20,7 +20,7 @@ from tsdb.sample import labels_of
 from tsdb.store import frame, tombstones
 from tsdb.store.block import layout, tile
 from tsdb.store.block.file import BlockFile
-from tsdb.store.block.layout import PARTITION_BITS, PARTITION_COUNT, WINDOW_MS, BlockName
+from tsdb.store.block.layout import HOUR_MS, PARTITION_BITS, PARTITION_COUNT, WINDOW_MS, BlockName
 from tsdb.store.content import BlockContent, Content, Place, by_place, known
 from tsdb.store.disk import Bytes, Disk, OsDisk
 from tsdb.store.frame import SEGMENT_MAGIC, check_segment_header, segment_epoch
@@ -118,7 +118,7 @@ def _content_of(
 
     Where something is deleted and still stands in a block, that cannot be said.
     """
-    replaced = {old for block in blocks for old in block.summary.replaces}
+    replaced = {old for block in blocks for old in (*block.summary.replaces, *block.summary.rolled_from)}
     parts = []
     for block in blocks:
         name = BlockName.parse(block.name)
@@ -152,6 +152,8 @@ def _summary(block: BlockFile) -> Described:
         "min_ms": summary.min_ms,
         "max_ms": summary.max_ms,
         "bytes_per_sample": round(block.size_bytes / max(1, summary.sample_count), 3),
+        **({"replaces": summary.replaces} if summary.replaces else {}),
+        **({"rolled_from": summary.rolled_from} if summary.rolled_from else {}),
     }
 
 
@@ -160,8 +162,8 @@ def _block(data: Bytes, name: str, limit: int) -> Described:
     damage: list[str] = []
     try:
         block = BlockFile(data, name)
-        told |= {"version": block.version, "window_ms": [block.window_start_ms, block.window_ms], **_summary(block)}
-        told |= {"replaces": list(block.summary.replaces)[:limit], "sections": list(_sections(block))}
+        told |= {"version": block.version, "window_ms": block.window_start_ms, "window_h": block.window_ms // HOUR_MS}
+        told |= {**_summary(block), "sections": list(_sections(block))}
         for part in (_tiles, _rows, _content):
             try:
                 told |= part(block, limit)

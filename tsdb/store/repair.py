@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from tsdb.errors import CorruptData, NotReady
 from tsdb.sample import KEY_BYTES, Float64s, Int64s, series_key
-from tsdb.store import frame, tombstones
+from tsdb.store import budget, frame, tombstones
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile, read_rows, read_tile
-from tsdb.store.block.layout import BlockName
+from tsdb.store.block.layout import BlockName, Summary
 from tsdb.store.block.salvage import Salvage, salvage
 from tsdb.store.block.writer import TEMPORARY_SUFFIX, BlockWriter
 from tsdb.store.columns import Columns, Rows
@@ -25,7 +26,7 @@ from tsdb.store.disk import Bytes, Disk, OsDisk, full_disk_named
 from tsdb.store.flush import block_order
 from tsdb.store.index import Keys, SeriesIndex
 from tsdb.store.segment import Stretch, stretches
-from tsdb.store.verify import segment_verdict, tombstone_verdict
+from tsdb.store.verify import root_verdict, segment_verdict, tombstone_verdict
 from tsdb.store.wal import segment_name, segment_numbers
 
 _PIECE_SAMPLE_COUNT = 1 << 21  # Samples of a block rewritten at once; × 16 B, a few times over: 100 MiB.
@@ -63,6 +64,10 @@ def repair(folder: Path, disk: Disk | None = None) -> Iterator[Repaired]:
         for name in disk.names(folder / "tombstones"):
             if (done := _repair_tombstone(disk, folder, folder / "tombstones" / name)) is not None:
                 yield done
+        path = folder / budget.FILE_NAME
+        if path.name in disk.names(folder) and root_verdict(disk, folder, path).damage:
+            kept = _move_aside(disk, folder, path, disk.map(path))
+            yield Repaired(path=path.name, what=f"the disk budget cannot be read; the next start sets it; it is {kept}")
     finally:
         unlock()
 
@@ -119,25 +124,30 @@ class _Block:
         if self._is_in_place:
             kept = _copy_aside(self._disk, self._folder, f"{self._path.name}{_ASIDE_SUFFIX}", self._data)
         found = self._with_texts_from_elsewhere(found)
-        why = ""
-        try:
-            samples, series = self._rewrite(found)
-        except CorruptData as error:
-            samples, series, why = 0, 0, f" ({error})"
+        written, why = self._written(found)
         if not self._is_in_place:
             kept = _move_aside(self._disk, self._folder, self._path, self._data)
-        elif not samples:
+        elif not written or not written[0]:
             self._disk.remove(self._path)
             self._disk.sync_folder(self._path.parent)
-        if not samples:
-            what = f"nothing could be kept{why}; it is {kept}"
-            return Repaired(path=where, what=what, lost_samples=found.sample_count, lost_series=len(found.canonical))
+        if written is None:
+            what = f"the next start makes this rollup anew from samples that are still there; it is {kept}"
+            return Repaired(path=where, what=what)
+        samples, series = written
+        what = f"written anew with {samples:,} of {found.sample_count:,} samples; the damaged file is {kept}"
         return Repaired(
             path=where,
-            what=f"written anew with {samples:,} of {found.sample_count:,} samples; the damaged file is {kept}",
+            what=what if samples else f"nothing could be kept{why}; it is {kept}",
             lost_samples=found.sample_count - samples,
             lost_series=len(found.canonical) - series,
         )
+
+    def _written(self, found: Salvage) -> tuple[tuple[int, int] | None, str]:
+        """What _rewrite() answers, and why nothing could be kept."""
+        try:
+            return self._rewrite(found), ""
+        except CorruptData as error:
+            return (0, 0), f" ({error})"
 
     def _is_sound(self) -> bool:
         """Raises: NotReady, for a later version."""
@@ -157,9 +167,10 @@ class _Block:
         kept = _move_aside(self._disk, self._folder, self._path, self._data)
         return Repaired(path=where, what=f"was repaired before; it is {kept}")
 
-    def _rewrite(self, found: Salvage) -> tuple[int, int]:
+    def _rewrite(self, found: Salvage) -> tuple[int, int] | None:
         """Write what is whole over the damaged block; returns how many samples and series that is.
 
+        None, and nothing written, for a rollup with losses whose samples are still there.
         Raises: CorruptData, if samples do not lie as those of their rows must.
         """
         index = SeriesIndex()
@@ -184,13 +195,33 @@ class _Block:
                 read = self._read(found, rows[piece])
                 writer.add(read._replace(row=read.row + piece.start))
                 sample_count += read.value.size
+            marks = self._marks(found)
+            is_all = sample_count == found.sample_count
+            if not is_all and set(marks.rolled_from) & set(self._disk.names(self._target.parent)):
+                writer.abandon()  # Without it its set of rollups is not complete, and a start makes the set anew.
+                return None
             # With samples missing, blocks that it once replaced and that are still there may have them.
-            replaces = found.replaces if sample_count == found.sample_count else ()
-            entry = writer.finish(lambda candidates: index.canonical_of(ids[candidates]), replaces)
+            replaces = marks.replaces if is_all else ()
+            entry = writer.finish(
+                lambda candidates: index.canonical_of(ids[candidates]), replaces, marks.rolled_from, marks.rolled_with
+            )
         except BaseException:
             writer.abandon()
             raise
         return (0, 0) if entry is None else (entry.summary.sample_count, entry.summary.series_count)
+
+    def _marks(self, found: Salvage) -> Summary:
+        """Which blocks it replaces or stands for: of its summary, or for a rollup of those written with it."""
+        if found.summary is not None:
+            return found.summary
+        for name in self._disk.names(self._target.parent) if not self._name.is_raw else ():
+            try:
+                summary = BlockFile(self._disk.map(self._target.parent / name), name).summary
+            except (CorruptData, NotReady):
+                continue
+            if str(self._name) in summary.rolled_with:
+                return msgspec.structs.replace(summary, replaces=[])
+        return Summary(series_count=0, sample_count=0, min_ms=0, max_ms=0)
 
     def _read(self, found: Salvage, rows: Int64s) -> Rows:
         """The samples of some rows that lie in whole tiles."""
@@ -221,7 +252,7 @@ class _Block:
             if len(text_of) == len(wanted):
                 break
         texts = [text_of.get(key, text) for key, text in zip(keys, found.canonical, strict=True)]
-        return Salvage(found.keys, texts, found.row_offsets, found.tiles, found.replaces)
+        return Salvage(found.keys, texts, found.row_offsets, found.tiles, found.summary)
 
 
 def _each(keys: Keys) -> list[bytes]:

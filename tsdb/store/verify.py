@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tsdb.errors import TsdbError
-from tsdb.store import tombstones
+from tsdb.store import budget, tombstones
 from tsdb.store.block import layout
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
@@ -49,7 +51,7 @@ def verify(folder: Path, disk: Disk | None = None) -> Iterator[Verdict]:
     )
     yield from _folder(disk, folder, "tombstones", tombstone_verdict)
     yield from _folder(disk, folder, "quarantine", _set_aside)
-    yield from _folder(disk, folder, "", _beside)
+    yield from _folder(disk, folder, "", root_verdict)
 
 
 def _folder(
@@ -137,11 +139,16 @@ def _set_aside(disk: Disk, folder: Path, path: Path) -> Verdict:
     return Verdict(_path(folder, path), f"{size_bytes:,} bytes, {what}")
 
 
-def _beside(_disk: Disk, folder: Path, path: Path) -> Verdict:
-    is_lock = path.name == "LOCK"
-    return Verdict(
-        _path(folder, path), "the lock of the store that runs" if is_lock else "no file of the store, left alone"
-    )
+def root_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
+    if path.name == "LOCK":
+        return Verdict(_path(folder, path), "the lock of the store that runs")
+    if path.name == budget.FILE_NAME:
+        try:
+            found = msgspec.json.decode(disk.map(path).tobytes(), type=budget.Remembered)
+        except msgspec.MsgspecError as error:
+            return Verdict(_path(folder, path), "unreadable, made anew at the next start", (str(error),))
+        return Verdict(_path(folder, path), f"the disk budget, {found.disk_bytes_max:,} bytes")
+    return Verdict(_path(folder, path), "no file of the store, left alone")
 
 
 def _bounded(faults: Iterator[str]) -> tuple[str, ...]:

@@ -7,12 +7,25 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.sim.disk import DiskCrash, MemoryDisk
-from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, everything, labels, open_engine
+from tests.tsdb.store.stores import (
+    FOLDER,
+    HOUR_MS,
+    NOW_MS,
+    DrivenClock,
+    Row,
+    append,
+    bits_of,
+    everything,
+    labels,
+    open_engine,
+)
 from tests.tsdb.store.test_damage import LOG_DAMAGE, Change, batch, damaged_log
 from tests.tsdb.store.test_old_formats import BLOCK_NAME, bytes_of, disk_with, samples
+from tests.tsdb.store.test_retention import MINUTES, live, rollups_of
 from tests.tsdb.store.test_verify import faults, in_counts, rows, small_tiles, store, with_sections
 from tsdb.errors import DiskFull, NotReady
 from tsdb.sample import Matcher, MatchOp
@@ -319,3 +332,70 @@ def test_a_rewrite_keeps_the_name_for_tombstones_know_blocks_by_their_numbers() 
     repaired(disk)
     assert disk.paths(FOLDER / "blocks") == [path]
     assert [kept.name for kept in disk.paths(FOLDER / "quarantine")] == [f"{Path(path).name}.bad"]
+
+
+def rolled_up(*, is_settled: bool) -> tuple[MemoryDisk, DrivenClock]:
+    """A store whose old samples were rolled up a moment ago, and are still there for readers; settled: gone."""
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock, schemas=MINUTES, future_max_ms=100 * HOUR_MS)
+    rows = [(labels(name=one), NOW_MS + at * 300_000, bits_of(float(at))) for one in "ab" for at in range(24)]
+    append(engine, rows, now_ms=NOW_MS)
+    engine.flush()
+    clock.time_ms = NOW_MS + 80 * HOUR_MS
+    append(engine, [(labels(name="c"), clock.time_ms, 1)], now_ms=clock.time_ms)
+    with small_tiles():
+        live(engine, clock, clock.time_ms)
+    if is_settled:
+        engine._catalogue.remove_doomed(float("inf"))
+    engine.close()
+    return disk, clock
+
+
+def rollups_after_start(disk: MemoryDisk, clock: DrivenClock) -> dict[int, object]:
+    engine = open_engine(disk, clock=clock, schemas=MINUTES, future_max_ms=100 * HOUR_MS)
+    live(engine, clock, clock.time_ms)
+    found = {tier_ms: rollups_of(engine, tier_ms) for tier_ms in (600_000, HOUR_MS)}
+    engine.close()
+    return found
+
+
+@pytest.mark.parametrize("section", [None, layout.SUMMARY, layout.TILES, layout.KEYS])
+def test_a_damaged_rollup_is_made_anew_while_its_samples_are_there(section: int | None) -> None:
+    wanted = rollups_after_start(*rolled_up(is_settled=False))
+    assert len(wanted[600_000][0]) > 10  # type: ignore[arg-type]
+    disk, clock = rolled_up(is_settled=False)
+    for path in disk.paths(FOLDER / "blocks"):
+        if "10m-sum" in path.name:
+            block = BlockFile(disk.map(path), path.name)
+            damage = in_tile(0) if section is None else in_section(section)
+            disk.damage(path, 0, lambda data, block=block, damage=damage: damage(data, block))
+    (done,) = repaired(disk)
+    assert done.lost_samples in (0, None)
+    assert rollups_after_start(disk, clock) == wanted
+
+
+@pytest.mark.parametrize("section", [layout.SUMMARY, layout.KEYS, layout.CONTENT])
+def test_a_rollup_with_a_damaged_table_is_whole_again_when_its_samples_have_gone(section: int) -> None:
+    wanted = rollups_after_start(*rolled_up(is_settled=True))
+    disk, clock = rolled_up(is_settled=True)
+    for path in disk.paths(FOLDER / "blocks"):
+        if "10m-sum" in path.name:
+            block = BlockFile(disk.map(path), path.name)
+            disk.damage(path, 0, lambda data, block=block: in_section(section)(data, block))
+            repaired(disk)
+            assert msgspec.structs.asdict(BlockFile(disk.map(path), path.name).summary) == msgspec.structs.asdict(
+                block.summary
+            )
+    assert rollups_after_start(disk, clock) == wanted
+
+
+def test_a_damaged_budget_is_set_aside() -> None:
+    disk, _ = store()
+    open_engine(disk, disk_bytes_max=None).close()
+    path = FOLDER / "disk_bytes_max.json"
+    assert faults(disk) == {}
+    disk.damage(path, 0)
+    assert list(faults(disk)) == [path.name]
+    (done,) = repaired(disk)
+    assert "the next start sets it" in done.what
+    assert found_in(disk) == set(rows())

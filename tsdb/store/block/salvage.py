@@ -29,13 +29,16 @@ _SECTION_COUNT_MAX = 32
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """The tables of a damaged block. canonical: None for a row whose label text is damaged; its key is certain."""
+    """The tables of a damaged block. canonical: None for a row whose label text is damaged; its key is certain.
+
+    summary: None if it is damaged.
+    """
 
     keys: Keys
     canonical: list[bytes | None]
     row_offsets: Int64s
     tiles: npt.NDArray[np.void]
-    replaces: tuple[str, ...]
+    summary: Summary | None
 
     @property
     def sample_count(self) -> int:
@@ -59,7 +62,7 @@ def salvage(data: Bytes, name: str) -> Salvage:
             f"{lengths.size:,} rows of {int(lengths.sum()):,} samples"
         )
     offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    return Salvage(keys, canonical, offsets, tiles, _replaces(sections))
+    return Salvage(keys, canonical, offsets, tiles, _summary(sections))
 
 
 def _whole_sections(data: Bytes, name: str) -> dict[int, bytes]:
@@ -117,8 +120,8 @@ def _rows(sections: Mapping[int, bytes], name: str) -> tuple[Keys, list[bytes | 
     return keys, checked
 
 
-def _replaces(sections: Mapping[int, bytes]) -> tuple[str, ...]:
+def _summary(sections: Mapping[int, bytes]) -> Summary | None:
     try:
-        return tuple(msgspec.json.decode(sections[layout.SUMMARY], type=Summary).replaces)
+        return msgspec.json.decode(sections[layout.SUMMARY], type=Summary)
     except (KeyError, msgspec.MsgspecError):
-        return ()
+        return None

@@ -160,8 +160,8 @@ def test_two_queries_of_fifty_million_cells_stay_below_the_limit_of_the_process(
 
 
 def test_a_scaled_down_limit_holds_for_two_queries_at_once(source: FixedSource) -> None:
-    """A seventh of the defaults, and 3 M cells (27 MB) in each matrix of both queries."""
-    limits = Limits(bytes_max=224 * MIB)
+    """A sixth of the defaults, and 3 M cells (27 MB) in each matrix of both queries: m fits, m / m does not."""
+    limits = Limits(bytes_max=260 * MIB)
     pool = Pool(2 * limits.bytes_max)
     outcomes: list[object] = []
 

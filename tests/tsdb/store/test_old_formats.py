@@ -41,7 +41,7 @@ def disk_with(path: Path, data: bytes) -> MemoryDisk:
     return disk
 
 
-@pytest.mark.parametrize("name", ["block-1-without-content.txt", "block-1.txt"])
+@pytest.mark.parametrize("name", ["block-1-without-content.txt", "block-1.txt", "block-1-grid.txt"])
 def test_an_old_block_is_read(name: str) -> None:
     disk = disk_with(FOLDER / "blocks" / BLOCK_NAME, bytes_of(name))
     engine = open_engine(disk)

@@ -186,6 +186,7 @@ def test_a_scaled_down_limit_holds_for_two_queries_at_once(source: FixedSource) 
         _, used_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    # Two sums always fit, two quotients never do: alone too large, beside each other sometimes one too many before.
     assert sum(outcome is None for outcome in outcomes) >= 2, outcomes
-    assert sum(isinstance(outcome, QueryTooLarge) for outcome in outcomes) >= 2, outcomes
+    assert sum(isinstance(outcome, QueryTooLarge | QueriesBusy) for outcome in outcomes) >= 2, outcomes
     assert used_bytes <= 2 * limits.bytes_max + 8 * MIB

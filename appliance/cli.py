@@ -21,6 +21,7 @@ COMMANDS = {  # name: "module:function"
     "downtime": "scheduler.cli:downtime",
     "query": "tsdb.cli:query",
     "db": "tsdb.cli:db",
+    "export": "tsdb.commands.export:export",
     "token": "web.cli:token",
 }
 STATUS_REFUSED = 1

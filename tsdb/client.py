@@ -162,6 +162,14 @@ class TsdbClient:
         body = {"folder": None if folder is None else str(folder), "skips_head": skips_head}
         return Path(_call(self._store, "backup", body, timeout_s=timeout_s).body["path"])
 
+    def sealed(self, start_ms: int, end_ms: int, *, timeout_s: float = 120) -> tuple[list[str], list[Any]]:
+        """Write the head into blocks; the names of all blocks that overlap the range, and what of them is deleted."""
+        _call(self._store, "flush", timeout_s=timeout_s)
+        nothing = [["__name__", "=", ""], ["__name__", "!=", ""]]
+        body = {"matchers": nothing, "start_ms": start_ms, "end_ms": end_ms}
+        reply = _call(self._store, "snapshot", body, timeout_s=timeout_s)
+        return reply.body["blocks"], reply.body["tombstones"]
+
     def erase(self, *, timeout_s: float = 600) -> None:
         """Rewrite every block of which something is deleted."""
         _call(self._store, "erase", timeout_s=timeout_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +130,32 @@ def test_a_time_that_is_none_is_refused(tmp_path: Path, option: str, text: str) 
     done = henge("db", "delete", "--match", "up", f"{option}={text}", "--data", str(tmp_path))
     assert done.returncode == 2
     assert "is no time" in done.stderr
+
+
+def test_samples_are_exported_in_each_format_and_arrow_is_taken_back(appliance: Appliance, tmp_path: Path) -> None:
+    now_s = int(time.time()) - 100
+    appliance.send_graphite("".join(f"taken.{n};room=a {n / 8} {now_s + n}\n" for n in range(50)))
+    wait_until(lambda: appliance.query('{"taken.49"}'), what="the last line")
+    match = ("export", "samples", "--match", '{__name__=~"taken.*"}', "--format")
+    assert appliance.henge(*match, "csv").splitlines()[0] == "series,timestamp_ms,value"
+    lines = appliance.henge(*match, "csv", "--from", str(now_s + 40), "--to", str(now_s + 49)).splitlines()[1:]
+    assert len(lines) == 10
+    assert f'"{{""taken.41"",room=""a""}}",{now_s + 41}000,5.125' in lines
+    text = appliance.henge(*match, "openmetrics").splitlines()
+    assert (len(text), text[-1]) == (51, "# EOF")
+    file = tmp_path / "taken.arrow"
+    assert not appliance.henge(*match, "arrow", "--output", str(file))
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.arrow"]
+    assert "50 series" in appliance.henge("db", "delete", "--match", '{__name__=~"taken.*"}', "--yes")
+    request = urllib.request.Request(
+        appliance.url + "/api/v1/write/arrow",
+        method="POST",
+        data=file.read_bytes(),
+        headers={
+            "Authorization": f"Bearer {appliance.token}",
+            "Content-Type": "application/vnd.apache.arrow.stream",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.loads(answer.read())["accepted_count"] == 50
+    assert sorted(appliance.henge(*match, "openmetrics").splitlines()) == sorted(text)

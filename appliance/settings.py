@@ -78,6 +78,8 @@ class StoreConfig:
     out_of_order_window_ms: int
     future_max_ms: int
     series_count_max: int
+    series_per_team_max: int | None  # None: no limit; so the next.
+    new_series_per_minute_max: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,11 @@ def parse_count(text: str, *, count_min: int, count_max: int) -> int:
     if not count_min <= int(digits) <= count_max:
         raise ValueError(f"{text!r} is not in {count_min:,} … {count_max:,}")
     return int(digits)
+
+
+def parse_optional_count(text: str, *, count_max: int) -> int | None:
+    """A count from 1 on; None for the word off. Raises: ValueError."""
+    return None if text.strip().lower() == "off" else parse_count(text, count_min=1, count_max=count_max)
 
 
 def parse_level(text: str) -> str:
@@ -279,8 +286,22 @@ SETTINGS: tuple[Setting, ...] = (
         "store.series_count_max",
         "2000000",
         f"count of 1 … {SERIES_COUNT_MAX:,}",
-        "How many series may exist; samples of further ones are refused and counted.",
+        "How many series may be active: have samples of the last hours; those of further ones are refused.",
         partial(parse_count, count_min=1, count_max=SERIES_COUNT_MAX),
+    ),
+    Setting(
+        "store.series_per_team_max",
+        "off",
+        f"count of 1 … {SERIES_COUNT_MAX:,}; or off",
+        "How many series with one value of the label team may be active; series without that label are of no team.",
+        partial(parse_optional_count, count_max=SERIES_COUNT_MAX),
+    ),
+    Setting(
+        "store.new_series_per_minute_max",
+        "off",
+        f"count of 1 … {SERIES_COUNT_MAX:,}; or off",
+        "How many series may be new in one minute; not counted in the first 5 minutes after a start.",
+        partial(parse_optional_count, count_max=SERIES_COUNT_MAX),
     ),
     Setting(
         "query.series_count_max",

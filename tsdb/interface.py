@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -15,8 +15,8 @@ class Ack:
     """A batch is in the write-ahead log.
 
     Invariant: new_ids.size is the number of new series that came with the batch, in their order; a series that the
-    store already knew gets the id that it has, one that is over a limit gets a negative number and its samples are not
-    stored.
+    store already knew gets the id that it has, one that is over a limit a number of SERIES_REFUSALS, and its samples
+    are not stored.
     """
 
     epoch: int
@@ -32,6 +32,14 @@ class SampleSink(Protocol):
 
         Raises: StaleEpoch, DiskFull.
         """
+
+
+SERIES_REFUSALS: Mapping[int, str] = {
+    -1: "too_many_series",
+    -2: "too_many_series_of_team",
+    -3: "too_many_new_series",
+}
+"""What stands in place of the id of a new series that was refused: the reason under which its samples are counted."""
 
 
 class Aggregate(StrEnum):

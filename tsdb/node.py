@@ -15,6 +15,7 @@ from appliance.child import ChildContext
 from tsdb.errors import NotReady, StaleEpoch, error_of
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack, Bounds, Grain
+from tsdb.memory import Housekeeping, limit_arenas
 from tsdb.query.memory import keep_large_blocks
 from tsdb.query.promql.limits import Limits
 from tsdb.query.service import LANES as QUERY_LANES
@@ -38,6 +39,7 @@ SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one 
 
 def run_store(context: ChildContext) -> None:
     """The engine of one data folder, on the bus; upkeep runs on a thread of its own."""
+    limit_arenas()
     settings = context.config.store
     engine = Engine(
         samples_folder(context.config.data_dir),
@@ -49,6 +51,8 @@ def run_store(context: ChildContext) -> None:
         out_of_order_window_ms=settings.out_of_order_window_ms,
         future_max_ms=settings.future_max_ms,
         series_count_max=settings.series_count_max,
+        series_per_team_max=settings.series_per_team_max,
+        new_series_per_minute_max=settings.new_series_per_minute_max,
         clock=context.clock,
     )
     try:
@@ -57,6 +61,7 @@ def run_store(context: ChildContext) -> None:
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
         upkeep.start()
+        Housekeeping(context.name, context.metrics).start(context.stopping)
         server.serve(context.stopping, ready=context.ready)
     finally:
         engine.close()
@@ -65,6 +70,7 @@ def run_store(context: ChildContext) -> None:
 
 def run_intake(context: ChildContext) -> None:
     """The listening sockets in this thread; acknowledged bodies come over the bus."""
+    limit_arenas()
     intake = Intake(
         context.sockets,
         BusSink(Client(context.config.run_dir, "store")),
@@ -86,6 +92,7 @@ def run_intake(context: ChildContext) -> None:
     server.handle("write", write, Write)
     server.handle("stats", lambda _: intake.stats())
     served = server.start_thread(context.stopping)
+    Housekeeping(context.name, context.metrics).start(context.stopping)
     context.ready()
     intake.run(context.stopping)
     served.join()
@@ -109,6 +116,7 @@ def run_query(context: ChildContext) -> None:
     source = StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))
     timeout_s = settings.timeout_ms / 1_000
     QueryService(source, limits, crowd, timeout_s=timeout_s, metrics=context.metrics).register(server)
+    Housekeeping(context.name, context.metrics).start(context.stopping)
     server.serve(context.stopping, ready=context.ready)
 
 
@@ -137,7 +145,8 @@ class BusSink:
         columns = (batch.series, batch.timestamp_ms, batch.value)
         reply = _ask(self._store, "append", body, columns, APPEND_TIMEOUT_S)
         (new_ids,) = reply.columns
-        return Ack(reply.body["epoch"], new_ids, reply.body["accepted_count"], reply.body["refused"])
+        found = reply.body
+        return Ack(found["epoch"], new_ids, found["accepted_count"], found["refused"], found["words"])
 
 
 class StoreSource:

@@ -85,11 +85,15 @@ class Ledger:
                 by_reason = self._refused_count.setdefault(protocol, {})
                 by_reason[reason] = by_reason.get(reason, 0) + count
 
-    def refused_by_store(self, protocol: str, count_by_reason: Mapping[str, int]) -> None:
+    def refused_by_store(
+        self, protocol: str, count_by_reason: Mapping[str, int], words: Mapping[str, str] | None = None
+    ) -> None:
+        """words: reason → the limit, its value and its setting, where the store says so."""
         self.refused_count(protocol, count_by_reason)
         for reason, count in count_by_reason.items():
             if self._may_log(protocol, reason):
-                self._log.warning("%s: the store refused %d samples: %s", protocol, count, reason)
+                said = (words or {}).get(reason, reason)
+                self._log.warning("%s: the store refused %d samples: %s", protocol, count, said)
 
     def stats(self) -> dict[str, object]:
         with self._lock:

@@ -137,11 +137,14 @@ class Pump:
         else:
             ack = self._send(resolved, protocol)
         self._ledger.refused(protocol, resolved.refusals, sender_of)
-        self._ledger.refused_by_store(protocol, ack.refused)
+        self._ledger.refused_by_store(protocol, ack.refused, ack.words)
         self._ledger.accepted(protocol, ack.accepted_count)
         outcome.accepted_count += ack.accepted_count
         outcome.refuse(resolved.refusals.count_by_reason, resolved.refusals.first_error)
-        outcome.refuse(ack.refused, next((f"the store refused samples: {reason}" for reason in ack.refused), None))
+        first_error = next(
+            (f"the store refused samples: {ack.words.get(reason, reason)}" for reason in ack.refused), None
+        )
+        outcome.refuse(ack.refused, first_error)
 
     def _register_and_send(self, decoded: Decoded, protocol: str) -> tuple[Resolved, Ack]:
         if not self._registration.acquire(timeout=REGISTRATION_WAIT_S_MAX):

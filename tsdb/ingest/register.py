@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from tsdb.errors import RefusedSample, StaleEpoch
 from tsdb.ingest.decoded import Decoded, Refusals
-from tsdb.interface import Ack
+from tsdb.interface import SERIES_REFUSALS, Ack
 from tsdb.lookup import HashLookup
 from tsdb.sample import Int32s, SampleBatch
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 UInt64s = npt.NDArray[np.uint64]
 
-REFUSED = np.iinfo(np.int32).min  # In place of an id: the name cannot be a series.
+REFUSED = np.iinfo(np.int32).min  # In place of an id: the name cannot be a series, or the store takes no more of them.
+# A name that the store refused, because a limit on series is reached, is not asked for again for so long; only so many
+# are kept in mind, at 28 B each.
+REFUSALS_KEPT_S = 10.0
+REFUSALS_COUNT_MAX = 262_144
+_REFUSED_LAST = REFUSED + len(SERIES_REFUSALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +56,13 @@ class SeriesRegister:
     their key; therefore it does no harm when two batches in flight bring the same new name. Thread-safe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._lookup = HashLookup()
+        self._refused = HashLookup()  # For an id: -1 - the number of SERIES_REFUSALS.
+        self._refused_since_s = 0.0
+        self._words: dict[str, str] = {}  # reason → the store's words
         self._epoch: int | None = None
         self._seeds = (secrets.randbits(64), secrets.randbits(64))
 
@@ -68,20 +78,23 @@ class SeriesRegister:
         """Start on an epoch; the ids of any other are forgotten."""
         with self._lock:
             if epoch != self._epoch:
-                self._epoch = epoch
-                self._lookup.clear()
+                self._start(epoch)
 
     def forget(self, epoch: int) -> None:
         """The store said that this epoch is over."""
         with self._lock:
             if epoch == self._epoch:
-                self._epoch = None
-                self._lookup.clear()
+                self._start(None)
+
+    def _start(self, epoch: int | None) -> None:
+        self._epoch = epoch
+        self._lookup.clear()
+        self._refused.clear()
 
     def resolve_known(self, decoded: Decoded) -> Resolved | None:
         """The batch, if every name is known; else None, for little work. Raises: StaleEpoch, if no epoch has begun."""
         epoch, ids, _, _ = self._find(decoded)
-        if (ids < 0).any():
+        if _is_unknown(ids).any():
             return None
         return Resolved(
             epoch=epoch,
@@ -90,7 +103,7 @@ class SeriesRegister:
             hashes=np.empty(0, np.uint64),
             checks=np.empty(0, np.uint64),
             place=np.empty(0, np.int32),
-            refusals=Refusals(),
+            refusals=self._of_store(decoded, ids),
         )
 
     def resolve(self, decoded: Decoded) -> Resolved:
@@ -99,12 +112,16 @@ class SeriesRegister:
         Each unknown name meets Python once. Raises: StaleEpoch, if no epoch has begun.
         """
         epoch, ids, hashes, checks = self._find(decoded)
-        unknown = np.flatnonzero(ids < 0)
+        refusals = self._of_store(decoded, ids)
+        unknown = np.flatnonzero(_is_unknown(ids))
         first, inverse = _distinct(hashes[unknown], checks[unknown])
         first = unknown[first]
         found = _canonical(decoded, first)
         ids[unknown] = np.where(found.place >= 0, -1 - found.place, REFUSED).astype(np.int32)[inverse]
         is_series = found.place >= 0
+        refusals.merge(
+            _refusals(found.errors, decoded, first, np.bincount(inverse, weights=_samples_count(decoded)[unknown]))
+        )
         return Resolved(
             epoch=epoch,
             batch=_batch(decoded, ids),
@@ -112,9 +129,7 @@ class SeriesRegister:
             hashes=hashes[first[is_series]],
             checks=checks[first[is_series]],
             place=found.place[is_series],
-            refusals=_refusals(
-                found.errors, decoded, first, np.bincount(inverse, weights=_samples_count(decoded)[unknown])
-            ),
+            refusals=refusals,
         )
 
     def _find(self, decoded: Decoded) -> tuple[int, Int32s, UInt64s, UInt64s]:
@@ -122,16 +137,59 @@ class SeriesRegister:
         with self._lock:
             if self._epoch is None:
                 raise StaleEpoch("no epoch has begun; ask the store for the current one")
-            return self._epoch, self._lookup.find(hashes, checks), hashes, checks
+            ids = self._lookup.find(hashes, checks)
+            if len(self._refused):
+                self._mark_refused(ids, hashes, checks)
+            return self._epoch, ids, hashes, checks
+
+    def _mark_refused(self, ids: Int32s, hashes: UInt64s, checks: UInt64s) -> None:
+        """Put REFUSED + 1 + number in the place of ids that the store refused a moment ago. The lock is held."""
+        if self._monotonic_s() - self._refused_since_s >= REFUSALS_KEPT_S:
+            self._refused.clear()
+            return
+        unknown = np.flatnonzero(ids < 0)
+        number = self._refused.find(hashes[unknown], checks[unknown])
+        ids[unknown] = np.where(number >= 0, REFUSED + 1 + number, ids[unknown])
+
+    def _of_store(self, decoded: Decoded, ids: Int32s) -> Refusals:
+        """Count the samples of names that the store refused a moment ago."""
+        refusals = Refusals()
+        if not ids.size or int(ids.min()) > _REFUSED_LAST:
+            return refusals
+        count = _samples_count(decoded)
+        for number, reason in enumerate(SERIES_REFUSALS.values()):
+            is_refused = ids == REFUSED + 1 + number
+            if is_refused.any():
+                name = decoded.names[int(np.flatnonzero(is_refused)[0])]
+                text = name.encode() if isinstance(name, str) else name
+                message = self._words.get(reason, reason)
+                refusals.add(reason, text, message=message, count=int(count[is_refused].sum()))
+        return refusals
 
     def learn(self, resolved: Resolved, ack: Ack) -> None:
-        """Keep the ids that the store gave; those it refused (-1) are asked for again when they come again."""
+        """Keep the ids that the store gave; names that it refused are asked for again after a while."""
         ids = ack.new_ids[resolved.place]
         with self._lock:
             if ack.epoch != self._epoch or resolved.epoch != self._epoch:
                 return
             fresh = (ids >= 0) & (self._lookup.find(resolved.hashes, resolved.checks) < 0)
             self._lookup.insert(resolved.hashes[fresh], resolved.checks[fresh], ids[fresh])
+            if (is_refused := ids < 0).any():
+                self._keep_refused(resolved.hashes[is_refused], resolved.checks[is_refused], ids[is_refused])
+                self._words.update(ack.words)
+
+    def _keep_refused(self, hashes: UInt64s, checks: UInt64s, ids: Int32s) -> None:
+        now_s = self._monotonic_s()
+        if now_s - self._refused_since_s >= REFUSALS_KEPT_S or not len(self._refused):
+            self._refused.clear()
+            self._refused_since_s = now_s
+        fresh = np.flatnonzero(self._refused.find(hashes, checks) < 0)[: REFUSALS_COUNT_MAX - len(self._refused)]
+        self._refused.insert(hashes[fresh], checks[fresh], -1 - ids[fresh])
+
+
+def _is_unknown(ids: Int32s) -> npt.NDArray[np.bool_]:
+    unknown: npt.NDArray[np.bool_] = (ids < 0) & (ids > _REFUSED_LAST)
+    return unknown
 
 
 def _hashes(names: pl.Series, seed: int) -> UInt64s:
@@ -177,7 +235,7 @@ def _canonical(decoded: Decoded, index: npt.NDArray[np.intp]) -> _Canonical:
 
 def _batch(decoded: Decoded, ids: Int32s) -> SampleBatch:
     series = ids if decoded.name_index is None else ids[decoded.name_index]
-    good = series != REFUSED
+    good = series > _REFUSED_LAST
     if good.all():
         return SampleBatch(series=series, timestamp_ms=decoded.timestamp_ms, value=decoded.value)
     return SampleBatch(series=series[good], timestamp_ms=decoded.timestamp_ms[good], value=decoded.value[good])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsdb.interface import SERIES_REFUSALS
 from tsdb.sample import Int32s, SampleBatch
 from tsdb.store.columns import Columns
-from tsdb.store.series_limits import REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Admitted:
 def admit(batch: SampleBatch, new_ids: Int32s, series_count: int, limits: TimeLimits) -> Admitted:
     """Put ids in the place of the batch's new series, and leave out what may not be stored.
 
-    new_ids: by the order of the batch's new series; a code of series_limits.REASONS for one that was refused. A sample
+    new_ids: by the order of the batch's new series; a code of SERIES_REFUSALS for one that was refused. A sample
     is refused for one reason, the first of negative_time, too_old, too_far_in_future and those of its series.
 
     Raises: ValueError, if the batch names an id that nobody gave out.
@@ -61,7 +61,7 @@ def _without_refused(samples: Columns, limits: TimeLimits) -> Admitted:
         "negative_time": samples.timestamp_ms < 0,
         "too_old": samples.timestamp_ms < limits.oldest_ms,
         "too_far_in_future": samples.timestamp_ms > limits.latest_ms,
-        **{reason: samples.series == code for code, reason in REASONS.items()},
+        **{reason: samples.series == code for code, reason in SERIES_REFUSALS.items()},
     }
     keep = np.ones(samples.series.size, np.bool_)
     refused = {}

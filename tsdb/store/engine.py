@@ -38,7 +38,7 @@ from tsdb.store.reader import BlockReader
 from tsdb.store.recovery import replay
 from tsdb.store.retention import Retention
 from tsdb.store.schemas import SchemaTable
-from tsdb.store.series_limits import REASONS, TEAM_LABEL, SeriesLimits
+from tsdb.store.series_limits import TEAM_LABEL, SeriesLimits
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
 
@@ -160,7 +160,7 @@ class Engine:
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
             self._wal.sync(written_count)
-        words = {reason: self._series_limits.words(reason) for reason in admitted.refused if reason in REASONS.values()}
+        words = self._series_limits.words_of(admitted.refused)
         return Ack(epoch, new_ids, samples.series.size, admitted.refused, words)
 
     def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Snapshot:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.interface import SERIES_REFUSALS
 from tsdb.sample import SEPARATOR, Int32s
 
 TEAM_LABEL = "team"
@@ -15,13 +16,7 @@ NEW_SERIES_GRACE_S = 300.0
 _MINUTE_S = 60.0
 
 ADMITTED = 0
-# In place of the id of a series that was refused, with the reason under which its samples are counted.
-OVER_COUNT, OVER_TEAM, OVER_RATE = -1, -2, -3
-REASONS: Mapping[int, str] = {
-    OVER_COUNT: "too_many_series",
-    OVER_TEAM: "too_many_series_of_team",
-    OVER_RATE: "too_many_new_series",
-}
+OVER_COUNT, OVER_TEAM, OVER_RATE = SERIES_REFUSALS
 
 
 class SeriesLimits:
@@ -82,14 +77,17 @@ class SeriesLimits:
         assert self._series_per_team_max is not None
         return max(0, self._series_per_team_max - self._active_count_by_team.get(team, 0))
 
-    def words(self, reason: str) -> str:
-        """The limit that a reason names, its value and its setting, and the way out."""
-        if reason == REASONS[OVER_TEAM]:
+    def words_of(self, reasons: Iterable[str]) -> dict[str, str]:
+        """Of those reasons that are limits on series: the limit, its value and its setting, and the way out."""
+        return {reason: self._words(reason) for reason in reasons if reason in SERIES_REFUSALS.values()}
+
+    def _words(self, reason: str) -> str:
+        if reason == SERIES_REFUSALS[OVER_TEAM]:
             return (
                 f"a team may have {self._series_per_team_max:,} active series (store.series_per_team_max); "
                 f"send fewer distinct label sets with this label team, or raise the setting"
             )
-        if reason == REASONS[OVER_RATE]:
+        if reason == SERIES_REFUSALS[OVER_RATE]:
             return (
                 f"{self._new_series_per_minute_max:,} series may be new in a minute (store.new_series_per_minute_max); "
                 f"they are taken later if they are sent again, or raise the setting"

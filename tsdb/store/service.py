@@ -89,6 +89,7 @@ class StoreService:
             key: metrics.gauge(f"henge_store_{key}", sentence)
             for key, sentence in (
                 ("series_count", "Series that the store knows."),
+                ("active_series_count", "Series with samples in the last hours, which the limits on series count."),
                 ("head_samples", "Samples in memory that no block holds yet."),
                 ("head_bytes", "Bytes of memory that the head takes."),
                 ("wal_bytes", "Bytes of the write-ahead log."),
@@ -120,7 +121,12 @@ class StoreService:
         series, timestamp_ms, value = request.columns
         batch = SampleBatch(series=series, timestamp_ms=timestamp_ms, value=value)
         ack = self._engine.append(batch, ask.new_series, epoch=ask.epoch, now_ms=self._clock.now_ms())
-        body = {"epoch": ack.epoch, "accepted_count": ack.accepted_count, "refused": ack.refused}
+        body = {
+            "epoch": ack.epoch,
+            "accepted_count": ack.accepted_count,
+            "refused": ack.refused,
+            "words": ack.words,
+        }
         return Answer(body, (ack.new_ids,))
 
     def snapshot(self, request: Request) -> Answer:

@@ -76,10 +76,35 @@ def test_two_spellings_of_one_series_travel_once_and_are_both_learnt() -> None:
     assert known.resolve(decoded(["m;b=2;a=1", "m;a=1;b=2"])).batch.series.tolist() == [5, 5]
 
 
-def test_a_series_that_the_store_refused_is_asked_for_again() -> None:
-    known = register()
-    known.learn(known.resolve(decoded(["a"])), ack(-1))
+def test_a_series_that_the_store_refused_is_left_out_for_a_while_then_asked_for_again() -> None:
+    times_s = [0.0]
+    known = SeriesRegister(monotonic_s=lambda: times_s[0])
+    known.begin(1)
+    words = {"too_many_new_series": "7 series may be new in a minute"}
+    first = known.resolve(decoded(["a", "b"]))
+    place = {series: at for at, series in enumerate(first.new_series)}
+    ids = [0, 0]
+    ids[place[b"__name__\xffa\xff"]] = -3
+    known.learn(first, Ack(1, np.array(ids, np.int32), 1, {"too_many_new_series": 1}, words))
+    again = known.resolve_known(decoded(["a", "b"], [0, 1, 0]))
+    assert again is not None
+    assert again.batch.series.tolist() == [0]
+    assert again.refusals.count_by_reason == {"too_many_new_series": 2}
+    assert again.refusals.first_error == words["too_many_new_series"]
+    mixed = known.resolve(decoded(["a", "c"]))
+    assert (mixed.batch.series.tolist(), list(mixed.new_series)) == ([-1], [b"__name__\xffc\xff"])
+    assert mixed.refusals.count_by_reason == {"too_many_new_series": 1}
+    times_s[0] = 11.0
     assert list(known.resolve(decoded(["a"])).new_series) == [b"__name__\xffa\xff"]
+
+
+def test_refused_names_kept_in_mind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.ingest.register.REFUSALS_COUNT_MAX", 3)
+    known = register()
+    for names in (["a", "b"], ["c", "d", "e"]):
+        asked = known.resolve(decoded(names))
+        known.learn(asked, ack(*[-1] * len(asked.new_series)))
+    assert len(known.resolve(decoded("abcde")).new_series) == 2
 
 
 def test_the_same_name_in_two_batches_in_flight_is_learnt_once() -> None:

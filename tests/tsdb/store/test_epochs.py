@@ -202,3 +202,39 @@ def test_churn_leaves_no_growth_beyond_the_active_series(tmp_path: Path, monkeyp
     for step in range(48):
         assert len(engine.select([Matcher("pod", MatchOp.EQUAL, f"{step}-000007")], 0, 2**60).labels) == 1
     engine.close()
+
+
+def of_team(team: str, *numbers: int) -> list[Row]:
+    return [(labels(name="m", team=team, host=str(number)), NOW_MS, 0) for number in numbers]
+
+
+@pytest.mark.usefixtures("few")
+def test_a_team_may_have_so_many_active_series_and_others_are_free() -> None:
+    engine = open_engine(MemoryDisk(), series_per_team_max=3)
+    assert append(engine, of_team("a", 1, 2)).refused == {}
+    ack = append(engine, [*of_team("a", 3, 4, 5), *of_team("b", 1, 2, 3), *rows(*range(9))])
+    assert ack.refused == {"too_many_series_of_team": 2}
+    assert "a team may have 3 active series (store.series_per_team_max)" in ack.words["too_many_series_of_team"]
+    assert append(engine, of_team("a", 1, 3, 4)).refused == {"too_many_series_of_team": 1}
+    engine.flush()
+    later(engine)
+    append(engine, of_team("a", 1))  # The others of the team are gone, and the census says so.
+    engine.tick(NOW_MS)
+    assert append(engine, of_team("a", 6, 7, 8)).refused == {"too_many_series_of_team": 1}
+
+
+def test_new_series_a_minute_are_limited_after_the_start() -> None:
+    engine = open_engine(MemoryDisk(), new_series_per_minute_max=4)
+    assert append(engine, rows(*range(50))).refused == {}
+    later(engine, by_ms=300_000)
+    ack = append(engine, rows(*range(56)))
+    assert ack.refused == {"too_many_new_series": 2}
+    assert "4 series may be new in a minute (store.new_series_per_minute_max)" in ack.words["too_many_new_series"]
+    later(engine, by_ms=60_000)
+    assert append(engine, rows(*range(56))).refused == {}
+
+
+def test_the_words_of_the_limit_in_all_name_value_and_setting() -> None:
+    engine = open_engine(MemoryDisk(), series_count_max=3)
+    words = append(engine, rows(*range(5))).words["too_many_series"]
+    assert "3 series may be active (store.series_count_max)" in words

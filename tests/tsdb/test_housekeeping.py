@@ -1,0 +1,82 @@
+"""Cycles are found without long looks, and what the store holds of a series is nothing for the collector to look at."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.metrics import Metrics
+from tests.tsdb.store.stores import labels
+from tsdb import memory
+from tsdb.memory import Housekeeping
+from tsdb.sample import Matcher, MatchOp, canonical_bytes
+from tsdb.store.index import SeriesIndex
+
+
+class Knot:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def kept() -> Iterator[Housekeeping]:
+    housekeeping = Housekeeping("store", Metrics())
+    housekeeping.begin()
+    yield housekeeping
+    housekeeping.end()
+
+
+def test_cycles_are_found_by_steps(kept: Housekeeping) -> None:
+    knots = [weakref.ref(Knot()) for _ in range(10_000)]
+    assert knots[0]() is not None
+    kept.step()
+    assert all(knot() is None for knot in knots)
+
+
+def test_cycles_that_grew_old_are_found_once_a_minute(kept: Housekeeping) -> None:
+    knots = [Knot() for _ in range(10_000)]
+    there = weakref.ref(knots[0])
+    for _ in range(3):
+        gc.collect(0)
+    knots.clear()
+    for _ in range(memory.OLD_EVERY_STEPS):
+        kept.step()
+    assert there() is None
+
+
+def test_a_crowd_of_young_objects_is_left_alone_for_a_while_but_not_for_ever(kept: Housekeeping) -> None:
+    crowd = [Knot() for _ in range(memory.YOUNG_COUNT_MAX + 10)]
+    there = weakref.ref(crowd[0])
+    crowd.clear()
+    for _ in range(memory.YOUNG_WAIT_STEPS_MAX):
+        kept.step()
+        assert there() is not None
+    kept.step()
+    assert there() is None
+
+
+def test_the_longest_pause_is_on_the_gauge() -> None:
+    times_s = iter([0.0, 1.0, 1.5, 2.0, 2.2])
+    metrics = Metrics()
+    housekeeping = Housekeeping("query", metrics, clock_s=lambda: next(times_s))
+    for phase in ("start", "stop", "start", "stop"):
+        housekeeping._note(phase, {})
+    (sample,) = metrics.snapshot()
+    assert (sample.name, sample.labels, sample.value) == ("henge_gc_pause_seconds_max", {"process": "query"}, 1.0)
+
+
+def test_series_cost_the_collector_nothing() -> None:
+    """Goal: no pause grows with the number of series. Method: count what the collector tracks, before and after."""
+    index = SeriesIndex()
+    gc.collect()
+    before_count = len(gc.get_objects())
+    for start in range(0, 60_000, 10_000):
+        index.add([canonical_bytes(labels(name=f"m{n}", job="x")) for n in range(start, start + 10_000)])
+    while index.index_some():
+        pass
+    assert index.match([Matcher("__name__", MatchOp.REGEX, "m59.*")]).size == 1_111
+    gc.collect()
+    assert len(gc.get_objects()) - before_count < 500

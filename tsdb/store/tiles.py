@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tsdb.errors import CorruptData
 from tsdb.sample import Float64s, Int64s
 from tsdb.store.block.file import BlockFile
-from tsdb.store.block.tile_bytes import PackedTile, packed_tile
+from tsdb.store.block.tile_bytes import packed_tile
 from tsdb.store.columns import spread
 from tsdb.store.pieces import TIME_MAX, clipped, copy_ranges
 
@@ -26,6 +26,8 @@ TileColumns = tuple[Int64s, Float64s]
 
 # Decoded at once: 2 MiB of values, which stay in the processor's cache until they are moved.
 _SCRATCH_SAMPLE_COUNT = 1 << 18
+# Times of which less than this part is wanted are copied, so that the others can go.
+_SPARSE_PART = 2
 
 
 class TileCache:
@@ -96,8 +98,9 @@ class BlockPart:
     lengths: Int64s
     timestamp_ms: Int64s  # The times of all tiles, equal columns once.
     value_starts: Int64s  # by piece: its first sample in its tile
-    tile: Int64s  # by piece: the place of its tile in `tiles`, never falling
-    tiles: Sequence[PackedTile | Float64s]  # Values still to be decoded, or those that the cache had.
+    tile: Int64s  # by piece: the place of its tile in `numbers`, never falling
+    numbers: Int64s  # of the tiles
+    decoded: Sequence[Float64s | None]  # by tile: the values, if the cache had them
     table: TileTable
     note_damage: Callable[[CorruptData], None]
 
@@ -130,9 +133,9 @@ class BlockPart:
 
     def put_values(self, target: Float64s, places: Int64s) -> None:
         """See pieces.Part. Raises: DamagedTiles."""
-        counts = np.fromiter(map(_sample_count, self.tiles), np.int64, len(self.tiles))
-        if len(self.tiles) == 1:
-            copy_ranges(self._values(self.tiles[0]), self.value_starts, self.lengths, target, places)
+        counts = (self.table.end_sample - self.table.first_sample)[self.numbers]
+        if counts.size == 1 and self.decoded[0] is not None:
+            copy_ranges(self.decoded[0], self.value_starts, self.lengths, target, places)
             return
         ends = np.cumsum(counts)
         scratch = np.empty(min(int(ends[-1]), _SCRATCH_SAMPLE_COUNT + int(counts.max())), np.float64)
@@ -140,9 +143,10 @@ class BlockPart:
         while done < counts.size:
             begun = int(ends[done] - counts[done])
             end = max(done + 1, int(np.searchsorted(ends, begun + _SCRATCH_SAMPLE_COUNT, side="right")))
-            for number in range(done, end):
-                at = slice(int(ends[number] - counts[number]) - begun, int(ends[number]) - begun)
-                is_whole &= self._put_tile(self.tiles[number], scratch[at])
+            edges = [0, *(ends[done:end] - begun).tolist()]
+            entries = self.table.entries[self.numbers[done:end]].tolist()
+            for at, entry in enumerate(entries):
+                is_whole &= self._put_tile(done + at, entry, scratch[edges[at] : edges[at + 1]])
             some = slice(*np.searchsorted(self.tile, (done, end)).tolist())
             starts = (ends - counts)[self.tile[some]] - begun + self.value_starts[some]
             copy_ranges(scratch, starts, self.lengths[some], target, places[some])
@@ -150,30 +154,21 @@ class BlockPart:
         if not is_whole:
             raise DamagedTiles
 
-    def _values(self, tile: PackedTile | Float64s) -> Float64s:
-        if isinstance(tile, np.ndarray):
-            return tile
-        value = np.empty(tile.sample_count, np.float64)
-        if not self._put_tile(tile, value):
-            raise DamagedTiles
-        return value
-
-    def _put_tile(self, tile: PackedTile | Float64s, into: Float64s) -> bool:
+    def _put_tile(self, place: int, entry: tuple[Any, ...], into: Float64s) -> bool:
         """Fill a stretch with the values of a tile; False if it is damaged, which is noted then."""
-        if isinstance(tile, np.ndarray):
-            into[:] = tile
+        decoded = self.decoded[place]
+        if decoded is not None:
+            into[:] = decoded
             return True
+        number = int(self.numbers[place])
         try:
-            tile.decode_values(into)
+            file = self.table.file
+            packed_tile(file.data, file.name, number, entry, is_compared=True).decode_values(into)
         except CorruptData as error:
-            self.table.is_damaged[tile.number] = True
+            self.table.is_damaged[number] = True
             self.note_damage(error)
             return False
         return True
-
-
-def _sample_count(tile: PackedTile | Float64s) -> int:
-    return tile.size if isinstance(tile, np.ndarray) else tile.sample_count
 
 
 def read_part(
@@ -199,54 +194,71 @@ def read_part(
         return None
     # Numbers never fall, so each wanted tile stands where another begins.
     begins = np.flatnonzero(np.diff(number, prepend=-1))
-    times: list[Int64s] = []
-    tiles: list[PackedTile | Float64s] = []
-    bases, pool_count, base_of = [], 0, dict[int, int]()
     wanted = number[begins]
-    for one, entry in zip(wanted.tolist(), table.entries[wanted].tolist(), strict=True):
-        try:
-            column, values = _tile(table, one, entry, cache)
-        except CorruptData as error:
-            table.is_damaged[one] = True
-            note_damage(error)
-            continue
-        base = base_of.get(id(column))
-        if base is None:
-            base = base_of[id(column)] = pool_count
-            pool_count += column.size
-            times.append(column)
-        bases.append(base)
-        tiles.append(values)
-    if len(tiles) < wanted.size:  # Once more, without those that are damaged.
+    times, bases, decoded = _times(table, wanted, cache, note_damage)
+    if len(decoded) < wanted.size:  # Once more, without those that are damaged.
         return read_part(table, place, starts, ends, start_ms, end_ms, cache, note_damage)
     tile = np.repeat(np.arange(wanted.size), np.diff(begins, append=number.size))
-    timestamp_ms = times[0] if len(times) == 1 else np.concatenate(times)
     value_starts = sample - table.first_sample[number]
     lengths = np.minimum(ends[row], table.end_sample[number]) - sample
-    time_bases = np.array(bases, np.int64)[tile]
-    kept, time_starts, lengths = clipped(timestamp_ms, time_bases + value_starts, lengths, start_ms, end_ms)
-    row, tile, time_bases = row[kept], tile[kept], time_bases[kept]
+    kept, time_starts, lengths = clipped(times, bases[tile] + value_starts, lengths, start_ms, end_ms)
+    row, tile = row[kept], tile[kept]
+    value_starts = time_starts - bases[tile]
+    if _SPARSE_PART * int(lengths.sum()) < times.size:  # An hour of a block of days: keep its times, not all of them.
+        all_times, places = times, np.cumsum(lengths) - lengths
+        times = np.empty(int(lengths.sum()), np.int64)
+        copy_ranges(all_times, time_starts, lengths, times, places)
+        time_starts = places
     return BlockPart(
         row=place[row],
         starts=time_starts,
         lengths=lengths,
-        timestamp_ms=timestamp_ms,
-        value_starts=time_starts - time_bases,
+        timestamp_ms=times,
+        value_starts=value_starts,
         tile=tile,
-        tiles=tiles,
+        numbers=wanted,
+        decoded=decoded,
         table=table,
         note_damage=note_damage,
     )
 
 
+def _times(
+    table: TileTable, wanted: Int64s, cache: TileCache | None, note_damage: Callable[[CorruptData], None]
+) -> tuple[Int64s, Int64s, list[Float64s | None]]:
+    """The times of some tiles, equal columns once, where those of each tile begin, and the values that the cache has.
+
+    Shorter lists, if some tile is damaged, which is noted then.
+    """
+    columns: list[Int64s] = []
+    bases: list[int] = []
+    decoded: list[Float64s | None] = []
+    count, base_of = 0, dict[int, int]()
+    for number, entry in zip(wanted.tolist(), table.entries[wanted].tolist(), strict=True):
+        try:
+            column, values = _tile(table, number, entry, cache)
+        except CorruptData as error:
+            table.is_damaged[number] = True
+            note_damage(error)
+            continue
+        base = base_of.get(id(column))
+        if base is None:
+            base = base_of[id(column)] = count
+            count += column.size
+            columns.append(column)
+        bases.append(base)
+        decoded.append(values)
+    joined = columns[0] if len(columns) == 1 else np.concatenate([np.empty(0, np.int64), *columns])
+    return joined, np.array(bases, np.int64), decoded
+
+
 def _tile(
     table: TileTable, number: int, entry: tuple[Any, ...], cache: TileCache | None
-) -> tuple[Int64s, PackedTile | Float64s]:
-    """The times of a tile, and its values or what they are to be decoded from. Raises: CorruptData."""
+) -> tuple[Int64s, Float64s | None]:
+    """The times of a tile, and its values if they are kept decoded. Raises: CorruptData."""
     key = (table.file.name, number)
     if cache is None:
-        packed = packed_tile(table.file.data, *key, entry)
-        return packed.decoded_times(), packed
+        return packed_tile(table.file.data, *key, entry).decoded_times(), None
     found = cache.get(key)
     if found is None:
         found = packed_tile(table.file.data, *key, entry).decoded()

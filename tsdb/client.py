@@ -48,8 +48,8 @@ class TsdbClient:
         self._query = Client(run_dir, "query")
         self._store = Client(run_dir, "store")
 
-    def write(self, door: str, body: bytes, *, sender: str) -> WriteAnswer:
-        """Pass a request body to a door of intake: json. Answers after the write-ahead log."""
+    def write(self, door: str, body: bytes | memoryview, *, sender: str) -> WriteAnswer:
+        """Pass a request body, which must not change meanwhile, to a door of intake. Answers after the log."""
         return _write_answer(_call(self._intake, "write", *_write(door, body, sender), timeout_s=WRITE_TIMEOUT_S))
 
     def append(self, rows: Sequence[Row]) -> WriteAnswer:
@@ -227,7 +227,7 @@ def _plain(selectors: Selectors) -> list[list[list[str]]]:
     return [[[m.name, m.op.value, m.value] for m in selector] for selector in selectors]
 
 
-def _write(door: str, body: bytes, sender: str) -> tuple[dict[str, str], tuple[Any, ...]]:
+def _write(door: str, body: bytes | memoryview, sender: str) -> tuple[dict[str, str], tuple[Any, ...]]:
     return {"door": door, "sender": sender}, (np.frombuffer(body, np.uint8),)
 
 

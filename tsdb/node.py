@@ -12,11 +12,11 @@ import msgspec
 
 from appliance.bus import BusError, BusRefused, Client, Reply, Request, Server
 from appliance.child import ChildContext
+from appliance.memory import keep_large_blocks
 from tsdb.errors import NotReady, StaleEpoch, error_of
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack, Bounds, Grain
-from tsdb.memory import Housekeeping, limit_arenas
-from tsdb.query.memory import keep_large_blocks
+from tsdb.memory import ARENA_COUNT_MAX, Housekeeping, limit_arenas
 from tsdb.query.promql.limits import Limits
 from tsdb.query.service import LANES as QUERY_LANES
 from tsdb.query.service import Crowd, QueryService
@@ -30,6 +30,7 @@ from tsdb.store.tombstones import Tombstone
 
 STORE_THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
 INTAKE_THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
+INTAKE_KEPT_BYTES_MAX = 32 * 2**20  # A few bodies and their columns, for each of the threads.
 STORE_TIMEOUT_S = 20.0
 APPEND_TIMEOUT_S = 5.0
 # Series whose labels are asked for at once; with labels of 100 B a message has 10 MiB.
@@ -70,7 +71,7 @@ def run_store(context: ChildContext) -> None:
 
 def run_intake(context: ChildContext) -> None:
     """The listening sockets in this thread; acknowledged bodies come over the bus."""
-    limit_arenas()
+    keep_large_blocks(ARENA_COUNT_MAX, INTAKE_KEPT_BYTES_MAX)
     intake = Intake(
         context.sockets,
         BusSink(Client(context.config.run_dir, "store")),

@@ -13,6 +13,7 @@ import msgspec
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
+from web.body import Parser, WholeBody
 from web.errors import Refusal, error_body
 
 LINGER_S_MAX = 10.0
@@ -68,6 +69,7 @@ class Answer(WSGITask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection, which after a refusal reads on until the sender has read the answer."""
 
+    parser_class = Parser
     task_class = Answer
     error_task_class = Refused
     lingers = False
@@ -90,7 +92,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def handle_read(self) -> None:
         if self._until_s is None:
-            super().handle_read()
+            body = self.request.body_rcv if self.request is not None else None
+            if isinstance(body, WholeBody):
+                self._fill(body)
+            else:
+                super().handle_read()
             return
         try:
             self._left_bytes -= len(self.recv(self.adj.recv_bytes))  # At the end of the stream it closes by itself.
@@ -98,6 +104,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._left_bytes = -1
         if self._left_bytes < 0 and self.connected:
             self.handle_close()
+
+    def _fill(self, body: WholeBody) -> None:
+        """Read what there is of a large body to where it belongs."""
+        try:
+            count = self.socket.recv_into(body.rest)
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.handle_close()
+            return
+        self.last_activity = time.time()
+        if (last := body.filled(count)) is not None:
+            self.received(last)  # The last byte goes the way of small bodies, which ends the request.
 
     def handle_close(self) -> None:
         if not self.lingers or not self.connected:

@@ -15,6 +15,7 @@ from waitress.server import create_server
 from appliance.bus import RESYNC, Client, Reply, Server, Subscriber
 from appliance.child import ChildContext
 from appliance.config import Address
+from appliance.memory import keep_large_blocks
 from appliance.readyfile import web_url
 from appliance.secrets import SecretBox
 from appliance.state import Change, StateClient, state_path
@@ -31,6 +32,8 @@ from web.services import Services
 THREADS = 16
 READ_BYTES = 256 * 1024  # One read of the socket; the default of 8 KiB makes a large body cost 32 times the calls.
 BODY_BYTES_MAX = 65 * 1024 * 1024  # A little above the largest that any view allows, so that the view says why.
+ARENA_COUNT_MAX = 4
+KEPT_BYTES_MAX = 16 * 2**20  # Of each: the bodies of a few senders, received where the ones before them lay.
 CONNECTION_COUNT_MAX = 1_000
 LOOP_S = 0.5  # How soon a stop is noticed.
 DRAIN_S = 3.0  # For answers that are being written at a stop.
@@ -79,6 +82,7 @@ def services_of(context: ChildContext, port: int) -> Services:
 
 def run_web(context: ChildContext) -> None:
     """Serve until context.stopping."""
+    keep_large_blocks(ARENA_COUNT_MAX, KEPT_BYTES_MAX)
     listening = context.sockets["web"]
     host, port = listening.getsockname()[:2]
     services = services_of(context, port)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from appliance.memory import keep_large_blocks
 from tests.bench.figure import Figure, machine
 from tests.bench.generator import load
-from tsdb.query.memory import keep_large_blocks
 from tsdb.sample import Matcher, MatchOp, SampleBatch, Selection, canonical_bytes, labels_from
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockReader

@@ -87,7 +87,8 @@ class Intake:
         deadline_s = self._clock.monotonic_s() + self._limits.write_wait_ms_max / 1000
         protocol = door.partition("+")[0] if door in DOORS else "unknown"
         try:
-            decoded = self._decode(door, body)
+            with self._pump.crunching:  # Of large bodies; small ones are through before anybody waits.
+                decoded = self._decode(door, body)
         except RefusedSample as error:
             refusals = Refusals()
             refusals.add(error.reason, bytes(body[:1_000]), message=str(error))

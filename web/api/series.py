@@ -8,6 +8,7 @@ from tsdb.client import WriteAnswer
 from web.auth.guard import needs
 from web.auth.identity import identity
 from web.auth.roles import Role
+from web.body import raw_body
 from web.errors import Refusal, json_response
 from web.services import services
 
@@ -21,8 +22,7 @@ BODY_BYTES_MAX = 64 * 1024 * 1024  # About 2 M samples; a sender with more split
 @needs(Role.EDITOR)
 def write() -> Response:
     """`[{"labels": {"__name__": …}, "samples": [[ms, value], …]}]`; the body is decoded by intake, not here."""
-    request.max_content_length = BODY_BYTES_MAX
-    answer = services().tsdb.write("json", request.get_data(cache=False), sender=identity().name)
+    answer = services().tsdb.write("json", raw_body(BODY_BYTES_MAX), sender=identity().name)
     if answer.refused and not answer.accepted_count:
         raise Refusal(400, "refused_sample", answer.first_error or f"every sample was refused: {answer.refused}")
     return _answered(answer)
@@ -32,14 +32,13 @@ def write() -> Response:
 @needs(Role.EDITOR)
 def write_arrow() -> Response:
     """An Arrow IPC stream of the columns series, timestamp_ms and value; the body is decoded by intake, not here."""
-    request.max_content_length = BODY_BYTES_MAX
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise Refusal(415, "unsupported_media_type", "send the stream as it is; its buffers may be lz4 or zstd")
     if request.mimetype not in ARROW_TYPES:
         raise Refusal(
             415, "unsupported_media_type", f"the body is {request.mimetype[:80]!r}; an Arrow stream is {ARROW_TYPES[0]}"
         )
-    answer = services().tsdb.write("arrow", request.get_data(cache=False), sender=identity().name)
+    answer = services().tsdb.write("arrow", raw_body(BODY_BYTES_MAX), sender=identity().name)
     if answer.refused and not answer.accepted_count:
         raise Refusal(400, "refused_sample", answer.first_error or f"every sample was refused: {answer.refused}")
     return _answered(answer)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.tsdb.ingest import remote_write_bytes as wire
 from tests.web.house import House
+from tsdb.client import TsdbClient
+from tsdb.errors import DiskFull, NotReady
 
 PATH = "/prometheus/api/v1/write"
 HEADERS = {
@@ -83,3 +86,13 @@ def test_writing_needs_an_editor(house: House) -> None:
     assert send(house, good, role="viewer").status_code == 403
     assert house.app.test_client().post(PATH, data=good, headers=HEADERS).status_code in (401, 403)
     assert values_of(house, "never") == []
+
+
+@pytest.mark.parametrize(("error", "status"), [(NotReady("the store is away"), 503), (DiskFull("no space left"), 507)])
+def test_a_sender_is_told_to_try_again_when_the_store_cannot_take_it(
+    house: House, error: Exception, status: int
+) -> None:
+    with mock.patch.object(TsdbClient, "write", side_effect=error):
+        answer = send(house, wire.snappy(body(house, "never", 1.0)))
+    assert (answer.status_code, answer.json["errorType"]) == (status, "unavailable")
+    assert status != 503 or answer.headers["Retry-After"] == "1"

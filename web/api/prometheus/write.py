@@ -14,6 +14,7 @@ from tsdb.client import WriteAnswer
 from web.auth.guard import needs
 from web.auth.identity import identity
 from web.auth.roles import Role
+from web.body import raw_body
 from web.errors import Refusal
 from web.services import services
 
@@ -54,8 +55,7 @@ def refused_text(answer: WriteAnswer) -> str:
 @needs(Role.EDITOR)
 def write() -> Response:
     """204 means that every sample is in the write-ahead log."""
-    request.max_content_length = BODY_BYTES_MAX
-    answer = services().tsdb.write(door(), request.get_data(cache=False), sender=identity().name)
+    answer = services().tsdb.write(door(), raw_body(BODY_BYTES_MAX), sender=identity().name)
     if answer.refused:
         raise Refusal(400, "refused_sample", refused_text(answer))
     return Response(status=204)

@@ -1,4 +1,4 @@
-"""The query process uses its large blocks again."""
+"""A process that asks for it uses its large blocks again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-from tsdb.query.memory import keep_large_blocks
+from appliance.memory import keep_large_blocks
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

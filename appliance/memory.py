@@ -1,4 +1,4 @@
-"""How the query process keeps its memory: matrices of megabytes come and go with every operation."""
+"""How a process keeps its memory where blocks of megabytes come and go: matrices of queries, bodies of requests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ctypes
 # glibc's names for the settings of mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 BLOCK_BYTES_MAX = 32 * 2**20  # The largest that glibc takes here.
-# What one arena of memory may keep for the next query: two matrices of 1,000 series × 8,000 steps.
+# What one arena of memory may keep for the next operation: two matrices of 1,000 series × 8,000 steps.
 KEPT_BYTES_MAX = 128 * 2**20
 
 
-def keep_large_blocks(arena_count_max: int) -> bool:
+def keep_large_blocks(arena_count_max: int, kept_bytes_max: int = KEPT_BYTES_MAX) -> bool:
     """Tell glibc to use freed blocks of up to 32 MiB again instead of giving them back to the kernel.
 
     By default every block over 128 KiB is mapped anew, and its pages cost more to fault in than the arithmetic on them:
@@ -26,7 +26,7 @@ def keep_large_blocks(arena_count_max: int) -> bool:
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     settings = (
         (M_MMAP_THRESHOLD, BLOCK_BYTES_MAX),
-        (M_TRIM_THRESHOLD, KEPT_BYTES_MAX),
+        (M_TRIM_THRESHOLD, kept_bytes_max),
         (M_ARENA_MAX, arena_count_max),
     )
     taken = [bool(mallopt(name, value)) for name, value in settings]

@@ -46,6 +46,8 @@ from tsdb.store.wal import Wal
 FLUSH_AFTER_S = 2 * 3_600.0
 # A sender waits so long for a head that is over twice its limit; intake meanwhile stops reading its sockets.
 ROOM_WAIT_S = 2.0
+# Samples came so short a time ago that the next ones will want a new segment to know their series already.
+BUSY_S = 1.0
 
 FsyncMode = Literal["always", "interval", "never"]
 
@@ -135,6 +137,7 @@ class Engine:
         self._backup_lock = threading.Lock()  # One snapshot at a time; taken before _upkeep_lock.
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
+        self._appended_at_s = clock.monotonic_s() - BUSY_S
         self._erasure = Erasure(disk, folder, self._synced_at_s)
         self._not_joinable: set[str] = set()
         self._is_closing = self._is_closed = False
@@ -157,6 +160,7 @@ class Engine:
             if samples.series.size:
                 self._wal.append(samples, admitted.min_ms, admitted.max_ms, len(self._index))
                 self._head.append(samples, admitted.min_ms, admitted.max_ms)
+                self._appended_at_s = self._clock.monotonic_s()
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
             self._wal.sync(written_count)
@@ -377,8 +381,8 @@ class Engine:
     def _flush(self) -> None:
         census = self._take_census()
         begun = successor(self._index, census, self._breathe) if self._may_begin(census) else None
-        if begun is None and self._head.sample_count:
-            self._wal.prepare()
+        if begun is None and self._clock.monotonic_s() - self._appended_at_s < BUSY_S:
+            self._wal.prepare(self._breathe)
         if not self._wal.is_broken:
             # So that little is left to sync while appends wait for the new segment: what was written meanwhile.
             self._wal.sync()

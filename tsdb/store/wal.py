@@ -10,9 +10,11 @@ import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.errors import DiskFull, NotReady
 from tsdb.sample import Int32s
@@ -22,6 +24,7 @@ from tsdb.store.disk import AppendFile, Disk, Part, full_disk_named
 from tsdb.store.frame import NO_DEFINITIONS, Definitions
 
 SUFFIX = ".wal"
+Bools = npt.NDArray[np.bool_]
 
 
 def segment_name(number: int) -> str:
@@ -32,6 +35,22 @@ def segment_numbers(disk: Disk, folder: Path) -> list[int]:
     """The numbers of the segments of a folder, rising."""
     names = (name.removesuffix(SUFFIX) for name in disk.names(folder) if name.endswith(SUFFIX))
     return sorted(int(name) for name in names if name.isdecimal())
+
+
+# Definitions written ahead in one piece: 5 ms of one core, for which other threads may have to wait.
+_PREPARED_SERIES_COUNT = 1 << 14
+# The definitions of fewer series hold up an append for less than 5 ms, and are not worth a byte ahead of time.
+PREPARED_SERIES_COUNT_MIN = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A durable segment that holds no samples yet."""
+
+    file: AppendFile
+    size_bytes: int
+    sequence: int = 0  # Of its next frame.
+    is_defined: Bools | None = None  # By local id; of the rest, and without it, nothing is.
 
 
 class Wal:
@@ -55,14 +74,17 @@ class Wal:
         self._broken_number: int | None = None  # The last segment of which blocks have to keep what it could not.
         self._sync_lock = threading.Lock()
         self._is_defined = np.zeros(1_024, np.bool_)  # by local id: this segment has its definition
+        self._is_used = np.zeros(1_024, np.bool_)  # by local id: this segment has samples of it
         self._size_bytes = 0
         self._older_bytes = 0
         self._sequence = 0
         self.is_broken = False
         self._file: AppendFile | None = None
-        self._next: tuple[AppendFile, int] | None = None  # The segment that prepare() made, and its size.
+        self._next_lock = threading.Lock()  # Taken after _sync_lock.
+        self._next: _Segment | None = None  # What prepare() made for the next roll().
         try:
-            self._file, self._size_bytes = self._create(number, epoch)
+            begun = self._create(number, epoch)
+            self._file, self._size_bytes = begun.file, begun.size_bytes
         except DiskFull:
             self.is_broken = True  # The store serves what it has, and every append tries to begin a segment.
         self._measure_older()
@@ -79,10 +101,8 @@ class Wal:
         """
         if self.is_broken:
             self.roll()
-        if self._is_defined.size < series_count:
-            grown = np.zeros(max(series_count, 2 * self._is_defined.size), np.bool_)
-            grown[: self._is_defined.size] = self._is_defined
-            self._is_defined = grown
+        self._is_defined = _with_room(self._is_defined, series_count)
+        self._is_used = _with_room(self._is_used, series_count)
         unknown = self._unknown(samples.series)
         parts: list[Part] = []
         sequence = self._sequence
@@ -97,6 +117,7 @@ class Wal:
             sequence += 1
         self._write(parts)
         self._is_defined[unknown] = True
+        self._is_used[samples.series] = True
         self._sequence = sequence
         self.written_count += 1
 
@@ -130,22 +151,52 @@ class Wal:
             ) from error
         self.synced_count = max(self.synced_count, written_count)
 
-    def prepare(self) -> None:
-        """Create the segment of the next roll(), so that no append waits for the disk while that is done.
+    def prepare(self, breathe: Callable[[], None]) -> None:
+        """Create the segment of the next roll(), so that no append waits for it; not while another thread rolls.
 
-        Raises: DiskFull, NotReady.
+        It begins with the definitions of the series that have samples in this segment: a million take seconds. What is
+        not seen any more is so left out of the segment after the next.
+        breathe: called between pieces of them. Raises: DiskFull, NotReady; nothing of the segment is left then.
         """
-        with self._sync_lock:
-            if self._next is None:
-                self._next = self._create(self.number + 1, self._epoch)
+        with self._next_lock:
+            if self._next is not None:
+                return
+            begun = self._create(self.number + 1, self._epoch)
+            try:
+                self._next = self._with_definitions(begun, breathe)
+            except BaseException:
+                begun.file.close()
+                with contextlib.suppress(OSError):
+                    self._disk.remove(self._folder / segment_name(self.number + 1))
+                raise
 
-    def _take_next(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None) -> tuple[AppendFile, int]:
-        prepared, self._next = self._next, None
-        if prepared is not None and begins is not None:  # Its header names the epoch that is over.
-            prepared[0].close()
-            self._disk.remove(self._folder / segment_name(self.number + 1))
-            prepared = None
-        return prepared or self._create(self.number + 1, self._epoch if begins is None else begins[0])
+    def _with_definitions(self, begun: _Segment, breathe: Callable[[], None]) -> _Segment:
+        size_bytes, sequence = begun.size_bytes, begun.sequence
+        is_defined = np.zeros(self._is_used.size, np.bool_)
+        ids = np.flatnonzero(self._is_used).astype(np.int32)
+        if ids.size < PREPARED_SERIES_COUNT_MIN:
+            return begun
+        for start in range(0, ids.size, _PREPARED_SERIES_COUNT):
+            piece = ids[start : start + _PREPARED_SERIES_COUNT]
+            for definitions in self._definitions(piece):
+                parts = frame.frame_parts(sequence, definitions, Columns.empty(), 0, 0)
+                with _named_as_ours("a new segment"):
+                    size_bytes += begun.file.append(parts)
+                sequence += 1
+            is_defined[piece] = True
+            breathe()
+        with _named_as_ours("a new segment"):
+            begun.file.sync()
+        return _Segment(begun.file, size_bytes, sequence, is_defined)
+
+    def _take_next(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None) -> _Segment:
+        with self._next_lock:
+            prepared, self._next = self._next, None
+            if prepared is not None and begins is not None:  # Its header names the epoch that is over.
+                prepared.file.close()
+                self._disk.remove(self._folder / segment_name(self.number + 1))
+                prepared = None
+            return prepared or self._create(self.number + 1, self._epoch if begins is None else begins[0])
 
     def roll(self, begins: tuple[int, Callable[[Int32s], Sequence[bytes]]] | None = None) -> int:
         """Begin a new segment and return its number; all that was written before lies in segments below it.
@@ -157,23 +208,24 @@ class Wal:
         with self._sync_lock:
             if not self.is_broken and self.synced_count < self.written_count:
                 self._make_durable()
-            file, size_bytes = self._take_next(begins)
+            begun = self._take_next(begins)
             if self.is_broken and self._file is not None:
                 # Somebody may still wait for a batch of an earlier break: what lies between is refused with it.
                 first = self.synced_count if self._not_durable is None else self._not_durable[0]
                 self._not_durable = (first, self.written_count)
                 self._broken_number = self.number
             self.synced_count = self.written_count
-            old, self._file = self._file, file
-            self._size_bytes = size_bytes  # Not before: had that failed, the size of the old segment would be needed.
+            old, self._file = self._file, begun.file
+            self._size_bytes = (
+                begun.size_bytes
+            )  # Not before: had that failed, the size of the old segment would be needed.
             self.number += 1
             self.is_broken = False
-            if begins is None:
-                self._is_defined[:] = False
-            else:
+            if begins is not None:
                 self._epoch, self._canonical_of = begins
-                self._is_defined = np.zeros(1_024, np.bool_)
-            self._sequence = 0
+            self._is_defined = np.zeros(1_024, np.bool_) if begun.is_defined is None else begun.is_defined
+            self._is_used = np.zeros(1_024, np.bool_)
+            self._sequence = begun.sequence
             self._measure_older()
             if old is not None:
                 old.close()
@@ -209,21 +261,17 @@ class Wal:
             if self._file is not None:
                 self._file.close()
             if self._next is not None:
-                self._next[0].close()
+                self._next.file.close()
 
-    def _create(self, number: int, epoch: int) -> tuple[AppendFile, int]:
-        """A durable segment without frames, and its size.
+    def _create(self, number: int, epoch: int) -> _Segment:
+        """A durable segment without frames.
 
         Raises: DiskFull, NotReady; nothing of the segment is left then.
         """
-        path = self._folder / segment_name(number)
-        try:
-            with full_disk_named("a new segment of the write-ahead log"):
-                return self._begun(path, number, epoch)
-        except OSError as error:
-            raise NotReady(f"a new segment of the write-ahead log could not be begun: {error.strerror}") from error
+        with _named_as_ours("a new segment"):
+            return self._begun(self._folder / segment_name(number), number, epoch)
 
-    def _begun(self, path: Path, number: int, epoch: int) -> tuple[AppendFile, int]:
+    def _begun(self, path: Path, number: int, epoch: int) -> _Segment:
         file = self._disk.create(path)
         try:
             size_bytes = file.append([frame.segment_header(number, epoch)])
@@ -234,7 +282,7 @@ class Wal:
             with contextlib.suppress(OSError):
                 self._disk.remove(path)
             raise
-        return file, size_bytes
+        return _Segment(file, size_bytes)
 
     def _unknown(self, series: Int32s) -> Int32s:
         known = self._is_defined[series]
@@ -274,3 +322,21 @@ class Wal:
             self.is_broken = True
             if error.errno not in (errno.EIO, errno.ENOSPC, errno.EROFS):
                 raise
+
+
+@contextlib.contextmanager
+def _named_as_ours(what: str) -> Iterator[None]:
+    """Errors of the disk as what a sender is told. Raises: DiskFull, NotReady."""
+    try:
+        with full_disk_named(f"{what} of the write-ahead log"):
+            yield
+    except OSError as error:
+        raise NotReady(f"{what} of the write-ahead log could not be begun: {error.strerror}") from error
+
+
+def _with_room(array: Bools, count: int) -> Bools:
+    if array.size >= count:
+        return array
+    grown = np.zeros(max(count, 2 * array.size), np.bool_)
+    grown[: array.size] = array
+    return grown

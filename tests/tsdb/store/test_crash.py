@@ -14,8 +14,10 @@ from tsdb.store.engine import Engine
 
 
 @pytest.fixture(autouse=True)
-def _few_gone_series_end_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_series_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few gone series end an epoch, and a few that are seen are defined ahead of time in the next segment."""
     monkeypatch.setattr("tsdb.store.epochs.INACTIVE_COUNT_MIN", 3)
+    monkeypatch.setattr("tsdb.store.wal.PREPARED_SERIES_COUNT_MIN", 1)
 
 
 SEEDS = (None, 1, 2, 3)

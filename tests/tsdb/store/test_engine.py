@@ -156,11 +156,41 @@ def test_a_real_folder_keeps_everything_over_flush_compact_and_restart(tmp_path:
 
 
 def test_one_window_becomes_one_block() -> None:
-    engine = open_engine(MemoryDisk())
+    clock = DrivenClock()
+    engine = open_engine(MemoryDisk(), clock=clock)
     append(engine, [(A, NOW_MS + hour * HOUR_MS, ONE) for hour in range(5)])
+    clock.time_ms += 2_000
     engine.flush()
     stats = engine.stats()
     assert (stats["block_count"], stats["head_samples"], stats["wal_bytes"]) == (3, 0, 32)
+
+
+def test_a_segment_that_is_begun_under_load_knows_the_series_that_were_seen_in_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tsdb.store.wal.PREPARED_SERIES_COUNT_MIN", 1)
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS, ONE), (B, NOW_MS, ONE)])
+    engine.flush()
+    defined_bytes = engine.stats()["wal_bytes"]
+    append(engine, [(A, NOW_MS + 1, ONE)])
+    # A frame of one sample: header, id and padding, value, and no definition.
+    assert engine.stats()["wal_bytes"] == defined_bytes + 56 + 8 + 8
+    engine.flush()
+    assert engine.stats()["wal_bytes"] < defined_bytes  # B was not seen any more.
+    append(engine, [(one, NOW_MS + 2, ONE) for one in (A, B)])
+    assert len(everything(open_engine(disk.reboot()))) == 5
+
+
+def test_a_segment_that_is_begun_while_nobody_sends_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.wal.PREPARED_SERIES_COUNT_MIN", 1)
+    clock = DrivenClock()
+    engine = open_engine(MemoryDisk(), clock=clock)
+    append(engine, [(A, NOW_MS, ONE)])
+    clock.time_ms += 1_000
+    engine.flush()
+    assert engine.stats()["wal_bytes"] == 32
 
 
 def test_a_snapshot_names_only_the_blocks_of_the_range_and_a_reader_elsewhere_answers_from_it() -> None:

@@ -86,14 +86,17 @@ class Ledger:
                 by_reason[reason] = by_reason.get(reason, 0) + count
 
     def refused_by_store(
-        self, protocol: str, count_by_reason: Mapping[str, int], words: Mapping[str, str] | None = None
+        self, protocol: str, count_by_reason: Mapping[str, int], words: Mapping[str, str], sender: str
     ) -> None:
-        """words: reason → the limit, its value and its setting, where the store says so."""
+        """words: reason → the limit, its value and its setting, where the store says so; sender: of the batch."""
         self.refused_count(protocol, count_by_reason)
         for reason, count in count_by_reason.items():
+            message = f"the store refused {count:,} samples: {words.get(reason, reason)}"
+            recent = RecentRefusal(protocol, reason, message, line="", sender=sender, at_ms=self._clock.now_ms())
+            with self._lock:
+                self._recent.append(recent)
             if self._may_log(protocol, reason):
-                said = (words or {}).get(reason, reason)
-                self._log.warning("%s: the store refused %d samples: %s", protocol, count, said)
+                self._log.warning("%s: of a batch from %s %s", protocol, sender, message)
 
     def stats(self) -> dict[str, object]:
         with self._lock:

@@ -19,6 +19,7 @@ from tsdb.ingest.register import Resolved, SeriesRegister
 from tsdb.interface import Ack
 from tsdb.sample import SampleBatch
 
+_BEHIND_ANY_BATCH = 2**62
 REGISTRATION_WAIT_S_MAX = 2.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.02, 1.0  # Between two tries while the store is away; doubled each time.
 
@@ -137,7 +138,8 @@ class Pump:
         else:
             ack = self._send(resolved, protocol)
         self._ledger.refused(protocol, resolved.refusals, sender_of)
-        self._ledger.refused_by_store(protocol, ack.refused, ack.words)
+        if ack.refused:
+            self._ledger.refused_by_store(protocol, ack.refused, ack.words, _senders(sender_of))
         self._ledger.accepted(protocol, ack.accepted_count)
         outcome.accepted_count += ack.accepted_count
         outcome.refuse(resolved.refusals.count_by_reason, resolved.refusals.first_error)
@@ -180,3 +182,9 @@ class Pump:
         if self._is_away:
             self._is_away = False
             self._log.info("the store takes samples again")
+
+
+def _senders(sender_of: Callable[[int], str]) -> str:
+    """Who sent a batch: the store tells how many samples it refused, not which, so of several senders it may be any."""
+    first, last = sender_of(0), sender_of(_BEHIND_ANY_BATCH)
+    return first if first == last else f"{first} … {last}"

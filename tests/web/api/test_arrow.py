@@ -48,6 +48,9 @@ def test_bad_rows_are_counted_and_a_body_of_nothing_else_is_refused(house: House
     assert "null" in partly.json["first_error"]
     late = send(house, stream(house, ("arrow_future", 1.0), ahead_ms=86_400_000))
     assert (late.status_code, "too_far_in_future" in late.json["error"]["message"]) == (400, True)
+    recent = house.services.ask("intake", "stats").body["recent_refusals"]
+    found = next(refusal for refusal in recent if refusal["reason"] == "too_far_in_future")
+    assert (found["protocol"], found["sender"]) == ("arrow", "editor None"), "whose clock is wrong is to be seen"
 
 
 def test_what_is_no_stream_is_refused_with_a_clear_word(house: House) -> None:

@@ -146,6 +146,10 @@ class TsdbClient:
         reply = _call(self._query, "selectors", {"texts": list(texts)}, timeout_s=QUERY_TIMEOUT_S)
         return [[Matcher(name, MatchOp(op), value) for name, op, value in selector] for selector in reply.body]
 
+    def cardinality(self, top_count: int) -> dict[str, Any]:
+        """Which metrics, labels and values have most series, and most new ones."""
+        return dict(_call(self._store, "cardinality", {"count": top_count}).body)
+
     def compact(self, *, timeout_s: float = 600) -> dict[str, Any]:
         """Flush the head and merge the blocks of each window; returns when that is done."""
         return dict(_call(self._store, "compact", timeout_s=timeout_s).body)

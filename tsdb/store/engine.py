@@ -25,6 +25,7 @@ from tsdb.store import snapshot
 from tsdb.store.admission import TimeLimits, admit
 from tsdb.store.block.layout import BlockName
 from tsdb.store.budget import Budget
+from tsdb.store.cardinality import cardinality
 from tsdb.store.catalogue import Catalogue
 from tsdb.store.compaction import Group, join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
@@ -313,6 +314,10 @@ class Engine:
                 self._erase_one()
             self._catalogue.remove_doomed(self._clock.monotonic_s())
             self._drop_tombstones()
+
+    def cardinality(self, top_count: int) -> dict[str, Any]:
+        """Which metrics, labels and values have most series, of those in the index; see tsdb.store.cardinality."""
+        return cardinality(self._index, self._inactive_count, self._clock.monotonic_s(), top_count)
 
     def stats(self) -> dict[str, Any]:
         """Counts for the System page and /metrics; cheap."""

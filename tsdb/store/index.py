@@ -19,7 +19,7 @@ from tsdb.lookup import HashLookup, UInt64s
 from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
-from tsdb.store.postings import LabelPart, Segment, match, merged_segments, segment_of, set_of
+from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
 from tsdb.store.text_order import SLACK_BYTES
 
 # Decoded label sets kept: about 1 KiB each with their strings, so 128 MiB at most.
@@ -231,6 +231,18 @@ class SeriesIndex:
                 there = np.flatnonzero(counts)
                 counted.update(dict(zip(part.texts(self._text, there), counts[there].tolist(), strict=True)))
         return dict(counted)
+
+    def is_new_since(self, at_s: float) -> npt.NDArray[np.bool_]:
+        """By id: whether the series came at that time or later."""
+        is_new: npt.NDArray[np.bool_] = self._since_s[: self._count] >= max(1, int(at_s))
+        return is_new
+
+    def label_parts(self, count: int) -> Iterator[tuple[str, LabelPart, Bytes]]:
+        """The values of each label of the first `count` series, and the text in which they lie; one at a time."""
+        segments = [segment for segment in self._indexed(up_to=count) if segment.first < count]
+        text = self._text
+        for name in sorted({name for segment in segments for name in segment.parts}):
+            yield name.decode(), merged_parts(text, list(_parts_of(segments, name.decode()))), text
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""

@@ -18,6 +18,7 @@ from appliance.metrics import Metrics
 from tsdb.errors import NotReady
 from tsdb.interface import Grain
 from tsdb.sample import Labels, Matcher, MatchOp, SampleBatch
+from tsdb.store.cardinality import TOP_COUNT_MAX
 from tsdb.store.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,10 @@ class Backup(msgspec.Struct, frozen=True):
     skips_head: bool = False
 
 
+class Top(msgspec.Struct, frozen=True):
+    count: int
+
+
 class StoreService:
     """One engine on the bus. Handlers run in several threads; the engine knows how to share itself."""
 
@@ -111,6 +116,7 @@ class StoreService:
         server.handle("delete", self.delete, Deletion, lane=UPKEEP)
         server.handle("backup", self.backup, Backup, lane=UPKEEP)
         server.handle("erase", lambda _: self._engine.erase(), lane=UPKEEP)
+        server.handle("cardinality", self.cardinality, Top, lane=READS)
         server.handle("stats", lambda _: self._engine.stats())
 
     def hello(self, _: Request) -> dict[str, Any]:
@@ -168,6 +174,9 @@ class StoreService:
             wanted = ask.contains.casefold()
             values = [value for value in values if wanted in value.casefold()]
         return list(values[: ask.limit])
+
+    def cardinality(self, request: Request) -> dict[str, Any]:
+        return self._engine.cardinality(max(1, min(request.body.count, TOP_COUNT_MAX)))
 
     def compact(self, _: Request) -> dict[str, Any]:
         self._engine.compact()

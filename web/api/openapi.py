@@ -114,6 +114,9 @@ def _operation(endpoint: str, method: str, arguments: set[str]) -> dict[str, Any
         operation["parameters"] += [
             {"name": argument, "in": "query", "schema": {"type": "integer"}} for argument in ("limit", "offset")
         ]
+    if endpoint == "api_system.cardinality":
+        asked: dict[str, dict[str, Any]] = {"limit": {"type": "integer"}, "format": {"enum": ["json", "text"]}}
+        operation["parameters"] += [{"name": word, "in": "query", "schema": values} for word, values in asked.items()]
     schema = "Series" if endpoint == "api_series.write" else None
     if kind := BODY_BY_ENDPOINT.get(endpoint):
         schema = kind.__name__

@@ -10,11 +10,14 @@ from flask import Blueprint, Response, request
 from appliance.state import Event
 from checks.model import DEFAULT_TEAM
 from web.api.paging import LIMIT, asked_page
+from web.api.plain_table import cardinality_text
 from web.auth.identity import identity
 from web.auth.roles import Role
 from web.errors import invalid, json_response
 from web.services import services
 from web.system_report import report
+
+CARDINALITY_ROWS = 20
 
 bp = Blueprint("api_system", __name__, url_prefix="/api/v1")
 
@@ -24,6 +27,19 @@ PUBLIC_EVENTS = ("flip", "failure", "incident", "delivery")  # Log-ins and the l
 @bp.get("/system")
 def system() -> Response:
     return json_response(report(services()))
+
+
+@bp.get("/system/cardinality")
+def cardinality() -> Response:
+    """Which metrics, labels and values have most series, and most new ones; `?format=text` for a plain table."""
+    limit = asked_page().limit if "limit" in request.args else CARDINALITY_ROWS
+    found = services().tsdb.cardinality(limit)
+    wanted = request.args.get("format", "json")
+    if wanted == "json":
+        return json_response(found)
+    if wanted != "text":
+        raise invalid(f"format is {wanted[:40]!r}; it must be json or text", field="format")
+    return Response(cardinality_text(found), mimetype="text/plain; charset=utf-8")
 
 
 def _concerns(event: Event) -> bool:

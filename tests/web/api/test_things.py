@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,21 @@ def test_system_names_who_is_silent_and_shows_the_rest(house: House) -> None:
     assert answer["store"]["series_count"] >= 0
     assert answer["disk"]["total_bytes"] > 0
     assert "supervisor" in house.client("viewer").get("/system").text
+
+
+def test_cardinality_as_json_and_as_plain_tables(house: House) -> None:
+    samples = [[int(time.time() * 1_000), 1.0]]
+    series = [{"labels": {"__name__": "card", "pod": str(pod), "odd": "a\nb"}, "samples": samples} for pod in range(30)]
+    assert house.call("POST", "/api/v1/series", series).status_code == 200
+    answer = house.call("GET", "/api/v1/system/cardinality?limit=5", role="viewer").json
+    assert answer["metrics"][0] == {"metric": "card", "series_count": 30, "new_count": 30}
+    assert {"name": "pod", "series_count": 30, "new_count": 30, "value_count": 30} in answer["label_names"]
+    assert {"name": "odd", "value": "a\nb", "series_count": 30, "new_count": 30} in answer["label_values"]
+    assert len(answer["label_values"]) == 5
+    text = house.call("GET", "/api/v1/system/cardinality?format=text", role="viewer").text
+    assert "Metrics by series" in text
+    assert any(line.split() == ["odd", "a\\nb", "30", "30"] for line in text.splitlines())
+    assert house.call("GET", "/api/v1/system/cardinality?format=xml").status_code == 422
 
 
 def test_the_description_covers_every_route_of_the_api(house: House) -> None:

@@ -86,6 +86,9 @@ class SeriesSource(Protocol):
         Series without a sample in the range are left out; order: by labels. grain: what stands for raw samples that
         are gone, see Selection.raw_from_ms; without it, the last sample of each bucket of the finest rollup. bounds:
         asked before samples are read.
+
+        What stands before raw_from_ms are buckets of that aggregate for every series, for a reader weighs them as such;
+        resolution_ms is given of an empty selection too, for it says how far to look back.
         """
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:

@@ -29,7 +29,7 @@ from tsdb.store.labels import LabelColumn
 from tsdb.store.order import LabelOrder
 from tsdb.store.pieces import Part, joined
 from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
-from tsdb.store.tombstones import Mask, Tombstone
+from tsdb.store.tombstones import Mask, Meant, Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +96,14 @@ class Known:
     def __init__(self) -> None:
         self.index = SeriesIndex()
         self.order = LabelOrder(self.index)
+        self._meant = Meant(self.index)
         self.head_count_max = 0  # The most series that a head had since the index was made.
         # By token of an index of the store, the latest last: by its id an id of ours, -1 if it is not known.
         self._of_store: dict[int, Int32s] = {}
+
+    def mask(self, tombstones: Sequence[Tombstone]) -> Mask:
+        """What tombstones hide of blocks with these series."""
+        return Mask(tombstones, self.index, self._meant)
 
     def ids_of(self, index_token: int, store_ids: Int32s) -> Int32s:
         """Our ids of series of the head, -1 for each that is not known."""
@@ -192,7 +197,7 @@ class BlockReader:
         """
         known, blocks, head_ids = self._opened(names, start_ms, end_ms, [head.series for head in heads])
         wanted = Wanted(known, known.index.match(matchers))
-        mask = Mask(tombstones, known.index, matchers)
+        mask = known.mask(tombstones)
         of_heads: list[Part] = []
         for head, ids in zip(heads, head_ids, strict=True):
             places = wanted.places_of(ids)
@@ -220,7 +225,7 @@ class BlockReader:
         A series may be among them of which a tombstone covers every sample, when it does not cover the whole block."""
         known, blocks, head_ids = self._opened(names, start_ms, end_ms, heads)
         ids = known.index.match(matchers)
-        mask = Mask(tombstones, known.index, matchers)
+        mask = known.mask(tombstones)
         found = [np.empty(0, np.int32), *head_ids]
         found += [mask.listed(block.file, ids[block.rows_of(ids)[0]], start_ms, end_ms) for block in blocks]
         return LabelColumn(known.index, known.order.ordered(np.unique(np.concatenate(found))))
@@ -230,14 +235,14 @@ class BlockReader:
     ) -> list[str]:
         """The label names in blocks that overlap the range, in no order."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
-        return known.index.label_names(_ids_in(blocks, Mask(tombstones, known.index), start_ms, end_ms))
+        return known.index.label_names(_ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
 
     def label_values(
         self, name: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
     ) -> list[str]:
         """The values of a label in blocks that overlap the range, in no order."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
-        return known.index.label_values(name, _ids_in(blocks, Mask(tombstones, known.index), start_ms, end_ms))
+        return known.index.label_values(name, _ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
 
     def _parts(
         self,

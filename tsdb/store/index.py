@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.lookup import HashLookup, UInt64s
-from tsdb.sample import KEY_BYTES, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
+from tsdb.sample import KEY_BYTES, METRIC_NAME, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
+from tsdb.store.paths import PathNode, find_paths
 from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
 from tsdb.store.text_order import SLACK_BYTES
 
@@ -243,6 +244,11 @@ class SeriesIndex:
         text = self._text
         for name in sorted({name for segment in segments for name in segment.parts}):
             yield name.decode(), merged_parts(text, list(_parts_of(segments, name.decode()))), text
+
+    def find_paths(self, pattern: str) -> list[PathNode]:
+        """The nodes of the tree of dotted names that a Graphite glob finds at its level; see tsdb.store.paths."""
+        segments = self._indexed()
+        return find_paths([(part, self._text) for part in _parts_of(segments, METRIC_NAME)], pattern)
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.matching import satisfies
 from tests.tsdb.store.stores import (
+    FOLDER,
     HOUR_MS,
     NOW_MS,
     DrivenClock,
@@ -24,7 +25,10 @@ from tests.tsdb.store.stores import (
     rows_of,
 )
 from tests.tsdb.store.test_columns import any_bits, rank
-from tsdb.sample import Labels, Matcher, MatchOp
+from tsdb.sample import Labels, Matcher, MatchOp, Selection
+from tsdb.store.engine import Engine
+from tsdb.store.headpart import heads_of
+from tsdb.store.reader import BlockReader
 
 SERIES = [
     labels(name="up"),
@@ -70,6 +74,11 @@ def _small_parts() -> Iterator[None]:
         patch.setattr("tsdb.store.frame.FRAME_SAMPLE_COUNT_MAX", 7)
         patch.setattr("tsdb.store.epochs.INACTIVE_COUNT_MIN", 1)
         patch.setattr("tsdb.store.flush._PIECE_SAMPLE_COUNT", 12)
+        patch.setattr("tsdb.store.pieces._SINGLE_RANGES_MAX", 2)
+        patch.setattr("tsdb.store.order._SORTED_ALONE_MAX", 1)
+        patch.setattr("tsdb.store.tiles._SCRATCH_SAMPLE_COUNT", 12)
+        patch.setattr("tsdb.store.reader._PIECE_SAMPLES", 20)
+        patch.setattr("tsdb.store.reader._CACHED_SAMPLES_PER_SELECTION_MAX", 15)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MIN", 3)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_TARGET", 5)
         patch.setattr("tsdb.store.block.tile.SAMPLE_COUNT_MAX", 8)
@@ -100,7 +109,7 @@ class Twin:
 @given(operations)
 def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None:
     disk, twin, clock = MemoryDisk(), Twin(), DrivenClock()
-    engine = open_engine(disk, clock=clock)
+    engine, reader = open_engine(disk, clock=clock), BlockReader(FOLDER, disk=disk)
     for what, argument in [*steps, ("select", ([], 0, 2**60)), ("crash", None), ("select", ([], 0, 2**60))]:
         match what:
             case "append":
@@ -130,12 +139,25 @@ def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None
                 engine = open_engine(disk, clock=clock)
             case "crash":
                 disk = disk.reboot()
-                engine = open_engine(disk, clock=clock)
+                engine, reader = open_engine(disk, clock=clock), BlockReader(FOLDER, disk=disk)
             case _:
                 wanted, start_ms, end_ms = argument
-                assert rows_of(engine.select(wanted, start_ms, end_ms)) == twin.select(wanted, start_ms, end_ms)
+                expected = twin.select(wanted, start_ms, end_ms)
+                assert rows_of(engine.select(wanted, start_ms, end_ms)) == expected
+                assert rows_of(select_elsewhere(reader, engine, wanted, start_ms, end_ms)) == expected
                 names = {series for series, _, _ in twin.select(wanted, start_ms, end_ms)}
                 assert names <= set(engine.series(wanted, start_ms, end_ms))
+
+
+def select_elsewhere(
+    reader: BlockReader, engine: Engine, wanted: list[Matcher], start_ms: int, end_ms: int
+) -> Selection:
+    """As the query process does it: a reader that outlives restarts of the store, the head by message."""
+    found = engine.snapshot(wanted, start_ms, end_ms)
+    columns = [column.copy() for head in found.heads for column in head.columns()]
+    described = [head.described() for head in found.heads]
+    heads = heads_of(described, columns, lambda token, ids: list(engine.canonical_of(ids, token)))
+    return reader.select(found.blocks, wanted, start_ms, end_ms, heads, None, found.tombstones)
 
 
 def test_values_are_kept_bit_for_bit_through_log_and_block() -> None:

@@ -27,6 +27,7 @@ from tsdb.ingest.graphite.lines import decode
         (["disk"], ["henge: every file, after compaction", "entropy of the workload"]),
         (["replay", "--victim", "store"], ["store: first answer after kill -9", "store: samples replayed"]),
         (["memory"], ["PSS of the tree: idle and empty", "PSS of the tree: each further series"]),
+        (["mixed"], ["acknowledgement p99", "query p95, loaded"]),
         (["churn"], ["time for all series", "series known at the end, by active ones"]),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else None,

@@ -27,7 +27,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.budget import Budget
 from tsdb.store.cardinality import cardinality
 from tsdb.store.catalogue import Catalogue
-from tsdb.store.compaction import Group, join, plan, window_max_ms
+from tsdb.store.compaction import Group, Pressure, join, plan, window_max_ms
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.epochs import CENSUS_EVERY_S, Census, successor, taken_census
 from tsdb.store.erasure import Erasure
@@ -141,6 +141,7 @@ class Engine:
         self._appended_at_s = clock.monotonic_s() - BUSY_S
         self._erasure = Erasure(disk, folder, self._synced_at_s)
         self._not_joinable: set[str] = set()
+        self._pressure = Pressure()
         self._is_closing = self._is_closed = False
 
     def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, epoch: int, now_ms: int) -> Ack:
@@ -309,7 +310,8 @@ class Engine:
         with self._upkeep_lock:
             self._flush_if_due()
             self._retain(now_ms)
-            self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
+            if self._pressure.allows_joins(self._clock.monotonic_s(), len(self._catalogue.entries)):
+                self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
             if self._erasure.is_due(self._clock.monotonic_s()):
                 self._erase_one()
             self._catalogue.remove_doomed(self._clock.monotonic_s())
@@ -466,8 +468,11 @@ class Engine:
         return number
 
     def _flush_if_due(self) -> None:
-        is_old = self._clock.monotonic_s() - self._flushed_at_s >= FLUSH_AFTER_S
-        if is_old or self._wal.needs_blocks or self._head.size_bytes >= self._head_bytes_max or self._is_crowded():
+        now_s = self._clock.monotonic_s()
+        is_full = self._head.size_bytes >= self._head_bytes_max
+        if is_full:
+            self._pressure.filled(now_s)
+        if is_full or now_s - self._flushed_at_s >= FLUSH_AFTER_S or self._wal.needs_blocks or self._is_crowded():
             self._flush()
 
     def _is_crowded(self) -> bool:

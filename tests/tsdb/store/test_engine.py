@@ -193,6 +193,28 @@ def test_a_segment_that_is_begun_while_nobody_sends_is_empty(monkeypatch: pytest
     assert engine.stats()["wal_bytes"] == 32
 
 
+def test_joins_wait_while_the_head_fills_fast_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = DrivenClock()
+    engine = open_engine(MemoryDisk(), clock=clock, head_bytes_max=20)
+
+    def fill(minute: int) -> int:
+        append(engine, [(A, NOW_MS - 24 * HOUR_MS + minute * 60_000, ONE)])  # In a window that is over.
+        engine.tick(clock.now_ms())
+        clock.time_ms += 10_000
+        return int(engine.stats()["block_count"])
+
+    assert [fill(minute) for minute in range(4)] == [1, 2, 3, 4]
+    monkeypatch.setattr("tsdb.store.compaction.WAITING_BLOCKS_MAX", 3)
+    engine.tick(clock.now_ms())
+    assert engine.stats()["block_count"] == 1
+    monkeypatch.undo()
+    assert [fill(minute) for minute in (4, 5)] == [2, 3]
+    clock.time_ms += 30_000
+    engine.tick(clock.now_ms())
+    assert engine.stats()["block_count"] == 1
+    assert len(everything(engine)) == 6
+
+
 def test_a_snapshot_names_only_the_blocks_of_the_range_and_a_reader_elsewhere_answers_from_it() -> None:
     disk = MemoryDisk()
     engine = open_engine(disk)

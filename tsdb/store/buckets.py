@@ -66,12 +66,16 @@ def as_read(rows: Rows, resolution_ms: int) -> Rows:
     return rows._replace(timestamp_ms=bucket_ends(rows.timestamp_ms, resolution_ms))
 
 
-def bucketed(rows: Rows, resolution_ms: int | Int64s, before: Float64s) -> Buckets:
+def bucketed(
+    rows: Rows, resolution_ms: int | Int64s, before: Float64s, counted_until_ms: Int64s | None = None
+) -> Buckets:
     """The buckets of samples as they came.
 
     resolution_ms: of all samples, or of each; the ends of a row's buckets must rise.
     before: by row number, the last number of the series before its first sample here; NaN: none, so that the first
     sample is no increase.
+    counted_until_ms: by row number, up to when other rollups have counted the increase; `before` stands at that time
+    then, and samples up to it are no increase.
     """
     is_wanted = ~is_stale(rows.value)
     if not isinstance(resolution_ms, int):
@@ -91,7 +95,7 @@ def bucketed(rows: Rows, resolution_ms: int | Int64s, before: Float64s) -> Bucke
             Aggregate.MAX: np.fmax.reduceat(value, starts),
             Aggregate.SUM: np.add.reduceat(np.where(is_number, value, 0.0), starts),
             Aggregate.COUNT: np.add.reduceat(is_number.astype(np.float64), starts),
-            Aggregate.INCREASE: np.add.reduceat(_steps(rows, is_number, before), starts),
+            Aggregate.INCREASE: np.add.reduceat(_steps(rows, is_number, before, counted_until_ms), starts),
         }
     return Buckets(rows.row, np.searchsorted(starts, rows.offsets), ends[starts], columns)
 
@@ -167,7 +171,9 @@ def _starts(offsets: Int64s, ends: Int64s) -> Int64s:
     return np.flatnonzero(is_start)
 
 
-def _steps(rows: Rows, is_number: npt.NDArray[np.bool_], before: Float64s) -> Float64s:
+def _steps(
+    rows: Rows, is_number: npt.NDArray[np.bool_], before: Float64s, counted_until_ms: Int64s | None
+) -> Float64s:
     """By sample: how much its counter has risen since the number before it; after a reset, since 0."""
     steps = np.zeros(rows.value.size, np.float64)
     at = np.flatnonzero(is_number)
@@ -179,8 +185,13 @@ def _steps(rows: Rows, is_number: npt.NDArray[np.bool_], before: Float64s) -> Fl
     previous[1:] = value[:-1]
     is_first = np.ones(value.size, np.bool_)
     is_first[1:] = place[1:] != place[:-1]
+    is_counted = np.zeros(value.size, np.bool_)
+    if counted_until_ms is not None:
+        is_counted = rows.timestamp_ms[at] <= counted_until_ms[rows.row[place]]
+        is_first[1:] |= is_counted[:-1] & ~is_counted[1:]
     previous[is_first] = before[rows.row[place[is_first]]]
     step = np.where(value < previous, np.maximum(value, 0.0), value - previous)
+    step[is_counted] = 0.0
     step[~np.isfinite(step)] = 0.0  # The first sample of all, and what an infinite counter does.
     steps[at] = step
     return steps

@@ -34,6 +34,7 @@ Mask = npt.NDArray[np.bool_]
 
 # The first sample of a window is compared with the last one of the series in this time before it.
 LOOK_BACK_MS = 128 * HOUR_MS
+_NEVER_MS = np.int64(-(1 << 62))
 # Samples of one piece of rows: as in a flush, about 100 MiB at the peak.
 _PIECE_SAMPLE_COUNT = 1 << 21
 
@@ -165,8 +166,8 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: BlockSe
                 staying = kept(rows, np.repeat(~is_leaving, rows.lengths))
                 rest.add(staying._replace(row=staying.row + start))
             leaving = kept(rows, np.repeat(is_leaving, rows.lengths))
-            before, is_known = history.before(piece[leaving.row])
-            found = _tiers(leaving, piece, rolling.tiers, before, is_known)
+            before, counted_until_ms = history.before(piece[leaving.row])
+            found = _tiers(leaving, piece, rolling.tiers, before, counted_until_ms)
             for tier_ms, buckets in found.items():
                 for aggregate, writer in columns[tier_ms].items():
                     part = as_written(buckets.rows(aggregate), writer.name.end_ms)
@@ -181,16 +182,16 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: BlockSe
 
 
 def _tiers(
-    rows: Rows, piece: Int32s, tiers: Mapping[int, Mask], before: Float64s, is_known: Mask
+    rows: Rows, piece: Int32s, tiers: Mapping[int, Mask], before: Float64s, counted_until_ms: Int64s
 ) -> dict[int, Buckets]:
     """The buckets of each tier; a tier whose series the finer one has is made from it.
 
-    before, is_known: by place in rows.row; see _History.before.
+    before, counted_until_ms: by place in rows.row; see _History.before.
     """
     by_row = np.full(piece.size, np.nan)
     by_row[rows.row] = before
-    was_known = np.zeros(piece.size, np.bool_)
-    was_known[rows.row] = is_known
+    counted_by_row = np.full(piece.size, _NEVER_MS)
+    counted_by_row[rows.row] = counted_until_ms
     found: dict[int, Buckets] = {}
     finer: tuple[int, Buckets] | None = None
     for tier_ms, has_tier in tiers.items():
@@ -198,9 +199,8 @@ def _tiers(
         if finer is not None and tier_ms % finer[0] == 0 and not (wanted & ~tiers[finer[0]][piece]).any():
             buckets = coarser(finer[1].of_rows(wanted[finer[1].row]), tier_ms)
         else:
-            buckets = bucketed(kept(rows, np.repeat(wanted[rows.row], rows.lengths)), tier_ms, by_row)
-            increase = buckets.columns[Aggregate.INCREASE]
-            increase[np.repeat(was_known[buckets.row], np.diff(buckets.offsets))] = 0.0
+            some = kept(rows, np.repeat(wanted[rows.row], rows.lengths))
+            buckets = bucketed(some, tier_ms, by_row, counted_by_row)
         found[tier_ms] = buckets
         finer = tier_ms, buckets
     return found
@@ -219,26 +219,29 @@ class _History:
         )
         self._start_ms = start_ms
 
-    def before(self, ids: Int32s) -> tuple[Float64s, Mask]:
-        """By series: the last number before the window, NaN if none is known; and whether the window, or a later one,
-        has been rolled up for the series already: then the increase over the gap has been counted."""
+    def before(self, ids: Int32s) -> tuple[Float64s, Int64s]:
+        """By series: the last number that was rolled up, before the window or in it, NaN if none is known; and up to
+        when rollups in the window, or later ones, have counted the increase."""
         found = np.full(ids.size, np.nan)
-        is_known = np.zeros(ids.size, np.bool_)
+        found_at_ms = np.full(ids.size, -np.inf)
+        counted_until_ms = np.full(ids.size, _NEVER_MS)
         for entry, block in self._newest_first:
             is_before = entry.name.end_ms <= self._start_ms
             wanted = np.flatnonzero(np.isnan(found)) if is_before else np.arange(ids.size)
             if not wanted.size:
                 continue
             rows = self._opened.rows(block, ids[wanted])
-            if not is_before:
-                is_later = rows.timestamp_ms > self._start_ms
-                is_known[wanted[kept(rows, is_later).row]] = True
-                rows = kept(rows, ~is_later)
-            else:
-                rows = kept(rows, rows.timestamp_ms > self._start_ms - LOOK_BACK_MS)
-            last, at = last_numbers(rows), wanted[rows.row]
-            found[at] = np.where(np.isnan(found[at]), last, found[at])
-        return found, is_known
+            if not is_before and rows.row.size:
+                at = wanted[rows.row]
+                newest_ms = np.minimum(rows.timestamp_ms[rows.offsets[1:] - 1], entry.name.end_ms)
+                is_inside = newest_ms > self._start_ms  # Else the bucket that ends where the window begins.
+                counted_until_ms[at[is_inside]] = np.maximum(counted_until_ms[at], newest_ms)[is_inside]
+            rows = kept(rows, rows.timestamp_ms > self._start_ms - LOOK_BACK_MS)
+            at = wanted[rows.row]
+            last_ms = last_numbers(rows._replace(value=np.where(np.isnan(rows.value), np.nan, rows.timestamp_ms)))
+            is_newer = last_ms > found_at_ms[at]
+            found[at[is_newer]], found_at_ms[at[is_newer]] = last_numbers(rows)[is_newer], last_ms[is_newer]
+        return found, counted_until_ms
 
 
 def join_rollups(

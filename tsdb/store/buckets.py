@@ -171,9 +171,7 @@ def _starts(offsets: Int64s, ends: Int64s) -> Int64s:
     return np.flatnonzero(is_start)
 
 
-def _steps(
-    rows: Rows, is_number: npt.NDArray[np.bool_], before: Float64s, counted_until_ms: Int64s | None
-) -> Float64s:
+def _steps(rows: Rows, is_number: npt.NDArray[np.bool_], before: Float64s, counted_until_ms: Int64s | None) -> Float64s:
     """By sample: how much its counter has risen since the number before it; after a reset, since 0."""
     steps = np.zeros(rows.value.size, np.float64)
     at = np.flatnonzero(is_number)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.retention import parse_retention
+from appliance.retention import parse_retention, parse_schemas
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.store.stores import (
     HOUR_MS,
@@ -114,6 +114,30 @@ def test_what_left_is_rolled_up_as_a_walk_over_all_samples_finds(
     for tier_ms in (600_000, HOUR_MS):
         found, want = rollups_of(engine, tier_ms), expected(rows, tier_ms)
         assert same(found, want), (found, want)
+
+
+def test_a_window_that_was_rolled_up_in_part_before_a_join_counts_every_increase_once() -> None:
+    """The series that stay of a window that left are joined with later windows, which then leave with that longer one:
+    what these have risen is new, and only a late sample among those that were rolled up is not."""
+    table = SchemaTable.of(
+        parse_retention("raw:3h,1h:forever"),
+        parse_schemas('[{"name": "stays", "pattern": "c", "retention": "raw:forever"}]'),
+    )
+    start_ms = NOW_MS + 2 * HOUR_MS  # Of a window of 8 h.
+    clock = DrivenClock(start_ms)
+    engine = open_engine(MemoryDisk(), clock=clock, schemas=table, future_max_ms=100 * HOUR_MS)
+    rows = [(one, start_ms + minute * 60_000, bits_of(minute)) for minute in range(10, 470, 20) for one in (A, C)]
+    append(engine, rows, now_ms=start_ms)
+    append(engine, [(C, start_ms + 5 * HOUR_MS, ONE)], now_ms=start_ms)
+    engine.flush()
+    live(engine, clock, start_ms + 6 * HOUR_MS)
+    assert engine.stats()["rolled_windows"] == 1
+    clock.time_ms = start_ms + 20 * HOUR_MS
+    append(engine, [(C, clock.time_ms, ONE)], now_ms=clock.time_ms)
+    live(engine, clock, clock.time_ms)
+    assert [str(entry.name)[11:13] for entry in engine._catalogue.entries] == ["8h", "2h"]
+    found, want = rollups_of(engine, HOUR_MS), expected([row for row in rows if row[0] == A], HOUR_MS)
+    assert same(found, want), (found, want)
 
 
 def everything_raw(engine: Engine) -> list[Row]:

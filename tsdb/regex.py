@@ -75,11 +75,14 @@ class Narrowed:
 
     literals: each value is one of them (is_exact), or begins with one of them. goes_on_freely: whatever begins so
     matches. Every value may match a pattern of which nothing is known: its only literal is empty.
+    shape: the bytes with which each value begins, and None for any one character, for `servers.host1.*` means dots
+    and says any character.
     """
 
     literals: tuple[bytes, ...]
     is_exact: bool
     goes_on_freely: bool = False
+    shape: tuple[int | None, ...] = ()
 
 
 EVERYTHING = Narrowed((b"",), is_exact=False)
@@ -93,7 +96,24 @@ def narrowed(pattern: str) -> Narrowed:
     found, at = _alternatives(pattern, 0, 0)
     if at != len(pattern):
         return EVERYTHING
-    return Narrowed(tuple(dict.fromkeys(text.encode() for text in found.texts)), found.is_exact, found.goes_on_freely)
+    literals = tuple(dict.fromkeys(text.encode() for text in found.texts))
+    is_certain = found.is_exact or found.goes_on_freely
+    return Narrowed(literals, found.is_exact, found.goes_on_freely, () if is_certain else _shape(pattern))
+
+
+def _shape(pattern: str) -> tuple[int | None, ...]:
+    """The characters, known or not, with which a pattern without alternatives begins."""
+    shape: list[int | None] = []
+    at = int(pattern.startswith("^"))
+    while "|" not in pattern and at < len(pattern) and pattern[at] not in "()":
+        atom, after = (None, at + 1) if pattern[at] == "." else _atom(pattern, at, 0)
+        if (atom is None and pattern[at] != ".") or pattern[after : after + 1] in _QUANTIFIERS:
+            break
+        shape += [None] if atom is None else list(atom.texts[0].encode())
+        at = after
+    while shape and shape[-1] is None:
+        shape.pop()
+    return tuple(shape) if None in shape else ()
 
 
 _PATTERN_CHARS_MAX = 10_000

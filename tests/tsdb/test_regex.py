@@ -107,6 +107,9 @@ def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern:
         return
     known = narrowed(pattern)
     for value in map(str.encode, values):
+        if test(value) and value.isascii():
+            assert all(byte is None or value[at : at + 1] == bytes([byte]) for at, byte in enumerate(known.shape))
+            assert len(value) >= len(known.shape)
         may_match = value in known.literals if known.is_exact else value.startswith(known.literals)
         if test(value):
             assert may_match, (known, value)
@@ -125,6 +128,8 @@ def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern:
         ("ab?c", Narrowed((b"a",), is_exact=False)),
         ("a|b.*", Narrowed((b"a", b"b"), is_exact=False)),
         ("(?i)web", EVERYTHING),
+        ("a.b.*", Narrowed((b"a",), is_exact=False, shape=(97, None, 98))),
+        (r"a.\.b?", Narrowed((b"a",), is_exact=False, shape=(97, None, 46))),
     ],
 )
 def test_literals_of_patterns(pattern: str, known: Narrowed) -> None:

@@ -105,6 +105,20 @@ class LabelPart:
             counts[number] = np.count_nonzero(is_wanted[column_of(ids)])
         return counts
 
+    def shaped(self, text: Bytes, numbers: npt.NDArray[np.int64], shape: Sequence[int | None]) -> npt.NDArray[np.int64]:
+        """Those values that may begin with such bytes; None is any one character, which may have several bytes."""
+        starts, lengths = self.values.starts[numbers], self.values.lengths[numbers]
+        is_shifted = np.zeros(numbers.size, np.bool_)  # A character of several bytes came first: nothing is known then.
+        for at, byte in enumerate(shape):
+            there = text[np.minimum(starts + at, text.size - 1)]
+            if byte is None:
+                is_shifted |= (lengths > at) & (there >= 0x80)
+            is_kept = is_shifted | ((lengths > at) & ((byte is None) | (there == byte)))
+            if not is_kept.all():
+                numbers, starts, lengths = numbers[is_kept], starts[is_kept], lengths[is_kept]
+                is_shifted = is_shifted[is_kept]
+        return numbers
+
     def texts(self, text: Bytes, numbers: npt.NDArray[np.integer]) -> list[bytes]:
         """The bytes of some values."""
         lengths = self.values.lengths[numbers].astype(np.int64)
@@ -259,6 +273,8 @@ def _passing(part: LabelPart, text: Bytes, matcher: Matcher, test: Callable[[byt
     wanted = _distinct_ranges(ranges)
     if narrowed.goes_on_freely:
         return wanted
+    if narrowed.shape:
+        wanted = part.shaped(text, wanted, narrowed.shape)
     return np.array(list(_tested(part, text, wanted, matcher, test)), np.int64)
 
 

@@ -80,6 +80,14 @@ def test_texts_are_ordered_as_bytes_are(texts: list[str]) -> None:
     assert is_first.tolist() == [not at or encoded[one] != encoded[expected[at - 1]] for at, one in enumerate(expected)]
 
 
+@given(st.lists(st.text("aü.b", max_size=5), unique=True, max_size=12), st.text("aü.b", max_size=5))
+def test_dots_that_stand_for_any_character_find_what_the_pattern_says(texts: list[str], pattern: str) -> None:
+    series = [labels(job=text, n=str(number)) for number, text in enumerate(texts)]
+    for more in ("", ".*", "+"):
+        wants = [Matcher("job", MatchOp.REGEX, (pattern or "a") + more)]
+        assert index_of(*series).match(wants).tolist() == [at for at, one in enumerate(series) if satisfies(one, wants)]
+
+
 def test_the_segments_of_an_index_stay_few() -> None:
     index = SeriesIndex()
     for number in range(300):

@@ -19,7 +19,7 @@ import numpy as np
 
 from appliance.clock import Clock
 from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
-from tsdb.interface import Ack, Bounds, Grain
+from tsdb.interface import Ack, Aggregate, Bounds, Grain
 from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
 from tsdb.store import snapshot
 from tsdb.store.admission import TimeLimits, admit
@@ -40,6 +40,7 @@ from tsdb.store.recovery import replay
 from tsdb.store.retention import Retention
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.series_limits import TEAM_LABEL, SeriesLimits
+from tsdb.store.tiers import aggregates_of, read_from_ms
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
 
@@ -174,11 +175,12 @@ class Engine:
 
         The blocks stay readable for REMOVAL_DELAY_S at least. Raises: RefusedQuery, if a regex is wrong.
         """
-        names, runs, tombstones = self._view(start_ms, end_ms)
+        names, runs, tombstones = self._view(start_ms, end_ms, aggregates_of(grain))
+        from_ms = read_from_ms(names, start_ms)
         heads = []
         for index, some in by_index(runs):
             ids = index.match(matchers) if any(run.count for run in some) else np.empty(0, np.int32)
-            heads.append(HeadPart.of(HeadSeries.of(index, ids), select_runs(some, ids, start_ms, end_ms)))
+            heads.append(HeadPart.of(HeadSeries.of(index, ids), select_runs(some, ids, from_ms, end_ms)))
         return Snapshot(names, heads, tombstones)
 
     def canonical_of(self, ids: Int32s, index_token: int) -> Sequence[bytes]:
@@ -378,12 +380,24 @@ class Engine:
                 f"send the batch again when blocks have been written"
             )
 
-    def _view(self, start_ms: int, end_ms: int) -> tuple[list[str], tuple[Run, ...], tuple[Tombstone, ...]]:
-        """The blocks that overlap a range, the runs of the head and the tombstones, of one moment."""
+    def _view(
+        self, start_ms: int, end_ms: int, aggregates: Sequence[Aggregate] = (Aggregate.LAST,)
+    ) -> tuple[list[str], tuple[Run, ...], tuple[Tombstone, ...]]:
+        """The blocks that overlap a range, the runs of the head and the tombstones, of one moment.
+
+        aggregates: of the rollups; the samples of their first buckets in the range are overlapped as well.
+        """
         with self._lock:
-            entries, runs, tombstones = self._catalogue.entries, self._head.runs, self._tombstones.live
-        names = [str(entry.name) for entry in entries if entry.overlaps(start_ms, end_ms)]
-        return names, runs, tuple(one for one in tombstones if one.start_ms <= end_ms and one.end_ms >= start_ms)
+            entries, rollups = self._catalogue.entries, self._catalogue.rollups
+            runs, tombstones = self._head.runs, self._tombstones.live
+        names = [
+            str(entry.name)
+            for entry in rollups
+            if entry.name.aggregate in aggregates and entry.overlaps(start_ms, end_ms)
+        ]
+        from_ms = read_from_ms(names, start_ms)
+        names += [str(entry.name) for entry in entries if entry.overlaps(from_ms, end_ms)]
+        return names, runs, tuple(one for one in tombstones if one.start_ms <= end_ms and one.end_ms >= from_ms)
 
     def _flush(self) -> None:
         census = self._take_census()

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import CorruptData, NotReady
-from tsdb.interface import Bounds, Grain
-from tsdb.sample import Int32s, Int64s, Labels, Matcher, Selection
+from tsdb.interface import Aggregate, Bounds, Grain
+from tsdb.sample import RAW_ALONE_MS, Int32s, Int64s, Labels, Matcher, Selection
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
-from tsdb.store.columns import Rows, places_of
+from tsdb.store.buckets import as_read
+from tsdb.store.columns import Rows, merged, places_of
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
@@ -29,6 +30,7 @@ from tsdb.store.labels import LabelColumn
 from tsdb.store.order import LabelOrder
 from tsdb.store.pieces import Part, joined
 from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
+from tsdb.store.tiers import Answer, RolledBlock, aggregates_of, assemble, read_from_ms
 from tsdb.store.tombstones import Mask, Meant, Tombstone
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class OpenBlock:
 
     def __init__(self, file: BlockFile, index: SeriesIndex) -> None:
         self.file = file
+        self.name = BlockName.parse(file.name) or BlockName(file.window_start_ms, file.window_ms, 0)
         self.row_offsets = file.row_offsets()
         self.table = TileTable(file)
         keys = file.keys()
@@ -195,7 +198,9 @@ class BlockReader:
         tombstones: those that were live when the blocks were named.
         Raises: BlockGone; RefusedQuery, if a regex is wrong; what the bounds and the heads' canonical_of raise.
         """
-        known, blocks, head_ids = self._opened(names, start_ms, end_ms, [head.series for head in heads])
+        names = list(names)
+        from_ms = read_from_ms(names, start_ms)
+        known, blocks, head_ids = self._opened(names, from_ms, end_ms, [head.series for head in heads])
         wanted = Wanted(known, known.index.match(matchers))
         mask = known.mask(tombstones)
         of_heads: list[Part] = []
@@ -203,13 +208,22 @@ class BlockReader:
             places = wanted.places_of(ids)
             of_heads += [replace(part, row=places[part.row]) for part in head.parts]
         head_count = sum(int(part.lengths.sum()) for part in of_heads)
+        rollups = [block for block in blocks if not block.name.is_raw]
+        raw = [block for block in blocks if block.name.is_raw] if rollups else blocks
         while True:
-            parts = self._parts(blocks, wanted, (start_ms, end_ms), mask, head_count, bounds)
+            parts = self._parts(raw, wanted, (from_ms, end_ms), mask, head_count, bounds)
             try:
                 rows = joined([*parts, *of_heads], wanted.ids.size, bounds.check if bounds is not None else _go_on)
+                if from_ms < start_ms:
+                    found = self._with_rollups(rollups, wanted, rows, (start_ms, end_ms), grain, mask, bounds)
+                else:
+                    found = Answer([rows], 0, RAW_ALONE_MS)
             except DamagedTiles:  # They are known now, and left out.
                 continue
-            return _selection(known.index, wanted.ids, rows)
+            selection = _selection(known.index, wanted.ids, merged(found.parts, wanted.ids.size))
+            if found.raw_from_ms == RAW_ALONE_MS:
+                return selection
+            return replace(selection, resolution_ms=found.resolution_ms, raw_from_ms=found.raw_from_ms)
 
     def series(
         self,
@@ -243,6 +257,39 @@ class BlockReader:
         """The values of a label in blocks that overlap the range, in no order."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
         return known.index.label_values(name, _ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
+
+    def _with_rollups(
+        self,
+        blocks: Sequence[OpenBlock],
+        wanted: Wanted,
+        raw: Rows,
+        range_ms: tuple[int, int],
+        grain: Grain | None,
+        mask: Mask,
+        bounds: Bounds | None,
+    ) -> Answer:
+        """The samples that are there, and rollups where they are gone. Raises: as select(), and DamagedTiles."""
+        grain = Grain(Aggregate.LAST, 0) if grain is None else grain
+        count = raw.value.size
+
+        def rolled(block: OpenBlock) -> RolledBlock:
+            tier_ms = block.name.tier_ms
+
+            def read() -> Rows:
+                nonlocal count
+                stored_ms = (range_ms[0] - tier_ms + 1, range_ms[1] + tier_ms - 1)
+                parts = self._parts([block], wanted, stored_ms, mask, count, bounds)
+                rows = joined(parts, wanted.ids.size, bounds.check if bounds is not None else _go_on)
+                count += rows.value.size
+                return as_read(rows, tier_ms)
+
+            return RolledBlock(block.name, wanted.rows_of(block)[0], read)
+
+        rollups = {
+            aggregate: [rolled(block) for block in blocks if block.name.aggregate is aggregate]
+            for aggregate in aggregates_of(grain)
+        }
+        return assemble(rollups, [raw], wanted.ids.size, grain, *range_ms)
 
     def _parts(
         self,
@@ -288,7 +335,7 @@ class BlockReader:
         wanted = []
         for text in names:
             name = BlockName.parse(text)
-            if name is not None and name.is_raw and name.start_ms <= end_ms and name.end_ms > start_ms:
+            if name is not None and name.start_ms <= end_ms and name.end_ms + name.tier_ms > start_ms:
                 wanted.append(text)
         with self._lock:
             self._begin_anew_if_due()
@@ -299,7 +346,9 @@ class BlockReader:
         blocks = [
             block
             for block in opened
-            if block is not None and block.file.summary.min_ms <= end_ms and block.file.summary.max_ms >= start_ms
+            if block is not None
+            and block.file.summary.min_ms <= end_ms
+            and block.file.summary.max_ms + block.name.tier_ms >= start_ms
         ]
         return known, blocks, head_ids
 

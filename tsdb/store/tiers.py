@@ -139,13 +139,15 @@ def assemble(
     if not parts:
         return Answer([part.clipped(start_ms, end_ms) for part in raw], 0, RAW_ALONE_MS)
     choice = Choice(parts, series_count, grain.resolution_max_ms)
-    rolled = choice.column(parts, start_ms, end_ms)
+    # A bucket that ends behind the range still says that the samples in it are gone.
+    rolled = choice.column(parts, start_ms, end_ms + max(part.name.tier_ms for part in parts) - 1)
     if not rolled.value.size:
         return Answer([part.clipped(start_ms, end_ms) for part in raw], 0, RAW_ALONE_MS)
     border_ms = int(rolled.timestamp_ms.max())
     early = merged([kept(part, part.timestamp_ms <= border_ms) for part in raw], series_count)
     later = [part.clipped(max(start_ms, border_ms + 1), end_ms) for part in raw]
     resolution_ms = choice.coarsest_ms(rolled)
+    rolled = rolled.clipped(start_ms, end_ms)
     if grain.aggregate is Aggregate.LAST:
         rows = combined([rolled, early.clipped(start_ms, end_ms)], series_count, Aggregate.LAST)
     elif grain.aggregate is Aggregate.INCREASE:
@@ -155,7 +157,7 @@ def assemble(
         buckets = bucketed(early, choice.tiers_of(early), np.full(series_count, np.nan))
         fresh = buckets.rows(grain.aggregate).clipped(start_ms, end_ms)
         rows = combined([rolled, fresh], series_count, grain.aggregate)
-    return Answer([rows, *later], resolution_ms, border_ms + 1)
+    return Answer([rows, *later], resolution_ms, min(border_ms, end_ms) + 1)
 
 
 def _increases(

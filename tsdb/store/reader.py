@@ -29,8 +29,8 @@ from tsdb.store.index import SeriesIndex
 from tsdb.store.labels import LabelColumn
 from tsdb.store.order import LabelOrder
 from tsdb.store.pieces import Part, joined
-from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
 from tsdb.store.tiers import Answer, RolledBlock, aggregates_of, assemble, read_from_ms
+from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
 from tsdb.store.tombstones import Mask, Meant, Tombstone
 
 log = logging.getLogger(__name__)

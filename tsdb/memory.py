@@ -17,10 +17,13 @@ from typing import Any
 from appliance.metrics import Metrics
 
 STEP_S = 1.0
-# Objects that came since the last look, net: ten times fewer than what takes 50 ms. More are a body or an answer on its
-# way, which goes without the collector's help; so long they are left alone, then looked at all the same.
-YOUNG_COUNT_MAX = 100_000
+# Objects that came since the last look, net: fewer than a look of 10 ms takes. More are a body or an answer on its way,
+# which goes without the collector's help; so long they are left alone.
+YOUNG_COUNT_MAX = 50_000
 YOUNG_WAIT_STEPS_MAX = 30
+# A crowd that is still there then is, as a rule, a library that was imported when first needed: so often it stays
+# for good without a look. Later ones are looked at, however long it takes.
+CROWDS_KEPT_MAX = 4
 YOUNG_COUNT_MIN = 2_000  # Fewer are not worth a look.
 OLD_EVERY_STEPS = 60
 # After a look at everything that took so long, what it left is not looked at again.
@@ -44,8 +47,8 @@ class Housekeeping:
         self._gauge.set(0.0, process=name)
         self._began_s = 0.0
         self.pause_s_max = 0.0
-        self._young_waited = 0
-        self._old_waited = self._trim_waited = 0
+        self._young_waited = self._old_waited = self._trim_waited = 0
+        self._crowds_left = CROWDS_KEPT_MAX
         self._kept_bytes = 0
 
     def begin(self) -> None:
@@ -85,6 +88,10 @@ class Housekeeping:
             self._young_waited += 1
             return
         self._young_waited = 0
+        if young_count > YOUNG_COUNT_MAX and self._crowds_left:
+            self._crowds_left -= 1
+            gc.freeze()
+            return
         if self._old_waited < OLD_EVERY_STEPS:
             if young_count >= YOUNG_COUNT_MIN:
                 gc.collect(0)

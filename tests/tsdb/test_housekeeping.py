@@ -51,11 +51,20 @@ def test_a_crowd_of_young_objects_is_left_alone_for_a_while_but_not_for_ever(kep
     crowd = [Knot() for _ in range(memory.YOUNG_COUNT_MAX + 10)]
     there = weakref.ref(crowd[0])
     crowd.clear()
+    kept._crowds_left = 0
     for _ in range(memory.YOUNG_WAIT_STEPS_MAX):
         kept.step()
         assert there() is not None
     kept.step()
     assert there() is None
+
+
+def test_the_first_crowds_that_stay_are_kept_without_a_look(kept: Housekeeping) -> None:
+    crowd = [Knot() for _ in range(memory.YOUNG_COUNT_MAX + 10)]
+    for _ in range(memory.YOUNG_WAIT_STEPS_MAX + 1):
+        kept.step()
+    assert gc.get_freeze_count() > len(crowd)
+    assert kept.pause_s_max == 0.0
 
 
 def test_the_longest_pause_is_on_the_gauge() -> None:

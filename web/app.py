@@ -11,7 +11,8 @@ from jinja2 import StrictUndefined
 
 from appliance.state.errors import StateError
 from appliance.version import version
-from web import api, counting, errors, headers, pages
+from web import api, counting, errors, headers, pages, short_way
+from web.api.prometheus import write as remote_write
 from web.auth import guard
 from web.auth.identity import identity
 from web.auth.kit import Auth, set_stranger_cookie
@@ -44,6 +45,9 @@ def create_app(services: Services) -> Flask:
     _install_template_words(app)
     api.install(app)
     pages.install(app)
+    short_way.install(
+        app, services, body_bytes_max=remote_write.BODY_BYTES_MAX, door=remote_write.DOOR_BY_ENCODING["snappy"]
+    )
     return app
 
 

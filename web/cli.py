@@ -62,7 +62,7 @@ def list_tokens(data: Path | None) -> None:
 @click.argument("token_id")
 @data_option
 def revoke(token_id: str, data: Path | None) -> None:
-    """Revoke the token with this id (see `henge token list`). What uses it is refused at once."""
+    """Revoke the token with this id (see `henge token list`). What uses it is refused within a second."""
     state = _state(data)
     try:
         tokens.delete(state, token_id, actor="cli")

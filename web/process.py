@@ -111,9 +111,13 @@ def follow(app: Flask, context: ChildContext) -> None:
         found = hints.poll(FOLLOW_S)
         if found is RESYNC:
             changes.lost()
+            app.extensions["henge_known_tokens"].forget()
             continue
         for hint in found:
-            changes.add(msgspec.convert(hint.body, Change))
+            change = msgspec.convert(hint.body, Change)
+            changes.add(change)
+            if any(kind == "token" for kind, _ in change.documents):
+                app.extensions["henge_known_tokens"].forget()
     hints.close()
 
 

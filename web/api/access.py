@@ -14,6 +14,7 @@ from web.auth.kit import auth
 from web.auth.roles import Role
 from web.errors import json_response, not_found
 from web.services import services
+from web.short_way import known_tokens
 
 bp = Blueprint("api_access", __name__, url_prefix="/api/v1")
 
@@ -94,4 +95,5 @@ def get_token(token_id: str) -> Response:
 @needs(Role.ADMIN)
 def delete_token(token_id: str) -> Response:
     tokens.delete(services().state, _token(token_id).id, actor=identity().actor)
+    known_tokens().forget()
     return json_response({"deleted": token_id})

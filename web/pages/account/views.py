@@ -13,6 +13,7 @@ from web.auth.kit import auth, clear_session_cookie
 from web.auth.roles import Role
 from web.errors import Refusal, not_found
 from web.services import services
+from web.short_way import known_tokens
 
 bp = Blueprint("account", __name__, url_prefix="/account", template_folder="templates")
 
@@ -105,6 +106,7 @@ def add_token() -> Response:
 @needs(Role.ADMIN)
 def delete_token(token_id: str) -> Response:
     tokens.delete(services().state, token_id, actor=identity().actor)
+    known_tokens().forget()
     return htmx.go_to("/account")
 
 

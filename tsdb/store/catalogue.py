@@ -1,6 +1,7 @@
 """Which blocks there are. The folder itself is the truth: a block counts once it has its name.
 
 A block that replaces others names them in its summary; whoever finds both, after a crash, removes the replaced ones.
+Before that the one that stays is read to its last byte: while there are two copies, damage to one costs nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from tsdb.errors import CorruptData
+from tsdb.store.block.audit import checksum_fault
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockEntry, BlockName
 from tsdb.store.block.writer import TEMPORARY_SUFFIX
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # A reader in another process has this long to open the blocks that a snapshot named.
 REMOVAL_DELAY_S = 30.0
+# Of a file in the quarantine that a repair leaves there.
+ASIDE_SUFFIX = ".bad"
 
 
 class Catalogue:
@@ -93,6 +97,7 @@ class Catalogue:
                 entry = self._read_entry(name)
                 if entry is not None:
                     found[file_name] = entry
+        leftover += self._distrust(found)
         rolled, broken_off = _rolled(found)
         replaced = {old for entry in found.values() for old in entry.summary.replaces if old in found}
         # What was rolled up goes first: a rollup that has gone would leave it without its mark.
@@ -104,18 +109,50 @@ class Catalogue:
         gone = rolled | replaced | broken_off
         self._keep(entry for name, entry in found.items() if name not in gone)
 
+    def _distrust(self, found: dict[str, BlockEntry]) -> list[str]:
+        """Take out damaged blocks when all that they were made of is still there, and what was written with them.
+
+        Returns: the blocks that were written with them, which may go; the damaged ones are set aside.
+        """
+        superseded: set[str] = set()
+        with_them: list[str] = []
+        for file_name in sorted(found, key=lambda name: found[name].name.number, reverse=True):
+            if file_name not in found or file_name in superseded:
+                continue
+            sources = _sources(found[file_name])
+            there = sources & found.keys()
+            fault = checksum_fault(self._disk.map(self._folder / file_name), file_name) if there else None
+            if fault is None or there != sources:
+                superseded |= there
+                continue
+            group = [name for name, entry in found.items() if _sources(entry) & sources]
+            with_them += [name for name in group if name != file_name]
+            for name in group:
+                del found[name]
+            # Under this name no repair takes it back: nothing is in it that is not in its sources.
+            self._set_aside(file_name, file_name + ASIDE_SUFFIX)
+            log.error("block set aside in %s, what it was made of counts again: %s", self._quarantine, fault)
+        return with_them
+
+    def _set_aside(self, name: str, new_name: str) -> None:
+        self._disk.rename(self._folder / name, self._quarantine / new_name)
+        self._disk.sync_folder(self._quarantine)
+        self._disk.sync_folder(self._folder)
+        self.quarantined_count += 1
+
     def _read_entry(self, name: BlockName) -> BlockEntry | None:
         path = self._folder / str(name)
         try:
             file = BlockFile(self._disk.map(path), str(name))
         except CorruptData as error:
             log.error("block set aside in %s: %s", self._quarantine, error)
-            self._disk.rename(path, self._quarantine / str(name))
-            self._disk.sync_folder(self._quarantine)
-            self._disk.sync_folder(self._folder)
-            self.quarantined_count += 1
+            self._set_aside(str(name), str(name))
             return None
         return BlockEntry(name, file.summary, file.size_bytes)
+
+
+def _sources(entry: BlockEntry) -> set[str]:
+    return {*entry.summary.replaces, *entry.summary.rolled_from}
 
 
 def _rolled(found: Mapping[str, BlockEntry]) -> tuple[set[str], set[str]]:

@@ -21,6 +21,7 @@ from tsdb.store.block.file import BlockFile, read_rows, read_tile
 from tsdb.store.block.layout import BlockName, Summary
 from tsdb.store.block.salvage import Salvage, salvage
 from tsdb.store.block.writer import TEMPORARY_SUFFIX, BlockWriter
+from tsdb.store.catalogue import ASIDE_SUFFIX
 from tsdb.store.columns import Columns, Rows
 from tsdb.store.disk import Bytes, Disk, OsDisk, full_disk_named
 from tsdb.store.flush import block_order
@@ -31,7 +32,6 @@ from tsdb.store.wal import segment_name, segment_numbers
 
 _PIECE_SAMPLE_COUNT = 1 << 21  # Samples of a block rewritten at once; × 16 B, a few times over: 100 MiB.
 _COPY_BYTES = 1 << 22
-_ASIDE_SUFFIX = ".bad"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class _Block:
         if not self._is_in_place and self._target.name in self._disk.names(self._target.parent):
             return self._beside_another(where, found)
         if self._is_in_place:
-            kept = _copy_aside(self._disk, self._folder, f"{self._path.name}{_ASIDE_SUFFIX}", self._data)
+            kept = _copy_aside(self._disk, self._folder, f"{self._path.name}{ASIDE_SUFFIX}", self._data)
         found = self._with_texts_from_elsewhere(found)
         written, why = self._written(found)
         if not self._is_in_place:
@@ -305,7 +305,7 @@ def _repair_segment(disk: Disk, folder: Path, number: int, *, is_last: bool) -> 
     aside = []
     for stretch in found:
         if _is_partly_lost(data, stretch):
-            name = f"{path.name}-{stretch.start}{_ASIDE_SUFFIX}"
+            name = f"{path.name}-{stretch.start}{ASIDE_SUFFIX}"
             aside.append(_copy_aside(disk, folder, name, data[stretch.start : stretch.end]))
     _write_segment(disk, path, number, 0 if wrong else frame.segment_epoch(data), found)
     unknown_count = sum(stretch.unknown_count for stretch in found)
@@ -369,7 +369,7 @@ def _range_of(samples: Columns) -> tuple[int, int]:
 
 def _move_aside(disk: Disk, folder: Path, path: Path, data: Bytes) -> str:
     """A whole file to quarantine/: copied, for a name that moves between folders could be lost with the power."""
-    kept = _copy_aside(disk, folder, f"{path.name}{_ASIDE_SUFFIX}", data)
+    kept = _copy_aside(disk, folder, f"{path.name}{ASIDE_SUFFIX}", data)
     disk.remove(path)
     disk.sync_folder(path.parent)
     return kept

@@ -12,7 +12,9 @@ from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, everyt
 from tsdb.errors import NotReady
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
+from tsdb.store.block.layout import TILES
 from tsdb.store.frame import FRAME_HEADER_BYTES, FRAME_MAGIC, SEGMENT_HEADER_BYTES
+from tsdb.store.repair import repair
 from tsdb.store.verify import verify
 
 Change = Callable[[bytearray], None]
@@ -225,3 +227,40 @@ def test_leftovers_of_an_interrupted_flush_are_removed() -> None:
     engine = open_engine(disk)
     assert stray.name not in disk.names(FOLDER / "blocks")
     assert engine.stats()["block_count"] == 1
+
+
+@pytest.mark.parametrize("part", ["a tile", "the table of tiles"])
+def test_a_damaged_block_does_not_cost_the_blocks_that_it_replaced_while_they_are_there(part: str) -> None:
+    """As after a crash right after a join: two copies of each sample are there, and the new one is damaged."""
+    disk = flushed(3)
+    sent = set(everything(open_engine(disk.reboot())))
+    engine = open_engine(disk)
+    engine.compact()  # The files of before stay for readers.
+    (joined,) = [entry.name for entry in engine._catalogue.entries]
+    engine.close()
+    path = FOLDER / "blocks" / str(joined)
+    block = BlockFile(disk.map(path), path.name)
+    disk.damage(path, int(block.tiles()["data_offset"][0]) if part == "a tile" else block.sections[TILES].offset)
+    engine = open_engine(disk)
+    assert set(everything(engine)) == sent
+    assert engine.stats()["quarantined_blocks"] == 1
+    assert disk.names(FOLDER / "quarantine") == [f"{joined}.bad"]
+    engine.compact()
+    assert set(everything(engine)) == sent
+    assert list(repair(FOLDER, disk.reboot())) == [], "nothing is taken out of the quarantine again"
+
+
+def test_a_damaged_block_stays_readable_when_what_it_replaced_is_gone_in_part() -> None:
+    disk = flushed(3)
+    sent = set(everything(open_engine(disk.reboot())))
+    engine = open_engine(disk)
+    before = disk.paths(FOLDER / "blocks")
+    engine.compact()
+    (joined,) = [entry.name for entry in engine._catalogue.entries]
+    engine.close()
+    disk.remove(before[0])
+    path = FOLDER / "blocks" / str(joined)
+    disk.damage(path, int(BlockFile(disk.map(path), path.name).tiles()["data_offset"][0]))
+    engine = open_engine(disk)
+    assert set(everything(engine)) <= sent
+    assert disk.names(FOLDER / "blocks") == [str(joined)]

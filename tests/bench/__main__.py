@@ -156,9 +156,11 @@ def churn(active: int, series: int, quick: bool, as_json: bool) -> None:
 
 
 @bench.command()
-@click.option("--victim", type=click.Choice(["store", "intake", "web"]), default="store", show_default=True)
-@click.option("--rounds", default=10, show_default=True, help="Rounds of load, one kill -9 each.")
-@click.option("--samples", default=1_000_000, show_default=True, help="Samples sent in a round.")
+@click.option(
+    "--victim", type=click.Choice(["any", "store", "intake", "web", "query", "tree"]), default="any", show_default=True
+)
+@click.option("--rounds", default=50, show_default=True, help="Rounds of load, one kill -9 each.")
+@click.option("--samples", default=200_000, show_default=True, help="Samples sent in a round.")
 @json_option
 def kill(victim: str, rounds: int, samples: int, as_json: bool) -> None:
     """Acknowledged samples that are missing after kill -9 under load."""

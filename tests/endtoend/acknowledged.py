@@ -6,11 +6,15 @@ file. A body is made from its number alone, so the record is short and the compa
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
 import json
 import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,8 +22,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import polars as pl
 
 from tests.running import Appliance
+from tests.tsdb.ingest import remote_write_bytes
 from tests.waiting import wait_until
 from tsdb.client import TsdbClient
 from tsdb.errors import NotReady
@@ -64,6 +70,56 @@ def encoded(body: Body) -> bytes:
     ).encode()
 
 
+def _as_arrow(body: Body) -> bytes:
+    names = [f'{METRIC}{{series="{series}"}}' for series in body.series.tolist()]
+    frame = pl.DataFrame(
+        {
+            "series": np.repeat(names, SAMPLES_PER_SERIES),
+            "timestamp_ms": body.timestamp_ms.ravel(),
+            "value": body.value.ravel(),
+        }
+    )
+    out = io.BytesIO()
+    frame.write_ipc_stream(out)
+    return out.getvalue()
+
+
+def _as_remote_write(body: Body) -> bytes:
+    return remote_write_bytes.snappy(
+        remote_write_bytes.request(
+            [
+                remote_write_bytes.series(
+                    [("__name__", METRIC), ("series", str(series))], zip(times, values, strict=True)
+                )
+                for series, times, values in zip(
+                    body.series.tolist(), body.timestamp_ms.tolist(), body.value.tolist(), strict=True
+                )
+            ]
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way in that answers when the samples are in the log."""
+
+    path: str
+    headers: dict[str, str]
+    encoded: Callable[[Body], bytes]
+
+
+DOORS = (
+    Door("/api/v1/series", {"Content-Type": "application/json"}, encoded),
+    Door("/api/v1/write/arrow", {"Content-Type": "application/vnd.apache.arrow.stream"}, _as_arrow),
+    Door(
+        "/prometheus/api/v1/write",
+        {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"},
+        _as_remote_write,
+    ),
+)
+VICTIMS = ("store", "intake", "web", "query", "tree")
+
+
 def record(told: Connection, file: Path) -> None:
     """The third process: writes down what the sender says was acknowledged."""
     with file.open("a") as out:
@@ -73,19 +129,20 @@ def record(told: Connection, file: Path) -> None:
 
 
 def send(numbers: list[int], base_ms: int, url: str, token: str, tell: Connection) -> None:
-    """The sender: every body once; one that was not acknowledged is not sent again."""
+    """The sender: every body once, by the doors in turn; one that was not acknowledged is not sent again."""
     where = urlsplit(url)
     connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=30)
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     for number in numbers:
+        door = DOORS[number % len(DOORS)]
+        body = door.encoded(body_of(number, base_ms))
         try:
-            connection.request("POST", "/api/v1/series", encoded(body_of(number, base_ms)), headers)
+            connection.request("POST", door.path, body, {"Authorization": f"Bearer {token}", **door.headers})
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):
             connection.close()
             continue
-        if answer.status == 200:
+        if answer.status in (200, 204):
             tell.send(number)
     tell.send(None)
 
@@ -107,6 +164,7 @@ class Rounds:
         self._appliance = appliance
         self._folder = folder
         self._next_number = 0
+        self._acknowledged: list[int] = []
         self._base_ms = time.time_ns() // 1_000_000 - 1_800_000
         self._client = TsdbClient(appliance.data_dir / "run")
 
@@ -114,7 +172,10 @@ class Rounds:
         self._client.close()
 
     def run(self, victim: str, *, samples_count: int) -> Round:
-        """Send samples_count samples, kill the victim in the middle, and compare what is stored with the record."""
+        """Send samples_count samples, kill the victim in the middle, and compare what is stored with the record.
+
+        victim: one of VICTIMS; `tree` is every process there is, the supervisor first.
+        """
         numbers = [*range(self._next_number, self._next_number + samples_count // SAMPLES_PER_BODY)]
         self._next_number += len(numbers)
         file = self._folder / f"acknowledged-{numbers[0]}.txt"
@@ -129,12 +190,31 @@ class Rounds:
         sender.start()
         tell.close()
         wait_until(lambda: len(file.read_text().split()) >= len(numbers) // 2, timeout_s=20, what="half of the bodies")
-        old_pid = self._appliance.kill(victim)
+        old_pid = self._kill_tree() if victim == "tree" else self._appliance.kill(victim)
         sender.join(120)
         recorder.join(30)
         assert sender.exitcode == recorder.exitcode == 0, (sender.exitcode, recorder.exitcode)
-        self._appliance.wait_restarted(victim, old_pid)
-        return self._compare(numbers, [int(line) for line in file.read_text().split()])
+        if victim == "tree":
+            self._appliance.start()
+        else:
+            self._appliance.wait_restarted(victim, old_pid)
+        acknowledged = [int(line) for line in file.read_text().split()]
+        self._acknowledged += acknowledged
+        return self._compare(numbers, acknowledged)
+
+    def compare_all(self) -> Round:
+        """What is left of all rounds at the end of the last one."""
+        return self._compare([*range(self._next_number)], self._acknowledged)
+
+    def _kill_tree(self) -> int:
+        process = self._appliance.process
+        assert process is not None
+        for pid in (process.pid, *map(int, self._appliance.ready["processes"].values())):
+            with contextlib.suppress(ProcessLookupError):  # It ends with its parent.
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        self._appliance.process = None
+        return process.pid
 
     def _compare(self, sent: list[int], acknowledged: list[int]) -> Round:
         found = self._stored(sent[0], sent[-1])

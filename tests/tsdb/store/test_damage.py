@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from tests.sim.disk import MemoryDisk
@@ -146,10 +147,43 @@ def test_every_flipped_bit_of_the_log_is_noticed_or_harmless() -> None:
         assert len(found) >= len(sent) / 2 or at < 200, f"too much is lost, byte {at}"
 
 
+class Agreeable(int):
+    """A checksum that is equal to every other."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+@pytest.fixture
+def ignored_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = google_crc32c.value
+    monkeypatch.setattr("google_crc32c.value", lambda data: Agreeable(value(data)))
+
+
+@pytest.mark.usefixtures("ignored_checksums")
+def test_the_damage_tests_notice_that_checksums_are_ignored() -> None:
+    with pytest.raises(AssertionError, match="invented"):
+        test_damage_to_the_log(*LOG_DAMAGE["a bit of the samples in the middle"])
+    whole = flushed(1)
+    sent = set(everything(open_engine(whole.reboot())))
+    (path,) = whole.paths(FOLDER / "blocks")
+    tile = BlockFile(whole.map(path), path.name).tiles()[0]
+    values_at = int(tile["data_offset"]) + int(tile["time_bytes"])
+    invented = 0
+    for at in range(values_at, values_at + int(tile["value_bytes"])):
+        disk = whole.reboot()
+        disk.damage(path, at)
+        invented += bool(set(everything(open_engine(disk))) - sent)
+    assert invented
+
+
 def test_a_segment_of_a_later_version_is_refused_by_name() -> None:
     import struct
-
-    import google_crc32c
 
     def later(data: bytearray) -> None:
         data[12:16] = struct.pack("<I", 2)

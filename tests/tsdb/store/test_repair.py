@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.sim.crashes import seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk
 from tests.tsdb.store.stores import (
     FOLDER,
@@ -283,7 +284,7 @@ def test_a_crash_at_every_operation_of_a_repair_loses_nothing_that_was_whole() -
         disk.crash_at = len(disk.operations) + crash_at
         with contextlib.suppress(DiskCrash):
             list(repair(FOLDER, disk))
-        for seed in (None, 1, 2):
+        for seed in seeds_at(crash_at, (None, 1, 2)):
             after = disk.reboot(seed)
             repaired(after)
             assert found_in(after) == wanted, f"{crash_at=}, {seed=}, {disk.operations[-3:]}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
+from tests.sim.crashes import seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk
 from tests.tsdb.store.stores import (
     HOUR_MS,
@@ -190,7 +191,7 @@ def what_goes_wrong(kind: type[MemoryDisk], target: Path | None, seeds: tuple[in
         acknowledged: list[Row] = []
         with contextlib.suppress(DiskCrash):
             life(open_engine(disk), taken, acknowledged, target)
-        for seed in seeds:
+        for seed in seeds_at(crash_at, seeds):
             after = disk.reboot(seed)
             where = f"{crash_at=}, {seed=}, {disk.operations[-3:]=}"
             parent = SNAPSHOTS if target is None else target.parent

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.crashes import seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk, MemoryFile
 from tests.tsdb.store.stores import (
     FOLDER,
@@ -377,7 +378,7 @@ def what_goes_wrong(make_disk: Callable[[int], MemoryDisk], seeds: tuple[int | N
         disk, diary, clock = make_disk(crash_at), Diary(), DrivenClock()
         with contextlib.suppress(DiskCrash):
             life(open_engine(disk, clock=clock), clock, diary)
-        for seed in seeds:
+        for seed in seeds_at(crash_at, seeds):
             after = open_engine(disk.reboot(seed))
             for new in ([], batch(9)):  # As it starts, and when what was left to do has been done.
                 append(after, new)

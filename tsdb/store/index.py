@@ -131,6 +131,11 @@ class SeriesIndex:
         seconds = np.full(len(canonical), int(at_s), np.uint32)
         self._add_columns(keys, np.frombuffer(b"".join(canonical), np.uint8), lengths, seconds, seconds)
 
+    def add_text(self, keys: Keys, text: Bytes, starts: Int64s, lengths: Int64s) -> None:
+        """As add_known_new, for canonical bytes that lie in one array; none of them becomes an object."""
+        seconds = np.zeros(lengths.size, np.uint32)
+        self._add_columns(keys, text[spread(starts, lengths)], lengths, seconds, seconds)
+
     def _add_columns(self, keys: Keys, text: Bytes, lengths: Int64s, since_s: UInt32s, seen_s: UInt32s) -> None:
         count, new_count = self._count, lengths.size
         end = int(self._ends[count])

@@ -68,8 +68,8 @@ class OpenBlock:
         ids = index.find(keys)
         new = np.flatnonzero(ids < 0)
         if new.size:
-            canonical = file.canonical()
-            index.add_known_new(keys.taken(new), [canonical[row] for row in new.tolist()])
+            text, lengths = file.text()
+            index.add_text(keys.taken(new), text, np.cumsum(lengths)[new] - lengths[new], lengths[new])
             ids[new] = index.find(keys.taken(new))
         self.ids = ids  # by row
         self._rows_by_id = np.argsort(ids, kind="stable")

@@ -69,6 +69,18 @@ class BlockFile:
         lengths = counts_of(self.section(layout.TEXT_LENGTHS), f"{self.name}: the lengths of label text")
         return texts_of(self.section(layout.TEXT), lengths, self.name)
 
+    def text(self) -> tuple[Bytes, Int64s]:
+        """The same as one array, and how long each row's part of it is."""
+        lengths = counts_of(self.section(layout.TEXT_LENGTHS), f"{self.name}: the lengths of label text").astype(
+            np.int64
+        )
+        text = np.frombuffer(self.section(layout.TEXT), np.uint8)
+        if int(lengths.sum()) != text.size:
+            raise CorruptData(
+                f"{self.name}: {text.size:,} bytes of label text, {int(lengths.sum()):,} by their lengths"
+            )
+        return text, lengths
+
     def row_offsets(self) -> Int64s:
         """int64[rows + 1]: row i owns the samples [offsets[i], offsets[i + 1]) of the block."""
         lengths = counts_of(self.section(layout.ROW_LENGTHS), f"{self.name}: the lengths of rows")

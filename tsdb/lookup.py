@@ -15,6 +15,8 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 # One piece of a batch: 16 Ki × (8 + 8 + 4 + 8 + …) B of temporaries stay in a 1 MiB second-level cache.
 _PIECE_COUNT = 16_384
 _SLOT_COUNT_MIN = 1_024
+# Keys in the order in which they were inserted are compared in a row; a shorter stretch is not worth its first look-up.
+_STRETCH_COUNT_MIN = 256
 
 
 class HashLookup:
@@ -52,7 +54,10 @@ class HashLookup:
         found = np.empty(hashes.size, np.int32)
         for start in range(0, hashes.size, _PIECE_COUNT):
             piece = slice(start, start + _PIECE_COUNT)
-            found[piece] = self._find_piece(hashes[piece], checks[piece])
+            done = start + self._find_in_order(hashes[piece], checks[piece], found[piece])
+            if done < piece.stop:
+                rest = slice(done, piece.stop)
+                found[rest] = self._find_piece(hashes[rest], checks[rest])
         return found
 
     def insert(self, hashes: UInt64s, checks: UInt64s, ids: Int32s | None = None) -> None:
@@ -91,6 +96,42 @@ class HashLookup:
     def _first_slots(self, hashes: UInt64s) -> npt.NDArray[np.int64]:
         shift = np.uint64(64 - (self._slots.size.bit_length() - 1))
         return ((hashes * _SPREAD) >> shift).view(np.int64)
+
+    def _find_in_order(self, hashes: UInt64s, checks: UInt64s, found: Int32s) -> int:
+        """Find as many of the first keys as come in long stretches of the order of insertion; returns how many.
+
+        A sender who keeps his order is known by comparing two columns: 5 ns a key instead of 60.
+        """
+        at = 0
+        while hashes.size - at >= _STRETCH_COUNT_MIN:
+            entry = self._entry_of(int(hashes[at]), int(checks[at]))
+            begin = at
+            width = _STRETCH_COUNT_MIN
+            while entry >= 0 and at < hashes.size and entry < self._count:
+                width = min(width, hashes.size - at, self._count - entry)
+                theirs, ours = slice(at, at + width), slice(entry, entry + width)
+                agree = (self._hashes[ours] == hashes[theirs]) & (self._checks[ours] == checks[theirs])
+                count = width if agree.all() else int(agree.argmin())
+                found[at : at + count] = (
+                    self._ids[entry : entry + count] if self._has_ids else np.arange(entry, entry + count)
+                )
+                at, entry = at + count, entry + count
+                if count < width:
+                    break
+                width *= 4
+            if at - begin < _STRETCH_COUNT_MIN:
+                break
+        return at
+
+    def _entry_of(self, key_hash: int, check: int) -> int:
+        """The number of one key's entry, -1 if it is absent."""
+        mask = self._slots.size - 1
+        slot = ((key_hash * int(_SPREAD)) & (2**64 - 1)) >> (64 - mask.bit_length())
+        while (entry := int(self._slots[slot])) >= 0:
+            if int(self._hashes[entry]) == key_hash and int(self._checks[entry]) == check:
+                break
+            slot = (slot + 1) & mask
+        return entry
 
     def _find_piece(self, hashes: UInt64s, checks: UInt64s) -> Int32s:
         slots = self._first_slots(hashes)

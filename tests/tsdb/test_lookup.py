@@ -62,3 +62,23 @@ def test_everything_can_be_forgotten() -> None:
     lookup.clear()
     assert len(lookup) == 0
     assert lookup.find(*columns([(2, 2)])).tolist() == [-1]
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_keys_in_the_order_of_insertion_are_found_whatever_lies_between_them(has_ids: bool) -> None:
+    generator = np.random.default_rng(3)
+    count = 20_000
+    hashes, checks = (generator.integers(0, 2**64, count, np.uint64) for _ in range(2))
+    ids = generator.permutation(count).astype(np.int32) if has_ids else np.arange(count, dtype=np.int32)
+    lookup = HashLookup(has_ids=has_ids)
+    lookup.insert(hashes, checks, ids if has_ids else None)
+    for _ in range(40):
+        # Stretches of all lengths, also such that end where the keys or a piece end, with strangers between them.
+        lengths = generator.choice([1, 2, 255, 256, 257, 1_280, 1_281, 6_000, count], generator.integers(1, 9))
+        starts = generator.integers(0, count, lengths.size)
+        at = np.concatenate([np.arange(a, min(a + n, count)) for a, n in zip(starts, lengths, strict=True)])
+        asked_hashes, asked_checks = hashes[at].copy(), checks[at].copy()
+        is_strange = generator.random(at.size) < generator.choice([0, 0.0005, 0.5])
+        column = asked_hashes if generator.random() < 0.5 else asked_checks
+        column[is_strange] += np.uint64(1)
+        np.testing.assert_array_equal(lookup.find(asked_hashes, asked_checks), np.where(is_strange, -1, ids[at]))

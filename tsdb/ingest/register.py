@@ -199,14 +199,21 @@ def _hashes(names: pl.Series, seed: int) -> UInt64s:
 
 
 def _distinct(hashes: UInt64s, checks: UInt64s) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The index of the first of each distinct pair, and for each pair which of those it is."""
+    """The index of the first of each distinct pair, rising, and for each pair which of those it is.
+
+    So new names get their ids in the order in which their sender names them: what he sends next comes in order of ids.
+    """
     order = np.lexsort((checks, hashes))
     is_first = np.ones(order.size, np.bool_)
     ordered_hashes, ordered_checks = hashes[order], checks[order]
     is_first[1:] = (ordered_hashes[1:] != ordered_hashes[:-1]) | (ordered_checks[1:] != ordered_checks[:-1])
+    first = order[is_first]
+    by_appearance = np.argsort(first)
+    place = np.empty(first.size, np.intp)
+    place[by_appearance] = np.arange(first.size)
     inverse = np.empty(order.size, np.intp)
-    inverse[order] = np.cumsum(is_first) - 1
-    return order[is_first], inverse
+    inverse[order] = place[np.cumsum(is_first) - 1]
+    return first[by_appearance], inverse
 
 
 @dataclass(frozen=True, slots=True)

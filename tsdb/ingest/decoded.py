@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tsdb.ingest.raw_names import RawNames
 from tsdb.sample import Float64s, Int32s, Int64s
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ CanonicalOf = Callable[[str | bytes], bytes]
 class Decoded:
     """The samples of one body. A sample's series is names[name_index[i]], or names[i] where name_index is None.
 
-    names: a polars column of the names as the sender wrote them (String), or of canonical label bytes (Binary).
+    names: the names as the sender wrote them: a polars column (String, or Binary of label bytes), or where they lie.
     """
 
-    names: pl.Series
+    names: pl.Series | RawNames
     name_index: Int32s | None
     timestamp_ms: Int64s
     value: Float64s

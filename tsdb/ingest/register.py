@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tsdb.errors import RefusedSample, StaleEpoch
 from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.ingest.raw_names import RawNames
 from tsdb.interface import SERIES_REFUSALS, Ack
 from tsdb.lookup import HashLookup
 from tsdb.sample import Int32s, SampleBatch
@@ -133,7 +134,7 @@ class SeriesRegister:
         )
 
     def _find(self, decoded: Decoded) -> tuple[int, Int32s, UInt64s, UInt64s]:
-        hashes, checks = (_hashes(decoded.names, seed) for seed in self._seeds)
+        hashes, checks = _hashes(decoded.names, self._seeds)
         with self._lock:
             if self._epoch is None:
                 raise StaleEpoch("no epoch has begun; ask the store for the current one")
@@ -192,10 +193,11 @@ def _is_unknown(ids: Int32s) -> npt.NDArray[np.bool_]:
     return unknown
 
 
-def _hashes(names: pl.Series, seed: int) -> UInt64s:
+def _hashes(names: pl.Series | RawNames, seeds: tuple[int, int]) -> tuple[UInt64s, UInt64s]:
+    if isinstance(names, RawNames):
+        return names.hashes(seeds)
     # polars' hash may change with its version: good here, where nothing outlives the process.
-    hashes: UInt64s = names.hash(seed).to_numpy()
-    return hashes
+    return names.hash(seeds[0]).to_numpy(), names.hash(seeds[1]).to_numpy()
 
 
 def _distinct(hashes: UInt64s, checks: UInt64s) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from tsdb.errors import BodyTooLarge, RefusedSample
 from tsdb.ingest.compression import snappy_block, zstd_frames
 from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals
 from tsdb.ingest.limits import IntakeLimits
+from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import read_series
 from tsdb.ingest.remote_write.labels import canonical_of
-from tsdb.ingest.remote_write.straight import PADDING, straight
+from tsdb.ingest.remote_write.straight import places, straight
 from tsdb.ingest.remote_write.wire import BYTES, BadWire, varint
 from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int64s
 
@@ -48,19 +48,29 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
     """data: a WriteRequest with PADDING behind it."""
     refusals = Refusals()
     try:
-        starts, sizes, metadata_count = _walk(data, len(data) - len(PADDING), limits.remote_write_series_count_max)
+        starts, ends, metadata_count = _series(data, len(data) - len(PADDING), limits.remote_write_series_count_max)
     except BadWire as error:
         raise RefusedSample("bad_protobuf", f"the body is not a protobuf WriteRequest: {error}") from error
     refusals.ignore("metadata", metadata_count)
-    start_of = np.array(starts, np.int64)
-    end_of = start_of + np.array(sizes, np.int64)
-    found = straight(data, start_of, end_of)
+    found = straight(data, starts, ends)
     samples = _Samples(found.series, found.timestamp_ms, found.value)
-    names = _names(data, starts, found.labels_end)
+    names = RawNames(data, starts, found.labels_end)
     if found.is_crooked.any():
         crooked = np.flatnonzero(found.is_crooked)
-        samples = _joined((samples, _crooked(data, crooked, start_of, end_of, names, limits, refusals)))
+        listed = names.to_list()
+        samples = _joined((samples, _crooked(data, crooked, starts, ends, listed, limits, refusals)))
+        names = RawNames.of(listed)
     return _decoded(names, samples, refusals)
+
+
+def _series(data: bytes, end: int, count_max: int) -> tuple[Int64s, Int64s, int]:
+    """Where each series starts and ends, and how many fields are metadata. Raises: BadWire, BodyTooLarge."""
+    if (found := places(data, end)) is not None:
+        _check_count(found[0].size, count_max)
+        return *found, 0
+    starts, sizes, metadata_count = _walk(data, end, count_max)
+    start_of = np.array(starts, np.int64)
+    return start_of, start_of + np.array(sizes, np.int64), metadata_count
 
 
 def _walk(data: bytes, end: int, count_max: int) -> tuple[list[int], list[int], int]:
@@ -155,7 +165,7 @@ def _joined(parts: Sequence[_Samples]) -> _Samples:
     return _Samples(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _decoded(names: list[bytes], samples: _Samples, refusals: Refusals) -> Decoded:
+def _decoded(names: RawNames, samples: _Samples, refusals: Refusals) -> Decoded:
     """Only series with samples have a name there: one that comes without any must not become a series."""
     series = samples.series
     if series.size == len(names) and (series == np.arange(series.size)).all():
@@ -163,17 +173,13 @@ def _decoded(names: list[bytes], samples: _Samples, refusals: Refusals) -> Decod
     else:
         present = np.zeros(len(names), np.bool_)
         present[series] = True
-        names = [names[number] for number in np.flatnonzero(present).tolist()]
+        names = names.gather(np.flatnonzero(present))
         name_index = (np.cumsum(present) - 1).astype(np.int32)[series]
     return Decoded(
-        names=pl.Series("series", names, pl.Binary),
+        names=names,
         name_index=name_index,
         timestamp_ms=samples.timestamp_ms,
         value=samples.value,
         canonical_of=canonical_of,
         refusals=refusals,
     )
-
-
-def _names(data: bytes, starts: list[int], labels_end: Int64s) -> list[bytes]:
-    return [data[start:end] for start, end in zip(starts, labels_end.tolist(), strict=True)]

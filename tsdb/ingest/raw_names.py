@@ -59,9 +59,9 @@ class RawNames:
     def hashes(self, seeds: tuple[int, int]) -> tuple[UInt64s, UInt64s]:
         """Two independent hashes of each name, equal for equal names in any body.
 
-        Each is Σ key[i] · word[i] + key · (length + 1) over words of 32 bits modulo 2^64, with secret keys: two names that
-        were chosen without knowing these agree in both with a probability of at most 2^-66 (multilinear hashing; Lemire
-        and Kaser, "Strongly universal string hashing is fast", 2014: of words below 2^32, one hash gives 2^-33).
+        Each is Σ key[i] · word[i] + key · (length + 1) over words of 32 bits modulo 2^64, with secret keys: two names
+        that were chosen without knowing these agree in both with a probability of at most 2^-66 (multilinear hashing;
+        Lemire and Kaser, "Strongly universal string hashing is fast", 2014: of words below 2^32, one hash gives 2^-33).
         """
         keys = _keys(seeds)
         found = np.empty((len(self), 2), np.uint64)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import math
+from typing import NoReturn
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from appliance.retention import parse_retention, parse_schemas
-from tests.sim.disk import MemoryDisk
+from appliance.retention import SchemaRule, parse_retention, parse_schemas
+from tests.sim.disk import MemoryDisk, MemoryFile
 from tests.tsdb.store.stores import (
+    FOLDER,
     HOUR_MS,
     NOW_MS,
     DrivenClock,
@@ -22,12 +26,15 @@ from tests.tsdb.store.stores import (
     value_of,
 )
 from tests.tsdb.store.test_buckets import same, twin_of
-from tsdb.interface import Aggregate
+from tsdb.interface import Aggregate, Grain
 from tsdb.sample import Labels, labels_of
+from tsdb.store.block.layout import BlockEntry, BlockName, Summary
 from tsdb.store.buckets import combined
+from tsdb.store.budget import Forecast, forecast
 from tsdb.store.engine import Engine
 from tsdb.store.flush import BlockFolder
 from tsdb.store.index import SeriesIndex
+from tsdb.store.retention import Drop, Join, Leave, plan_by_age, plan_for_space, plan_joins, windows_of
 from tsdb.store.rollup import BlockSet
 from tsdb.store.schemas import SchemaTable
 
@@ -154,3 +161,211 @@ def everything_raw(engine: Engine) -> list[Row]:
         for one, start, end in zip(found.labels, found.offsets[:-1], found.offsets[1:], strict=True)
         for at in range(start, end)
     ]
+
+
+def counted(engine: Engine, grain_ms: int = HOUR_MS) -> dict[Labels, float]:
+    """How many samples of each series there are, or were."""
+    found = engine.select([], 0, 2**62, Grain(Aggregate.COUNT, grain_ms))
+    is_raw = found.timestamp_ms >= found.raw_from_ms
+    counts = np.where(is_raw, 1.0, found.value)
+    return {
+        one: float(counts[start:end].sum())
+        for one, start, end in zip(found.labels, found.offsets[:-1], found.offsets[1:], strict=True)
+    }
+
+
+def test_three_years_pass() -> None:
+    """Goal: each step of the retention is reached and left, and what there was can still be told.
+
+    Method: a sample each fifth day of a counter that resets every 100 days, looked after every ten days."""
+    disk, clock = MemoryDisk(), DrivenClock()
+    table = SchemaTable.of(parse_retention("raw:90d,10m:1y,1h:10y"))
+    engine = open_engine(disk, clock=clock, schemas=table)
+    days = 3 * 365
+    for day in range(0, days, 10):
+        clock.time_ms = NOW_MS + (day + 10) * DAY_MS
+        rows = [(A, NOW_MS + at * DAY_MS, bits_of(float(at % 100))) for at in range(day, day + 10) if at % 5 == 0]
+        append(engine, rows, now_ms=clock.time_ms)
+        engine.flush()
+        for _ in range(8):
+            engine.tick(clock.time_ms)
+    live(engine, clock, clock.time_ms)
+    assert counted(engine) == {A: (days + 9) // 10 * 2}
+    entries, rollups = engine._catalogue.entries, engine._catalogue.rollups
+    age_ms = {
+        tier_ms: clock.time_ms
+        - min(entry.summary.min_ms for entry in [*entries, *rollups] if entry.name.tier_ms == tier_ms)
+        for tier_ms in (0, 600_000, HOUR_MS)
+    }
+    assert 80 * DAY_MS <= age_ms[0] <= (90 + 6 + 10) * DAY_MS
+    assert 355 * DAY_MS <= age_ms[600_000] <= (365 + 46 + 10) * DAY_MS
+    assert age_ms[HOUR_MS] >= (days - 10) * DAY_MS
+    assert len(entries) + len(rollups) < 500
+    increase = engine.select([], 0, 2**62, Grain(Aggregate.INCREASE, DAY_MS))
+    steps = np.diff(increase.value[increase.timestamp_ms < increase.raw_from_ms])
+    assert set(steps.tolist()) == {0.0, 5.0}, "after a reset the counter counts from 0"
+    assert engine.select([], 0, 2**62).resolution_ms == HOUR_MS
+
+
+def test_late_samples_of_a_window_that_was_rolled_up_are_added_to_it() -> None:
+    schemas = SchemaTable.of(
+        parse_retention("raw:30d,10m:forever"), [SchemaRule("a", "^a$", (), parse_retention("raw:6h,10m:forever"))]
+    )
+    clock = DrivenClock()
+    engine = open_engine(MemoryDisk(), clock=clock, schemas=schemas, future_max_ms=DAY_MS)
+    append(engine, [(A, NOW_MS + at * 600_000, bits_of(at)) for at in (1, 2, 5)], now_ms=NOW_MS)
+    append(engine, [(B, NOW_MS + 12 * HOUR_MS, ONE)], now_ms=NOW_MS)
+    engine.flush()
+    live(engine, clock, NOW_MS + 12 * HOUR_MS)
+    late = [(A, NOW_MS + 1_800_001, bits_of(3.0)), (A, NOW_MS + 599_999, bits_of(0.5))]
+    append(engine, late, now_ms=clock.time_ms)
+    engine.flush()
+    live(engine, clock, clock.time_ms + HOUR_MS)
+    found = rollups_of(engine, 600_000)[0]
+    assert {at - NOW_MS: bucket[Aggregate.COUNT] for at, bucket in found.items()} == {
+        600_000: 2.0, 1_200_000: 1.0, 2_400_000: 1.0, 3_000_000: 1.0
+    }  # fmt: skip
+    assert found[NOW_MS + 600_000][Aggregate.MIN] == 0.5
+    assert sum(bucket[Aggregate.INCREASE] for bucket in found.values()) == 4.0, "the way from 2 to 5 is counted once"
+
+
+def schemas_of(engine: Engine) -> set[Labels]:
+    return {one for one, _, _ in everything_raw(engine)}
+
+
+def test_series_with_a_shorter_schema_leave_a_block_in_which_others_stay() -> None:
+    schemas = SchemaTable.of(
+        parse_retention("raw:30d,1h:1y"),
+        [
+            SchemaRule("one", "^a", (), parse_retention("raw:6h")),
+            SchemaRule("two", "", (("__name__", "=~", "a|b"),), parse_retention("raw:12h,10m:1y")),
+        ],
+    )
+    clock = DrivenClock()
+    engine = open_engine(MemoryDisk(), clock=clock, schemas=schemas, future_max_ms=100 * DAY_MS)
+    append(engine, [(one, NOW_MS, ONE) for one in (A, B, C)], now_ms=NOW_MS)
+    append(engine, [(C, NOW_MS + hours * HOUR_MS, ONE) for hours in (7, 13, 31 * 24)], now_ms=NOW_MS)
+    engine.flush()
+    live(engine, clock, NOW_MS + 7 * HOUR_MS)
+    assert schemas_of(engine) == {B, C}
+    assert not engine._catalogue.rollups
+    live(engine, clock, NOW_MS + 13 * HOUR_MS)
+    assert schemas_of(engine) == {C}
+    assert counted(engine)[B] == 1
+    assert {entry.name.tier_ms for entry in engine._catalogue.rollups} == {600_000}
+    clock.time_ms = NOW_MS + 31 * DAY_MS
+    live(engine, clock, clock.time_ms)
+    assert counted(engine) == {B: 1, C: 4}
+
+
+def filled(disk: MemoryDisk, clock: DrivenClock, **settings: object) -> Engine:
+    """Ten days of samples that do not compress."""
+    engine = open_engine(disk, clock=clock, schemas=MINUTES_FOREVER, future_max_ms=100 * DAY_MS, **settings)
+    random = np.random.default_rng(7)
+    rows = [
+        (A, NOW_MS + at * 60_000 + int(random.integers(1_000)), bits_of(float(random.random())))
+        for at in range(10 * 1_440)
+    ]
+    append(engine, rows, now_ms=NOW_MS)
+    engine.flush()
+    clock.time_ms = NOW_MS + 10 * DAY_MS
+    live(engine, clock, clock.time_ms)
+    live(engine, clock, clock.time_ms + 60_000, 60_000)  # The files of before go.
+    engine._budget._measured_at_s = -math.inf
+    return engine
+
+
+MINUTES_FOREVER = SchemaTable.of(parse_retention("raw:30d,1h:1y,1d:forever"))
+
+
+def test_a_budget_that_is_used_up_takes_the_oldest_samples_and_then_the_finest_rollups() -> None:
+    clock = DrivenClock()
+    engine = filled(MemoryDisk(), clock)
+    assert not engine._catalogue.rollups
+    engine._budget.bytes_max = engine._budget.used_bytes - 1_000
+    live(engine, clock, clock.time_ms + 120_000, 60_000)
+    assert engine._catalogue.rollups
+    assert engine._catalogue.entries
+    first = min(entry.summary.min_ms for entry in engine._catalogue.entries)
+    assert first > NOW_MS
+    assert counted(engine, DAY_MS) == {A: 14_400}
+    engine._budget.bytes_max = 1 << 10
+    live(engine, clock, clock.time_ms + 120_000, 60_000)
+    stats = engine.stats()
+    assert stats["rolled_for_space"] >= 2
+    assert stats["dropped_for_space"] >= 6
+    assert not any(entry.name.tier_ms == HOUR_MS for entry in engine._catalogue.rollups)
+    assert engine._catalogue.entries, "what is still being written stays, however small the budget is"
+    assert stats["disk_bytes_max"] == 1 << 10
+
+
+def test_without_room_for_rollups_the_oldest_samples_go_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = DrivenClock()
+    engine = filled(MemoryDisk(), clock)
+    count = len(everything_raw(engine))
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    engine._budget.bytes_max = engine._budget.used_bytes - 1_000
+    monkeypatch.setattr(MemoryFile, "append", fail)
+    clock.time_ms += 60_000
+    engine.tick(clock.time_ms)
+    assert len(everything_raw(engine)) < count
+    assert engine.stats()["dropped_without_rollup"] == 1
+
+
+def test_the_budget_is_that_of_the_first_start() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk, disk_bytes_max=None)
+    first = engine.stats()["disk_bytes_max"]
+    assert first == pytest.approx(0.8 * (1 << 40))
+    engine.close()
+    disk.free_bytes = lambda _: 1 << 30  # type: ignore[method-assign]
+    engine = open_engine(disk, disk_bytes_max=None)
+    assert engine.stats()["disk_bytes_max"] == first
+    engine.close()
+    disk.damage(FOLDER / "disk_bytes_max.json", 0)
+    assert open_engine(disk, disk_bytes_max=None).stats()["disk_bytes_max"] < first
+
+
+def block(start_h: int, hours: int, number: int, size_bytes: int = 1, **rollup: object) -> BlockEntry:
+    start_ms = NOW_MS + start_h * HOUR_MS
+    name = BlockName(start_ms, hours * HOUR_MS, number, **rollup)  # type: ignore[arg-type]
+    summary = Summary(series_count=1, sample_count=10, min_ms=start_ms, max_ms=name.end_ms - 1)
+    return BlockEntry(name, summary, size_bytes)
+
+
+def test_the_forecast() -> None:
+    entries = [block(24 * day, 24, day, 1_000) for day in range(10)]
+    ahead = forecast(entries, 12_000, 30_000, 90 * DAY_MS)
+    assert ahead.bytes_per_day == pytest.approx(1_000, rel=0.01)
+    assert ahead.days_until_full == pytest.approx(18, rel=0.01)
+    assert ahead.raw_days == pytest.approx(28, rel=0.01), "two thousand bytes are something else"
+    assert forecast(entries, 12_000, 30_000, 20 * DAY_MS).days_until_full is None
+    assert forecast([], 12_000, 30_000, None) == Forecast(0, None, None)
+
+
+def test_the_plan_takes_the_oldest_window_with_all_that_lies_in_it() -> None:
+    table = SchemaTable.of(parse_retention("raw:6h,10m:1d"))
+    entries = [block(0, 8, 1), block(2, 2, 2), block(8, 2, 3)]
+    windows = windows_of(entries)
+    assert [(one.start_ms, len(one.entries)) for one in windows] == [(NOW_MS, 2), (NOW_MS + 8 * HOUR_MS, 1)]
+
+    def present(_: BlockEntry) -> frozenset[int]:
+        return frozenset((0,))
+
+    assert plan_by_age(windows, (), table, present, NOW_MS + 13 * HOUR_MS) is None
+    assert plan_by_age(windows, (), table, present, NOW_MS + 14 * HOUR_MS) == Leave(windows[0], frozenset((0,)))
+    rollups = [block(0, 2, 9, tier_ms=600_000, aggregate=Aggregate.SUM)]
+    found = plan_by_age((), rollups, table, present, NOW_MS + 27 * HOUR_MS)
+    assert found == Drop((rollups[0],))
+    assert plan_for_space(windows, rollups, present, NOW_MS + 7 * HOUR_MS) == Drop((rollups[0],), is_for_space=True)
+    assert plan_for_space(windows, rollups, present, NOW_MS + 8 * HOUR_MS) == Leave(
+        windows[0], frozenset((0,)), is_for_space=True
+    )
+    assert plan_for_space((), (), present, NOW_MS) is None
+    first_h = -(NOW_MS // HOUR_MS) % 8
+    parts = [block(first_h + at, 2, at, tier_ms=600_000, aggregate=Aggregate.SUM) for at in range(0, 10, 2)]
+    found = plan_joins(parts, SchemaTable.of(parse_retention("raw:6h,10m:forever")))
+    assert found == Join(NOW_MS + first_h * HOUR_MS, 8 * HOUR_MS, tuple(parts[:4])), "the last window may get more"

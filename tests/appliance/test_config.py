@@ -191,6 +191,59 @@ def test_wrong(override: str, want: str) -> None:
     assert str(refusal.value) == f"{want} (--set {override})"
 
 
+SCHEMAS = """
+[store]
+fsync = "always"
+
+[[store.schemas]]
+name = "carbon"
+pattern = "^carbon\\\\."
+retention = "raw:7d,1m:30d"
+
+[[store.schemas]]
+match = '{team="shop",env!~"a|\\"b"}'
+retention = "forever"
+"""
+
+
+def test_schemas(tmp_path: Path) -> None:
+    (tmp_path / "henge.toml").write_text(SCHEMAS)
+    first, second = load(data_dir=tmp_path, environ={}).store.schemas
+    assert (first.name, first.pattern, first.conditions, str(first.retention)) == (
+        "carbon",
+        "^carbon\\.",
+        (),
+        "raw:7d,1m:30d",
+    )
+    assert (second.name, second.conditions) == ("schema 2", (("team", "=", "shop"), ("env", "!~", 'a|"b')))
+    assert second.retention.raw_ms is None
+
+
+WRONG_SCHEMAS = {  # fields of the second schema: the refusal
+    'retention = "raw:7d"': 'names no series; give it a pattern such as ^carbon\\. or a match such as {job="x"}',
+    'pattern = "x"': "retention: is missing; write one such as raw:7d,1m:90d",
+    'pattern = "x"\nretentions = "raw:7d"': "there is no field retentions; did you mean retention?",
+    'pattern = "x"\nretention = 7': 'retention: 7 is not a text; write it in quotes, as "…"',
+    'pattern = "x"\nretention = "1m:7d"': (
+        "retention: '1m:7d' starts with '1m:7d'; the first step is the raw samples, such as raw:90d"
+    ),
+    'pattern = "("\nretention = "raw:7d"': "pattern: the regular expression '(' is wrong: missing ): (",
+    'match = "{a=b}"\nretention = "raw:7d"': (
+        "match: 'a=b' is not label=\"value\" with one of = != =~ !~, commas in between"
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "want"), WRONG_SCHEMAS.items(), ids=WRONG_SCHEMAS.keys())
+def test_a_wrong_schema_is_refused_with_its_line_and_the_way_out(tmp_path: Path, fields: str, want: str) -> None:
+    (tmp_path / "henge.toml").write_text(
+        f'[[store.schemas]]\npattern = "x"\nretention = "raw:7d"\n\n[[store.schemas]]\n{fields}\n'
+    )
+    with pytest.raises(ConfigError) as refusal:
+        load(data_dir=tmp_path, environ={})
+    assert str(refusal.value) == f"store.schemas: schema 2: {want} ({tmp_path / 'henge.toml'}, line 5)"
+
+
 def test_what_resembles_nothing_is_refused_with_all_settings() -> None:
     with pytest.raises(ConfigError) as refusal:
         load(data_dir=Path("/data"), environ={}, overrides=["xyzzy=1"])

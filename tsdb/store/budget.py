@@ -82,6 +82,8 @@ class Budget:
         self.bytes_max = bytes_max if bytes_max is not None else self._remembered()
         self._measured_at_s = float("-inf")
         self._used_bytes = 0
+        self._forecast: Forecast | None = None
+        self._forecast_at_s = self._measured_at_s
         self._has_said_so = False
 
     @property
@@ -103,9 +105,13 @@ class Budget:
 
     def stats(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> dict[str, Any]:
         """For the System page and /metrics. entries: the blocks of samples."""
-        ahead = forecast(entries, self.used_bytes, self.bytes_max, raw_keep_ms)
+        used_bytes = self.used_bytes
+        if self._forecast is None or self._forecast_at_s != self._measured_at_s:
+            self._forecast_at_s = self._measured_at_s
+            self._forecast = forecast(entries, used_bytes, self.bytes_max, raw_keep_ms)
+        ahead = self._forecast
         return {
-            "disk_bytes": self.used_bytes,
+            "disk_bytes": used_bytes,
             "disk_bytes_max": self.bytes_max,
             "disk_bytes_per_day": ahead.bytes_per_day,
             "disk_days_until_full": ahead.days_until_full,

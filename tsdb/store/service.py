@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from itertools import chain
@@ -100,6 +101,12 @@ class StoreService:
                 ("wal_bytes", "Bytes of the write-ahead log."),
                 ("block_count", "Blocks on disk."),
                 ("block_bytes", "Bytes of all blocks."),
+                ("rollup_count", "Blocks of rollups on disk."),
+                ("rollup_bytes", "Bytes of all blocks of rollups."),
+                ("disk_bytes", "Bytes of every file of the samples."),
+                ("disk_bytes_max", "Bytes that they may take."),
+                ("disk_bytes_per_day", "Bytes of samples that a day brings, by the last week."),
+                ("disk_days_until_full", "Days until the budget is used up; infinite if it will not be."),
             )
         }
 
@@ -227,7 +234,7 @@ class StoreService:
     def _measure(self) -> None:
         stats = self._engine.stats()
         for key, gauge in self._gauges.items():
-            gauge.set(stats[key])
+            gauge.set(math.inf if stats[key] is None else stats[key])
 
 
 def _matchers(plain: Sequence[PlainMatcher]) -> list[Matcher]:

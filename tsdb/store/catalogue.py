@@ -67,13 +67,13 @@ class Catalogue:
 
     def remove_doomed(self, now_s: float) -> None:
         """Remove the files whose time has come."""
-        due = [(at_s, name) for at_s, name, _ in self._doomed if at_s <= now_s]
-        self._doomed = [doomed for doomed in self._doomed if doomed[0] > now_s]
+        due = [doomed for doomed in self._doomed if doomed[0] <= now_s]
         # One time after another: samples must be gone before a rollup that stood for them may go, see _load().
-        for _, together in groupby(due, key=itemgetter(0)):
-            for _, name in together:
+        for at_s, together in groupby(due, key=itemgetter(0)):
+            for _, name, _ in together:
                 self._disk.remove(self._folder / str(name))
             self._disk.sync_folder(self._folder)
+            self._doomed = [doomed for doomed in self._doomed if doomed[0] != at_s]
 
     @property
     def doomed_bytes(self) -> int:
@@ -88,6 +88,9 @@ class Catalogue:
     def _load(self) -> None:
         found: dict[str, BlockEntry] = {}
         leftover = []
+        # A block in the quarantine may come back after a repair, and what it names as replaced has gone.
+        for name in map(BlockName.parse, self._disk.names(self._quarantine)):
+            self._highest_number = max(self._highest_number, 0 if name is None else name.number)
         for file_name in self._disk.names(self._folder):
             name = BlockName.parse(file_name)
             if file_name.endswith(TEMPORARY_SUFFIX):

@@ -6,6 +6,7 @@ among themselves and hold up an append only for as long as it takes to swap a li
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import threading
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from appliance.clock import Clock
-from tsdb.errors import NotReady, RefusedQuery, StaleEpoch
+from tsdb.errors import DiskFull, NotReady, RefusedQuery, StaleEpoch
 from tsdb.interface import Ack, Aggregate, Bounds, Grain
 from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
 from tsdb.store import snapshot
@@ -143,6 +144,7 @@ class Engine:
         self._erasure = Erasure(disk, folder, self._synced_at_s)
         self._not_joinable: set[str] = set()
         self._pressure = Pressure()
+        self._waiting: tuple[Run, ...] = ()  # Of the head, see _write_waiting().
         self._is_closing = self._is_closed = False
 
     def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, epoch: int, now_ms: int) -> Ack:
@@ -310,13 +312,17 @@ class Engine:
             self._sync_if_due()
         self._index.index_some()
         with self._upkeep_lock:
-            self._flush_if_due()
+            self._catalogue.remove_doomed(self._clock.monotonic_s())
+            try:
+                self._flush_if_due()
+            except DiskFull:
+                self._retain(now_ms)  # What leaves makes the room that the flush needs.
+                raise
             self._retain(now_ms)
             if self._pressure.allows_joins(self._clock.monotonic_s(), len(self._catalogue.entries)):
                 self._join_one(closed_before_ms=now_ms - self._out_of_order_window_ms)
             if self._erasure.is_due(self._clock.monotonic_s()):
                 self._erase_one()
-            self._catalogue.remove_doomed(self._clock.monotonic_s())
             self._drop_tombstones()
 
     def cardinality(self, top_count: int) -> dict[str, Any]:
@@ -400,32 +406,37 @@ class Engine:
         return names, runs, tuple(one for one in tombstones if one.start_ms <= end_ms and one.end_ms >= from_ms)
 
     def _flush(self) -> None:
+        self._write_waiting()  # Of a flush that failed: were a segment begun at each try, they would fill the disk.
         census = self._take_census()
         begun = successor(self._index, census, self._breathe) if self._may_begin(census) else None
         if begun is None and self._clock.monotonic_s() - self._appended_at_s < BUSY_S:
-            self._wal.prepare(self._breathe)
+            with contextlib.suppress(DiskFull):  # The segment can be begun without the definitions.
+                self._wal.prepare(self._breathe)
         if not self._wal.is_broken:
             # So that little is left to sync while appends wait for the new segment: what was written meanwhile.
             self._wal.sync()
             self._wal.sync()
         with self._lock:
-            runs = self._head.detach()
-            is_new = bool(runs) or begun is not None
-            number = self._wal.number if not is_new else self._wal.roll() if begun is None else self._begin_epoch(begun)
-        if not is_new:
-            if self._wal.older_bytes:
-                # A flush that failed at the very end left segments, which must not bring back what is deleted.
-                self._wal.drop_before(number)
-            self._flushed_at_s = self._clock.monotonic_s()
-            return
-        for index, some in by_index(runs):
+            if begun is not None:
+                self._waiting = self._begin_epoch(begun)
+            elif self._head.sample_count:
+                self._wal.roll()
+                self._waiting = self._head.detach()
+            number = self._wal.number  # Not later: an append begins another segment, if this one breaks.
+        self._write_waiting()
+        self._flushed_at_s = self._clock.monotonic_s()
+        if self._wal.older_bytes:  # Also those that a flush left which failed at the very end: they must not come back.
+            self._wal.drop_before(number)
+
+    def _write_waiting(self) -> None:
+        """Write the runs whose samples lie in segments before the one that is written into blocks."""
+        for index, some in by_index(self._waiting):
             entries = flush_runs(self._block_folder, index, some)
             with self._lock:
                 self._catalogue.swap((), entries, self._clock.monotonic_s())
                 self._head.drop(some)
                 self._has_room.notify_all()
-        self._flushed_at_s = self._clock.monotonic_s()
-        self._wal.drop_before(number)
+            self._waiting = tuple(run for run in self._waiting if run.index is not index)
 
     def _erase_one(self) -> bool:
         """Rewrite one block of which something is deleted, if there is one."""
@@ -468,18 +479,19 @@ class Engine:
         self._tried_to_begin_at_s = now_s
         return True
 
-    def _begin_epoch(self, begun: SeriesIndex) -> int:
-        """What comes from now on has ids of this index; the lock is held, the open run empty. Returns: see Wal.roll.
+    def _begin_epoch(self, begun: SeriesIndex) -> tuple[Run, ...]:
+        """What comes from now on has ids of this index; the lock is held. Returns the runs of before.
 
-        The samples of the old epoch lie in segments below the number, each of which defines its own ids.
+        The samples of the old epoch lie in segments before the new one, each of which defines its own ids.
         """
         epoch = _new_epoch()
-        number = self._wal.roll(begins=(epoch, begun.canonical_of))
+        self._wal.roll(begins=(epoch, begun.canonical_of))
+        runs = self._head.detach()
         self.epoch, self._index = epoch, begun
         self._head.begin(begun)
         self._inactive_count = 0
         self._series_limits.active_count = len(begun)
-        return number
+        return runs
 
     def _flush_if_due(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -545,7 +557,8 @@ class Engine:
         """Flush, if the head has samples before a time: those of a window that leaves have to be in blocks."""
         with self._lock:
             is_needed = any(run.count and run.min_ms < end_ms for run in self._head.runs)
-        if is_needed:
+        # Segments that a flush left behind at its very end would bring back what has been rolled up.
+        if is_needed or (self._wal.older_bytes and not self._waiting):
             self._flush()
 
     def _sync_if_due(self) -> None:

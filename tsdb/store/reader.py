@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
 from tsdb.store.buckets import as_read
 from tsdb.store.columns import Rows, merged, places_of
-from tsdb.store.disk import Disk, OsDisk
+from tsdb.store.disk import Bytes, Disk, OsDisk
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
 from tsdb.store.labels import LabelColumn
@@ -48,6 +49,8 @@ _CACHED_SAMPLES_PER_SELECTION_MAX = 2 << 20
 _PIECE_SAMPLES = 1 << 22
 # The store's head has ids of one index, of two while an epoch ends: 4 B for each of their series.
 _INDEXES_MAX = 2
+# The directory and the trailer of a block, and a bit of what is before them.
+_END_BYTES = 512
 
 
 class BlockGone(NotReady):
@@ -177,6 +180,7 @@ class BlockReader:
         self._disk = OsDisk() if disk is None else disk
         self._known = Known()  # Whoever selects takes it together with the blocks: another may take its place.
         self._open: OrderedDict[str, OpenBlock | None] = OrderedDict()
+        self._met: AbstractSet[int] = frozenset()  # The tokens of the store's indexes in the last snapshot.
         self._cache = TileCache(cache_bytes_max)
         self._lock = threading.Lock()
         self.damage_count = 0  # Damaged blocks and tiles met so far; what they held is missing from answers.
@@ -339,6 +343,7 @@ class BlockReader:
                 wanted.append(text)
         with self._lock:
             self._begin_anew_if_due()
+            self._meet({head.index_token for head in heads})
             known = self._known
             opened = [self._open_block(name) for name in wanted]
             known.head_count_max = max(known.head_count_max, sum(head.ids.size for head in heads))
@@ -367,6 +372,24 @@ class BlockReader:
         if len(self._known.index) > 2 * present_count_max + _GONE_SERIES_MAX:
             self._known = Known()
             self._open.clear()
+
+    def _meet(self, index_tokens: AbstractSet[int]) -> None:
+        """A store that has started anew may give a block the number, and so the name, of one that is long gone: look
+        again whether what is open is what is there."""
+        if index_tokens <= self._met:
+            return
+        self._met = index_tokens
+        for name, block in list(self._open.items()):
+            if block is None or not self._is_there(name, block.file.data):
+                del self._open[name]
+
+    def _is_there(self, name: str, held: Bytes) -> bool:
+        """Whether the file is the one that is held: its end has the checksums of the tables, they those of tiles."""
+        try:
+            data = self._disk.map(self._folder / name)
+        except FileNotFoundError:
+            return False
+        return data.size == held.size and bool((data[-_END_BYTES:] == held[-_END_BYTES:]).all())
 
     def _open_rows_count(self) -> int:
         return sum(block.ids.size for block in self._open.values() if block is not None)

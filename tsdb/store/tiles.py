@@ -6,6 +6,7 @@ millions of samples needs little room beside it.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -36,17 +37,17 @@ class TileCache:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._tiles: OrderedDict[tuple[str, int], TileColumns] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, int], TileColumns] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, int]) -> TileColumns | None:
+    def get(self, key: tuple[int, int]) -> TileColumns | None:
         with self._lock:
             found = self._tiles.get(key)
             if found is not None:
                 self._tiles.move_to_end(key)
             return found
 
-    def put(self, key: tuple[str, int], columns: TileColumns) -> None:
+    def put(self, key: tuple[int, int], columns: TileColumns) -> None:
         with self._lock:
             if key in self._tiles:
                 return
@@ -66,11 +67,15 @@ class DamagedTiles(Exception):
     """Tiles turned out to be damaged when their values were wanted; they are noted, so another try leaves them out."""
 
 
+_table_numbers = itertools.count()
+
+
 class TileTable:
     """Where the tiles of a block lie, in the order of its samples, and which of them are damaged."""
 
     def __init__(self, file: BlockFile) -> None:
         self.file = file
+        self.number = next(_table_numbers)  # Names of blocks come again after a restart of the store; this does not.
         self.entries = file.tiles()
         self.first_sample = self.entries["first_sample"].astype(np.int64)
         self.end_sample = self.first_sample + self.entries["sample_count"]
@@ -256,11 +261,11 @@ def _tile(
     table: TileTable, number: int, entry: tuple[Any, ...], cache: TileCache | None
 ) -> tuple[Int64s, Float64s | None]:
     """The times of a tile, and its values if they are kept decoded. Raises: CorruptData."""
-    key = (table.file.name, number)
+    file, key = table.file, (table.number, number)
     if cache is None:
-        return packed_tile(table.file.data, *key, entry).decoded_times(), None
+        return packed_tile(file.data, file.name, number, entry).decoded_times(), None
     found = cache.get(key)
     if found is None:
-        found = packed_tile(table.file.data, *key, entry).decoded()
+        found = packed_tile(file.data, file.name, number, entry).decoded()
         cache.put(key, found)
     return found

@@ -159,7 +159,7 @@ class Wal:
         breathe: called between pieces of them. Raises: DiskFull, NotReady; nothing of the segment is left then.
         """
         with self._next_lock:
-            if self._next is not None:
+            if self._next is not None or self.is_broken:  # Of a broken log an append may be rolling this moment.
                 return
             begun = self._create(self.number + 1, self._epoch)
             try:

@@ -1,0 +1,187 @@
+"""What parts of the store do to each other: numbers given anew, full disks and upkeep, removals, extreme times."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sim.disk import MemoryDisk, MemoryFile
+from tests.tsdb.store.stores import (
+    FOLDER,
+    HOUR_MS,
+    NOW_MS,
+    DrivenClock,
+    append,
+    bits_of,
+    everything,
+    labels,
+    open_engine,
+    rows_of,
+)
+from tsdb.errors import DiskFull
+from tsdb.sample import Matcher, MatchOp
+from tsdb.store.engine import Engine
+from tsdb.store.reader import BlockReader
+
+A, B = labels(name="a"), labels(name="b")
+ONE, TWO = bits_of(1.0), bits_of(2.0)
+ALWAYS = (0, 2**62)
+
+
+def named(name: str) -> list[Matcher]:
+    return [Matcher("__name__", MatchOp.EQUAL, name)]
+
+
+def read_elsewhere(reader: BlockReader, engine: Engine) -> list[Any]:
+    found = engine.snapshot([], *ALWAYS)
+    return rows_of(reader.select(found.blocks, [], *ALWAYS, found.heads, None, found.tombstones))
+
+
+def test_a_reader_that_outlives_the_store_does_not_take_a_new_block_for_one_of_its_name_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    clock = DrivenClock()
+    engine = open_engine(None, tmp_path, clock=clock)
+    reader = BlockReader(tmp_path)
+    append(engine, [(A, NOW_MS, ONE)])
+    engine.flush()
+    assert read_elsewhere(reader, engine) == [(A, NOW_MS, ONE)]
+    engine.delete(named("a"), *ALWAYS)
+    engine.erase()
+    clock.time_ms += 31_000
+    engine.tick(clock.time_ms)
+    assert engine.stats()["tombstone_count"] == 0
+    engine.close()
+    engine = open_engine(None, tmp_path, clock=clock)
+    append(engine, [(B, NOW_MS + 1, TWO)])
+    engine.flush()
+    assert read_elsewhere(reader, engine) == [(B, NOW_MS + 1, TWO)]
+    engine.close()
+
+
+class SmallDisk(MemoryDisk):
+    """Full while is_full, but for the log."""
+
+    is_full = False
+
+    def create(self, path: Path) -> MemoryFile:
+        if self.is_full and path.parent.name == "blocks":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create(path)
+
+
+def test_a_full_disk_keeps_upkeep_from_nothing_that_makes_room() -> None:
+    disk, clock = SmallDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock, retention_raw_ms=24 * HOUR_MS)
+    for value in (ONE, TWO):
+        append(engine, [(A, NOW_MS, value)], NOW_MS)
+        engine.flush()
+    engine.compact()
+    assert len(disk.names(FOLDER / "blocks")) == 3, "two are there for readers alone"
+    disk.is_full = True
+    clock.time_ms += 48 * HOUR_MS
+    append(engine, [(A, clock.time_ms, ONE)], clock.time_ms)
+    for _ in range(3):
+        clock.time_ms += 31_000
+        with pytest.raises(DiskFull):
+            engine.tick(clock.time_ms)
+    assert disk.names(FOLDER / "blocks") == [], "what was joined is gone, and what is past its time"
+    disk.is_full = False
+    engine.tick(clock.time_ms)
+    assert [row[1] for row in everything(engine)] == [NOW_MS + 48 * HOUR_MS]
+
+
+def test_a_flush_that_fails_again_and_again_begins_no_more_segments() -> None:
+    disk, clock = SmallDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
+    disk.is_full = True
+    for at in range(20):
+        append(engine, [(A, NOW_MS + at, ONE)])
+        with pytest.raises(DiskFull):
+            engine.flush()
+        clock.time_ms += 1_000
+    assert len(disk.names(FOLDER / "wal")) <= 4
+    wanted = [(A, NOW_MS + at, ONE) for at in range(20)]
+    assert everything(engine) == everything(open_engine(disk.reboot())) == wanted
+    disk.is_full = False
+    engine.flush()
+    assert everything(engine) == wanted
+    assert len(disk.names(FOLDER / "wal")) <= 2
+    assert engine.stats()["head_samples"] == 0
+    assert everything(open_engine(disk.reboot())) == wanted
+
+
+def test_a_log_that_is_broken_prepares_no_segment() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS, ONE)])
+    wal = engine._wal
+    wal.is_broken = True
+    before = disk.names(FOLDER / "wal")
+    wal.prepare(lambda: None)
+    assert disk.names(FOLDER / "wal") == before
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms"),
+    [(-(2**63), 2**63 - 1), (0, 2**63 - 1), (-(2**63), NOW_MS), (0, 2**64 - 1), (-(2**64), 2**80)],
+)
+def test_a_delete_from_ever_to_ever_hides_all_of_a_series(start_ms: int, end_ms: int) -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS, ONE), (B, NOW_MS, ONE)])
+    engine.delete(named("a"), start_ms, end_ms)
+    assert everything(engine) == [(B, NOW_MS, ONE)]
+    assert rows_of(engine.select([], -(2**63), 2**63 - 1)) == [(B, NOW_MS, ONE)]
+    again = open_engine(disk.reboot())
+    assert everything(again) == [(B, NOW_MS, ONE)]
+    again.compact()
+    assert everything(again) == [(B, NOW_MS, ONE)]
+
+
+def test_no_block_gets_the_number_of_one_in_the_quarantine() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    for at in range(3):
+        append(engine, [(A, NOW_MS + at, ONE)])
+        engine.flush()
+    (last,) = disk.names(FOLDER / "blocks")[-1:]
+    disk = disk.reboot()
+    disk.damage(FOLDER / "blocks" / last, -1)
+    disk = _closed(disk)
+    assert last in disk.names(FOLDER / "quarantine")
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS + 7, ONE)])
+    engine.flush()
+    assert last not in disk.names(FOLDER / "blocks")
+
+
+def _closed(disk: MemoryDisk) -> MemoryDisk:
+    open_engine(disk).close()
+    return disk.reboot()
+
+
+def test_a_removal_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
+    for at in range(3):
+        append(engine, [(A, NOW_MS + at, ONE)])
+        engine.flush()
+    engine.compact()
+    clock.time_ms += 31_000
+    remove = MemoryDisk.remove
+
+    def broken(self: MemoryDisk, path: Path) -> None:
+        if path.suffix == ".block":
+            raise OSError(errno.EIO, "Input/output error")
+        remove(self, path)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(MemoryDisk, "remove", broken)
+        with pytest.raises(OSError, match="Input"):
+            engine.tick(clock.time_ms)
+    engine.tick(clock.time_ms)
+    assert len(disk.names(FOLDER / "blocks")) == 1

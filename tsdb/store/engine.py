@@ -136,6 +136,7 @@ class Engine:
             self._tombstones,
             self._lock,
             clock,
+            max((run.max_ms for run in self._head.runs if run.count), default=None),
         )
         self._backup_lock = threading.Lock()  # One snapshot at a time; taken before _upkeep_lock.
         self._upkeep_lock = threading.Lock()  # Held by flush, compaction and retention; taken before _lock.

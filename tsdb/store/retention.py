@@ -26,6 +26,7 @@ from tsdb.store.index import SeriesIndex
 from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.tombstones import Tombstones
+from tsdb.store.trust import TrustedTime
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,7 @@ class Retention:
         tombstones: Tombstones,
         lock: threading.Lock,
         clock: Clock,
+        replayed_newest_ms: int | None = None,
     ) -> None:
         self._table = table
         self._budget = budget
@@ -196,6 +198,9 @@ class Retention:
         self._tombstones = tombstones
         self._lock = lock
         self._clock = clock
+        newest = [entry.summary.max_ms for entry in (*catalogue.entries, *catalogue.rollups)]
+        newest += [] if replayed_newest_ms is None else [replayed_newest_ms]
+        self._time = TrustedTime(max(newest, default=None), clock.monotonic_s())
         self._present: dict[BlockName, frozenset[int]] = {}
         self._left_alone: set[BlockName] = set()  # Damaged; joined or rewritten no more.
         self._looked_at_ms: int | None = None
@@ -233,8 +238,8 @@ class Retention:
         newest += [] if newest_head_ms is None else [newest_head_ms]
         if not newest or not (entries or rollups):
             return False
-        # A clock that jumps ahead alone lets nothing leave: the newest sample has to be as far ahead.
-        now_ms = min(now_ms, max(newest))
+        # A clock that jumps ahead lets nothing leave: it has to be ahead for a day, and the newest sample as far.
+        now_ms = min(self._time.now_ms(now_ms, self._clock.monotonic_s()), max(newest))
         self._forget_gone(entries, rollups)
         windows = windows_of(entries)
         step: Leave | Drop | Join | None = plan_by_age(

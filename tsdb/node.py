@@ -62,6 +62,7 @@ def run_store(context: ChildContext) -> None:
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
         upkeep.start()
+        threading.Thread(target=service.keep_synced, args=(context.stopping,), name="sync", daemon=True).start()
         Housekeeping(context.name, context.metrics).start(context.stopping)
         server.serve(context.stopping, ready=context.ready)
     finally:

@@ -106,6 +106,8 @@ class Engine:
         self._has_room = threading.Condition(self._lock)
         self._index = SeriesIndex()
         self._head = Head(self._index)
+        with contextlib.suppress(OSError):
+            snapshot.remove_unfinished(disk, folder.parent / "snapshots")
         started_s = clock.monotonic_s()
         self.replayed = replay(disk, folder / "wal", folder / "quarantine", self._index, self._head)
         self._replay_s = clock.monotonic_s() - started_s
@@ -305,12 +307,12 @@ class Engine:
 
         Raises: DiskFull, NotReady; the next call tries again.
         """
-        self._sync_if_due()
+        self.sync_if_due()
         with self._lock:
             full = [run for run in self._head.runs if run.is_full and not run.is_sorted]
         for run in full:
             run.sort()
-            self._sync_if_due()
+            self.sync_if_due()
         self._index.index_some()
         with self._upkeep_lock:
             self._catalogue.remove_doomed(self._clock.monotonic_s())
@@ -325,6 +327,18 @@ class Engine:
             if self._erasure.is_due(self._clock.monotonic_s()):
                 self._erase_one()
             self._drop_tombstones()
+
+    def sync_if_due(self) -> None:
+        """fdatasync at half the interval, so that with the time between two calls it is kept; from any thread.
+
+        Raises: NotReady.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._wal.is_broken:
+            return  # The next flush makes durable what the log could not.
+        if self._fsync == "interval" and 2_000 * (now_s - self._synced_at_s) >= self._fsync_interval_ms:
+            self._synced_at_s = now_s
+            self._wal.sync()
 
     def cardinality(self, top_count: int) -> dict[str, Any]:
         """Which metrics, labels and values have most series, of those in the index; see tsdb.store.cardinality."""
@@ -511,7 +525,7 @@ class Engine:
     def _breathe(self) -> None:
         """What must not wait for the end of a long flush. Raises: NotReady, when the store is being closed."""
         self._refuse_when_closing()
-        self._sync_if_due()
+        self.sync_if_due()
 
     def _refuse_when_closing(self) -> None:
         if self._is_closing:
@@ -561,15 +575,6 @@ class Engine:
         # Segments that a flush left behind at its very end would bring back what has been rolled up.
         if is_needed or (self._wal.older_bytes and not self._waiting):
             self._flush()
-
-    def _sync_if_due(self) -> None:
-        """fdatasync at half the interval, so that with the time between two calls it is kept."""
-        now_s = self._clock.monotonic_s()
-        if self._wal.is_broken:
-            return  # The next flush makes durable what the log could not.
-        if self._fsync == "interval" and 2_000 * (now_s - self._synced_at_s) >= self._fsync_interval_ms:
-            self._synced_at_s = now_s
-            self._wal.sync()
 
     def _time_limits(self, now_ms: int) -> TimeLimits:
         oldest_ms = 0 if self._schemas.raw_max_ms is None else now_ms - self._schemas.raw_max_ms

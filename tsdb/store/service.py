@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -230,6 +231,12 @@ class StoreService:
                     log.info("upkeep of the store works again")
                 has_failed = False
             self._measure()
+
+    def keep_synced(self, stopping: threading.Event) -> None:
+        """Sync the log at its interval until stopping, however long a delete or a step of upkeep takes."""
+        while not stopping.wait(UPKEEP_EVERY_S):
+            with contextlib.suppress(NotReady, OSError):  # The upkeep says so, and writes blocks in its place.
+                self._engine.sync_if_due()
 
     def _measure(self) -> None:
         stats = self._engine.stats()

@@ -77,10 +77,32 @@ def link(
     entries: Sequence[BlockEntry],
     tombstones: Sequence[Tombstone],
 ) -> None:
-    """Link blocks and tombstones of a store's folder into a new one; no block may go meanwhile."""
-    for leftover in disk.folders(staging.parent):
+    """Link blocks and tombstones of a store's folder into a new one; no block may go meanwhile.
+
+    Raises: DiskFull, NotReady; nothing is left then, for a link keeps the bytes of a block that is deleted later.
+    """
+    remove_unfinished(disk, staging.parent)
+    try:
+        with full_disk_named("a snapshot"):
+            _link_all(disk, folder, staging, entries, tombstones)
+    except OSError as error:
+        disk.remove_folder(staging)
+        raise NotReady(f"the snapshot {staging} could not be begun: {error.strerror}") from error
+    except TsdbError:
+        disk.remove_folder(staging)
+        raise
+
+
+def remove_unfinished(disk: Disk, snapshots: Path) -> None:
+    """Remove what a stop in the middle of a snapshot has left."""
+    for leftover in disk.folders(snapshots):
         if leftover.endswith(TEMPORARY_SUFFIX):
-            disk.remove_folder(staging.parent / leftover)
+            disk.remove_folder(snapshots / leftover)
+
+
+def _link_all(
+    disk: Disk, folder: Path, staging: Path, entries: Sequence[BlockEntry], tombstones: Sequence[Tombstone]
+) -> None:
     for made in (staging.parent, staging, staging / SAMPLES, staging / BLOCKS, staging / TOMBSTONES):
         disk.make_folder(made)
     for entry in entries:

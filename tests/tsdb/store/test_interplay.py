@@ -21,7 +21,10 @@ from tests.tsdb.store.stores import (
     open_engine,
     rows_of,
 )
-from tsdb.errors import DiskFull
+from tests.tsdb.store.test_retention import live
+from tests.tsdb.store.test_tiers import MINUTE_MS, ONE_TIER, rolled
+from tsdb.errors import DiskFull, NotReady
+from tsdb.interface import Aggregate, Grain
 from tsdb.sample import Matcher, MatchOp
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockReader
@@ -185,3 +188,80 @@ def test_a_removal_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -
             engine.tick(clock.time_ms)
     engine.tick(clock.time_ms)
     assert len(disk.names(FOLDER / "blocks")) == 1
+
+
+BUCKET_MS = 10 * MINUTE_MS
+EVER = (-(2**63), 2**63 - 1)
+
+
+@pytest.mark.parametrize("aggregate", Aggregate)
+@pytest.mark.parametrize("meant", [EVER, (NOW_MS + 15 * MINUTE_MS, NOW_MS + 65 * MINUTE_MS)])
+def test_a_delete_where_rollups_alone_are_left_hides_every_bucket_that_it_touches(
+    aggregate: Aggregate, meant: tuple[int, int]
+) -> None:
+    grain = Grain(aggregate, BUCKET_MS)
+    rows = [(one, NOW_MS + 5 * MINUTE_MS * at + 1, bits_of(float(at))) for one in (A, B) for at in range(8 * 12)]
+    engine = rolled(ONE_TIER, rows, NOW_MS + 100 * HOUR_MS)
+
+    def read(engine: Engine, start_ms: int, end_ms: int) -> list[Any]:
+        found = rows_of(engine.select([], start_ms, end_ms, grain))
+        # Of an increase what counts are the differences; it begins at another number when some of it is deleted.
+        return [row[:2] if aggregate is Aggregate.INCREASE else row for row in found]
+
+    before = read(engine, *EVER)
+    left = [row for row in before if row[0] != A or row[1] < meant[0] or row[1] - BUCKET_MS >= meant[1]]
+    assert len(left) < len(before)
+    assert engine.delete(named("a"), *meant) == 1
+    for after_ms in range(0, 130 * MINUTE_MS, 7 * MINUTE_MS):
+        start_ms, end_ms = NOW_MS + after_ms, NOW_MS + after_ms + 20 * MINUTE_MS
+        assert read(engine, start_ms, end_ms) == [row for row in left if start_ms <= row[1] <= end_ms]
+    clock, disk = engine._clock, engine._disk
+    assert isinstance(clock, DrivenClock)
+    assert isinstance(disk, MemoryDisk)
+    for _ in range(2):
+        engine = open_engine(disk.reboot(), schemas=ONE_TIER, clock=clock, future_max_ms=10_000 * HOUR_MS)
+        assert read(engine, *EVER) == left
+        engine.compact()
+        assert read(engine, *EVER) == left
+        live(engine, clock, clock.time_ms + HOUR_MS)
+        assert read(engine, *EVER) == left
+        assert engine.stats()["tombstone_count"] == 0
+        disk = engine._disk  # type: ignore[assignment]
+
+
+def staged(disk: MemoryDisk) -> list[str]:
+    return disk.folders(FOLDER.parent / "snapshots")
+
+
+def test_a_snapshot_that_fails_or_is_cut_off_keeps_no_deleted_block_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS, ONE), (A, NOW_MS + 2 * HOUR_MS, ONE)])
+    engine.flush()
+    link = MemoryDisk.link
+
+    def full_at_the_second(self: MemoryDisk, path: Path, new_path: Path) -> None:
+        if self.names(new_path.parent):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        link(self, path, new_path)
+
+    with monkeypatch.context() as full:
+        full.setattr(MemoryDisk, "link", full_at_the_second)
+        with pytest.raises(NotReady):
+            engine.backup()
+    assert staged(disk) == []
+    disk.make_folder(FOLDER.parent / "snapshots" / "x.tmp")
+    disk.link(disk.paths(FOLDER / "blocks")[0], FOLDER.parent / "snapshots" / "x.tmp" / "y.block")
+    engine.close()
+    engine = open_engine(disk)
+    assert staged(disk) == []
+
+
+def test_the_log_is_synced_while_upkeep_is_busy() -> None:
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock, fsync="interval", fsync_interval_ms=200)
+    append(engine, [(A, NOW_MS, ONE)])
+    clock.time_ms += 200
+    with engine._upkeep_lock:  # As a long delete holds it.
+        engine.sync_if_due()
+    assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]

@@ -99,15 +99,13 @@ class Engine:
             new_series_per_minute_max=new_series_per_minute_max,
             started_s=clock.monotonic_s(),
         )
-        for name in ("", "wal", "blocks", "tombstones", "quarantine"):
-            disk.make_folder(folder / name)
+        _make_folders(disk, folder)
         self._unlock_folder = disk.lock(folder / "LOCK")
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
         self._index = SeriesIndex()
         self._head = Head(self._index)
-        with contextlib.suppress(OSError):
-            snapshot.remove_unfinished(disk, folder.parent / "snapshots")
+        snapshot.remove_unfinished(disk, folder.parent / "snapshots")
         started_s = clock.monotonic_s()
         self.replayed = replay(disk, folder / "wal", folder / "quarantine", self._index, self._head)
         self._replay_s = clock.monotonic_s() - started_s
@@ -579,6 +577,11 @@ class Engine:
     def _time_limits(self, now_ms: int) -> TimeLimits:
         oldest_ms = 0 if self._schemas.raw_max_ms is None else now_ms - self._schemas.raw_max_ms
         return TimeLimits(oldest_ms, now_ms + self._future_max_ms)
+
+
+def _make_folders(disk: Disk, folder: Path) -> None:
+    for name in ("", "wal", "blocks", "tombstones", "quarantine"):
+        disk.make_folder(folder / name)
 
 
 def _new_epoch() -> int:

@@ -5,6 +5,7 @@ A snapshot counts once its folder has its name; until then, and after a stop in 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 from collections.abc import Callable, Sequence
@@ -94,10 +95,11 @@ def link(
 
 
 def remove_unfinished(disk: Disk, snapshots: Path) -> None:
-    """Remove what a stop in the middle of a snapshot has left."""
+    """Remove what a stop in the middle of a snapshot has left, as far as that is allowed."""
     for leftover in disk.folders(snapshots):
         if leftover.endswith(TEMPORARY_SUFFIX):
-            disk.remove_folder(snapshots / leftover)
+            with contextlib.suppress(OSError):
+                disk.remove_folder(snapshots / leftover)
 
 
 def _link_all(

@@ -28,6 +28,7 @@ from web.auth.kit import Auth
 from web.board import Board, Changes
 from web.door import Channel
 from web.services import Services
+from web.workers import Workers
 
 THREADS = 16
 READ_BYTES = 256 * 1024  # One read of the socket; the default of 8 KiB makes a large body cost 32 times the calls.
@@ -136,7 +137,7 @@ def serve(app: Any, listening: socket.socket, stopping: threading.Event) -> None
         app,
         map=connections,
         sockets=[listening],
-        threads=THREADS,
+        _dispatcher=Workers(THREADS),
         recv_bytes=READ_BYTES,
         max_request_body_size=BODY_BYTES_MAX,
         connection_limit=CONNECTION_COUNT_MAX,

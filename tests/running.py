@@ -46,13 +46,18 @@ class Appliance:
         self._token: str | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, *, timeout_s: float = 30) -> None:
+    def start(self, *, timeout_s: float = 60) -> None:
+        """timeout_s: enough for a child that hung in its start, was ended for it after 20 s and started again."""
         self.ready_file.unlink(missing_ok=True)
         argv = [
             *self.prefix,

@@ -265,3 +265,25 @@ def test_the_log_is_synced_while_upkeep_is_busy() -> None:
     with engine._upkeep_lock:  # As a long delete holds it.
         engine.sync_if_due()
     assert everything(open_engine(disk.reboot())) == [(A, NOW_MS, ONE)]
+
+
+def test_a_segment_that_breaks_during_a_flush_is_not_dropped_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    breathe = Engine._breathe
+    rows = [(B, NOW_MS, ONE), (B, NOW_MS + 1, TWO)]
+
+    def append_and_break(engine: Engine) -> None:
+        monkeypatch.setattr(Engine, "_breathe", breathe)
+        append(engine, rows[:1])
+        engine._wal.is_broken = True  # As after a sync that failed: the next append begins another segment.
+        append(engine, rows[1:])
+
+    disk = MemoryDisk()
+    monkeypatch.setattr(Engine, "_breathe", append_and_break)
+    engine = open_engine(disk)
+    append(engine, [(A, NOW_MS, ONE)])
+    clock = engine._clock
+    assert isinstance(clock, DrivenClock)
+    clock.time_ms += 5_000  # Else a segment is prepared first, with a breath in it.
+    engine.flush()
+    wanted = [(A, NOW_MS, ONE), *rows]
+    assert everything(engine) == everything(open_engine(disk.reboot())) == wanted

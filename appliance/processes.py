@@ -47,20 +47,20 @@ def tree(config: Config) -> Subtree:
             Process(name="state", entry="appliance.state.process:run_state", others_wait=True, start_timeout_s=60),
             Process(
                 name="store",
-                entry="tsdb.node:run_store",
+                entry="tsdb.node.store:run_store",
                 start_timeout_s=300,  # Recovery reads the whole WAL: tens of millions of samples on a slow disk.
                 stop_timeout_s=20,  # The last flush.
                 memory_bytes_max=store_bytes_max,
             ),
             Process(
                 name="intake",
-                entry="tsdb.node:run_intake",
+                entry="tsdb.node.intake:run_intake",
                 sockets=("graphite", "graphite_udp"),
                 memory_bytes_max=2 * GIB,
             ),
             # All queries together hold twice query.bytes_max at most (3 GiB by default); the rest is for the index of
             # names, decoded tiles, and blocks of memory that are kept for the next query.
-            Process(name="query", entry="tsdb.node:run_query", memory_bytes_max=GIB + 2 * config.query.bytes_max),
+            Process(name="query", entry="tsdb.node.query:run_query", memory_bytes_max=GIB + 2 * config.query.bytes_max),
             Process(
                 name="spawner",
                 entry="checks.nagios.spawner:run_spawner",

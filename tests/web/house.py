@@ -25,7 +25,9 @@ from appliance.metrics import Metrics
 from appliance.state import PutDocument
 from appliance.state.process import run_state
 from tests.waiting import wait_until
-from tsdb.node import run_intake, run_query, run_store
+from tsdb.node.intake import run_intake
+from tsdb.node.query import run_query
+from tsdb.node.store import run_store
 from web.app import create_app
 from web.auth import tokens
 from web.auth.passwords import Passwords
@@ -117,7 +119,7 @@ def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
         opened.append(Client(run_dir, service))
         return opened[-1]
 
-    with mock.patch("tsdb.node.Client", recorded):
+    with mock.patch("tsdb.node.intake.Client", recorded), mock.patch("tsdb.node.query.Client", recorded):
         for thread in threads:
             thread.start()
         for service in ("intake", "query"):

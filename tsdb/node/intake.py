@@ -1,0 +1,76 @@
+"""The process that takes samples in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from appliance.bus import Client, Request, Server
+from appliance.child import ChildContext
+from appliance.memory import keep_large_blocks
+from tsdb.ingest.intake import Intake
+from tsdb.interface import Ack
+from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
+from tsdb.node.asking import ask
+from tsdb.sample import SampleBatch
+
+THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
+KEPT_BYTES_MAX = 32 * 2**20  # A few bodies and their columns, for each of the threads.
+APPEND_TIMEOUT_S = 5.0
+
+
+def run_intake(context: ChildContext) -> None:
+    """The listening sockets in this thread; acknowledged bodies come over the bus."""
+    keep_large_blocks(ARENA_COUNT_MAX, KEPT_BYTES_MAX)
+    intake = Intake(
+        context.sockets,
+        BusSink(Client(context.config.run_dir, "store")),
+        metrics=context.metrics,
+        clock=context.clock,
+        log=context.log,
+    )
+    server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS)
+
+    def write(request: Request) -> dict[str, Any]:
+        (body,) = request.columns
+        outcome = intake.write(request.body.door, body.data, request.body.sender)
+        return {
+            "accepted_count": outcome.accepted_count,
+            "refused": outcome.refused,
+            "first_error": outcome.first_error,
+        }
+
+    server.handle("write", write, Write)
+    server.handle("stats", lambda _: intake.stats())
+    served = server.start_thread(context.stopping)
+    Housekeeping(context.name, context.metrics).start(context.stopping)
+    context.ready()
+    intake.run(context.stopping)
+    served.join()
+
+
+class Write(msgspec.Struct, frozen=True):
+    """A request body for one of intake's doors."""
+
+    door: str
+    sender: str
+
+
+class BusSink:
+    """The store as intake sees it, over the bus."""
+
+    def __init__(self, store: Client) -> None:
+        self._store = store
+
+    def hello(self) -> int:
+        return int(ask(self._store, "hello", None, (), APPEND_TIMEOUT_S).body["epoch"])
+
+    def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, protocol: str, epoch: int) -> Ack:
+        body = {"epoch": epoch, "protocol": protocol, "new_series": list(new_series)}
+        columns = (batch.series, batch.timestamp_ms, batch.value)
+        reply = ask(self._store, "append", body, columns, APPEND_TIMEOUT_S)
+        (new_ids,) = reply.columns
+        found = reply.body
+        return Ack(found["epoch"], new_ids, found["accepted_count"], found["refused"], found["words"])

@@ -1,0 +1,106 @@
+"""The process that answers queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from appliance.bus import Client, Server
+from appliance.child import ChildContext
+from appliance.memory import keep_large_blocks
+from tsdb.errors import StaleEpoch
+from tsdb.interface import Bounds, Grain
+from tsdb.memory import Housekeeping
+from tsdb.node.asking import ask, samples_folder
+from tsdb.query.promql.limits import Limits
+from tsdb.query.service import LANES, Crowd, QueryService
+from tsdb.sample import Int32s, Labels, Matcher, Selection
+from tsdb.store.headpart import HeadPart, heads_of
+from tsdb.store.reader import BlockGone, BlockReader
+from tsdb.store.tombstones import Tombstone
+
+STORE_TIMEOUT_S = 20.0
+# Series whose labels are asked for at once; with labels of 100 B a message has 10 MiB.
+CANONICAL_COUNT_MAX = 100_000
+SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
+
+
+def run_query(context: ChildContext) -> None:
+    settings = context.config.query
+    keep_large_blocks(settings.concurrent_count_max)
+    run_dir = context.config.run_dir
+    crowd = Crowd(
+        concurrent_count_max=settings.concurrent_count_max,
+        queue_count_max=settings.queue_count_max,
+    )
+    server = Server(run_dir, "query", metrics=context.metrics, threads=crowd.threads_count, lanes=LANES)
+    limits = Limits(
+        series_count_max=settings.series_count_max,
+        samples_count_max=settings.samples_count_max,
+        steps_count_max=settings.steps_count_max,
+        bytes_max=settings.bytes_max,
+    )
+    source = StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))
+    timeout_s = settings.timeout_ms / 1_000
+    QueryService(source, limits, crowd, timeout_s=timeout_s, metrics=context.metrics).register(server)
+    Housekeeping(context.name, context.metrics).start(context.stopping)
+    server.serve(context.stopping, ready=context.ready)
+
+
+class StoreSource:
+    """The store as queries see it: the head by snapshot over the bus, the blocks from their mapped files."""
+
+    def __init__(self, store: Client, folder: Path) -> None:
+        self._store = store
+        self._blocks = BlockReader(folder)
+
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        grain: Grain | None = None,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Selection:
+        for left in reversed(range(SNAPSHOT_TRIES_MAX)):
+            names, heads, tombstones = self._snapshot(matchers, start_ms, end_ms, grain)
+            try:
+                return self._blocks.select(names, matchers, start_ms, end_ms, heads, grain, tombstones, bounds=bounds)
+            except (BlockGone, StaleEpoch):
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
+        body = {"selectors": [_plain(matchers)], "start_ms": start_ms, "end_ms": end_ms, "limit": 2**31 - 1}
+        reply = ask(self._store, "series", body, (), STORE_TIMEOUT_S)
+        return [tuple(labels.items()) for labels in reply.body]
+
+    def _snapshot(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None
+    ) -> tuple[list[str], list[HeadPart], list[Tombstone]]:
+        body = {"matchers": _plain(matchers), "start_ms": start_ms, "end_ms": end_ms}
+        if grain is not None:
+            body["grain"] = grain
+        reply = ask(self._store, "snapshot", body, (), STORE_TIMEOUT_S)
+        tombstones = msgspec.convert(reply.body["tombstones"], list[Tombstone])
+        return reply.body["blocks"], heads_of(reply.body["heads"], reply.columns, self._canonical_of), tombstones
+
+    def _canonical_of(self, index_token: int, ids: Int32s) -> list[bytes]:
+        """The canonical bytes of series, asked for once in each epoch. Raises: StaleEpoch."""
+        found: list[bytes] = []
+        for start in range(0, ids.size, CANONICAL_COUNT_MAX):
+            some = ids[start : start + CANONICAL_COUNT_MAX]
+            reply = ask(self._store, "canonical", {"index_token": index_token}, (some,), STORE_TIMEOUT_S)
+            names, ends = reply.columns
+            text, edges = names.tobytes(), [0, *ends.tolist()]
+            found += [text[start:end] for start, end in pairwise(edges)]
+        return found
+
+
+def _plain(matchers: Sequence[Matcher]) -> list[tuple[str, str, str]]:
+    return [(m.name, m.op.value, m.value) for m in matchers]

@@ -1,0 +1,47 @@
+"""The process that holds the engine."""
+
+from __future__ import annotations
+
+import threading
+
+from appliance.bus import Server
+from appliance.child import ChildContext
+from tsdb.memory import Housekeeping, limit_arenas
+from tsdb.node.asking import samples_folder
+from tsdb.store.engine import Engine
+from tsdb.store.schemas import SchemaTable
+from tsdb.store.service import LANES, StoreService
+
+THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
+
+
+def run_store(context: ChildContext) -> None:
+    """The engine of one data folder, on the bus; upkeep runs on a thread of its own."""
+    limit_arenas()
+    settings = context.config.store
+    engine = Engine(
+        samples_folder(context.config.data_dir),
+        fsync=settings.fsync.mode,
+        fsync_interval_ms=settings.fsync.interval_ms,
+        head_bytes_max=settings.head_bytes_max,
+        schemas=SchemaTable.of(settings.retention, settings.schemas),
+        disk_bytes_max=settings.disk_bytes_max,
+        out_of_order_window_ms=settings.out_of_order_window_ms,
+        future_max_ms=settings.future_max_ms,
+        series_count_max=settings.series_count_max,
+        series_per_team_max=settings.series_per_team_max,
+        new_series_per_minute_max=settings.new_series_per_minute_max,
+        clock=context.clock,
+    )
+    try:
+        service = StoreService(engine, clock=context.clock, metrics=context.metrics)
+        server = Server(context.config.run_dir, "store", metrics=context.metrics, threads=THREADS, lanes=LANES)
+        service.register(server)
+        upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
+        upkeep.start()
+        threading.Thread(target=service.keep_synced, args=(context.stopping,), name="sync", daemon=True).start()
+        Housekeeping(context.name, context.metrics).start(context.stopping)
+        server.serve(context.stopping, ready=context.ready)
+    finally:
+        engine.close()
+    upkeep.join()

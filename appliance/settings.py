@@ -270,7 +270,7 @@ SETTINGS: tuple[Setting, ...] = (
         "store.out_of_order_window",
         "1h",
         "duration",
-        "How far behind the newest sample of its series a sample may come.",
+        "How long a window waits for late samples before its blocks are joined; later ones are taken as well.",
         partial(parse_duration_ms, min_ms=0),
         "out_of_order_window_ms",
     ),

@@ -37,6 +37,12 @@ def report(services: Services) -> dict[str, Any]:
         "intake": stats["intake"],
         "store": stats["store"],
         "scheduler": stats["scheduler"],
+        "queries": {
+            "asked": _sum(samples, "henge_query_total"),
+            "running": _sum(samples, "henge_query_running"),
+            "waiting": _sum(samples, "henge_query_waiting"),
+            "refused": by_label(samples, "henge_query_refused_total", ("reason",)),
+        },
         "disk": disk(services),
         "silent": [name for name, body in stats.items() if body is None] + ([] if status else ["supervisor"]),
     }
@@ -54,6 +60,10 @@ def by_label(samples: list[Sample], name: str, labels: tuple[str, ...]) -> dict[
         key = sample.labels.get(labels[-1], "")
         inner[key] = inner.get(key, 0) + sample.value
     return found
+
+
+def _sum(samples: list[Sample], name: str) -> float:
+    return sum(sample.value for sample in samples if sample.name == name)
 
 
 def disk(services: Services) -> dict[str, int | bool]:

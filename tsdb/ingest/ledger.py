@@ -14,6 +14,7 @@ from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Refusals
 
 RECENT_COUNT_MAX = 50
 LOG_EVERY_S = 60.0
+_BINARY_BYTES_SHOWN = 16
 _REASONS_COUNT_MAX = 200  # Of (protocol, reason) in the log's memory; reasons are our own words, so far fewer exist.
 
 
@@ -24,7 +25,7 @@ class RecentRefusal:
     protocol: str
     reason: str
     message: str
-    line: str  # repr of the bytes, cut, so that noise and control characters can be shown and logged.
+    line: str  # repr of the bytes, cut, so that it can be shown and logged; of binary bytes the first in hexadecimal.
     sender: str
     at_ms: int
 
@@ -63,7 +64,7 @@ class Ledger:
                 protocol=protocol,
                 reason=example.reason,
                 message=example.message,
-                line=repr(example.text[:EXAMPLE_BYTES_MAX])[1:],
+                line=_shown(example.text),
                 sender=sender_of(example.offset),
                 at_ms=self._clock.now_ms(),
             )
@@ -91,7 +92,7 @@ class Ledger:
         """words: reason → the limit, its value and its setting, where the store says so; sender: of the batch."""
         self.refused_count(protocol, count_by_reason)
         for reason, count in count_by_reason.items():
-            message = f"the store refused {count:,} samples: {words.get(reason, reason)}"
+            message = f"the store refused {count:,} sample{'' if count == 1 else 's'}: {words.get(reason, reason)}"
             recent = RecentRefusal(protocol, reason, message, line="", sender=sender, at_ms=self._clock.now_ms())
             with self._lock:
                 self._recent.append(recent)
@@ -115,3 +116,12 @@ class Ledger:
                 self._logged_s.clear()
             self._logged_s[protocol, reason] = now_s
             return True
+
+
+def _shown(text: bytes) -> str:
+    """Bytes of a refused line or body for people: a body of Arrow or protobuf would be a page of escapes."""
+    cut = text[:EXAMPLE_BYTES_MAX]
+    unprintable_count = sum(byte < 0x20 and byte not in b"\t\r\n" for byte in cut)
+    if unprintable_count <= len(cut) // 8:
+        return repr(cut)[1:]
+    return f"binary, begins with {cut[:_BINARY_BYTES_SHOWN].hex(' ')}"

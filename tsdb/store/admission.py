@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -17,6 +19,21 @@ class TimeLimits:
 
     oldest_ms: int
     latest_ms: int
+
+    def words_of(self, reasons: Iterable[str]) -> dict[str, str]:
+        """Of those reasons that are limits on times: the limit, its setting, and the way out."""
+        words = {
+            "negative_time": "the time is before 1970; send epoch milliseconds or seconds, as the door wants them",
+            "too_old": (
+                f"the time is before {_stamp(self.oldest_ms)}, and no older raw samples are kept "
+                f"(store.retention, store.schemas); send newer ones, or keep raw samples for longer"
+            ),
+            "too_far_in_future": (
+                f"the time is after {_stamp(self.latest_ms)}, too far ahead of this machine's clock "
+                f"(store.future_max); set the clocks right, or raise the setting"
+            ),
+        }
+        return {reason: words[reason] for reason in reasons if reason in words}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +90,10 @@ def _without_refused(samples: Columns, limits: TimeLimits) -> Admitted:
     if not kept.series.size:
         return Admitted(kept, 0, 0, refused)
     return Admitted(kept, int(kept.timestamp_ms.min()), int(kept.timestamp_ms.max()), refused)
+
+
+def _stamp(at_ms: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError):  # A limit of years beyond the calendar's.
+        return f"{at_ms} ms"

@@ -161,7 +161,8 @@ class Engine:
                 raise StaleEpoch(f"epoch {epoch} is over, this is {self.epoch}; register the series and send it again")
             now_s = self._clock.monotonic_s()
             new_ids = self._index.add(new_series, at_s=now_s, admit=lambda new: self._series_limits.admit(new, now_s))
-            admitted = admit(batch, new_ids, len(self._index), self._time_limits(now_ms))
+            time_limits = self._time_limits(now_ms)
+            admitted = admit(batch, new_ids, len(self._index), time_limits)
             samples = admitted.samples
             if samples.series.size:
                 self._wal.append(samples, admitted.min_ms, admitted.max_ms, len(self._index))
@@ -170,7 +171,7 @@ class Engine:
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
             self._wal.sync(written_count)
-        words = self._series_limits.words_of(admitted.refused)
+        words = self._series_limits.words_of(admitted.refused) | time_limits.words_of(admitted.refused)
         return Ack(epoch, new_ids, samples.series.size, admitted.refused, words)
 
     def snapshot(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None = None) -> Snapshot:

@@ -18,6 +18,7 @@ from appliance.metrics import Metrics
 from tests.tsdb.ingest.fake_store import FakeStore
 from tests.waiting import wait_until
 from tsdb.errors import DiskFull, NotReady, RefusedSample
+from tsdb.ingest import ledger
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.udp_drops import dropped_count
@@ -421,3 +422,8 @@ def test_the_log_gets_the_first_of_each_reason_only(start: Start, caplog: pytest
     assert len(lines) == 1
     assert "\\x1b" in lines[0]
     assert "\x1b" not in lines[0]
+
+
+def test_a_binary_body_is_shown_by_its_first_bytes() -> None:
+    assert ledger._shown(b"shop.orders x 1") == "'shop.orders x 1'"
+    assert ledger._shown(b"\xff\xff\x00\x01" * 40) == "binary, begins with " + " ".join(["ff ff 00 01"] * 4)

@@ -97,6 +97,7 @@ def test_times_that_are_refused(offset_ms: int, retention_ms: int | None, reason
     engine = open_engine(MemoryDisk(), retention_raw_ms=retention_ms)
     ack = append(engine, [(A, NOW_MS, ONE), (B, NOW_MS + offset_ms, ONE)], now_ms=NOW_MS)
     assert ack.refused == ({reason: 1} if reason else {})
+    assert list(ack.words) == ([reason] if reason else [])
     assert ack.accepted_count == (1 if reason else 2)
     assert len(everything(engine)) == ack.accepted_count
 

@@ -200,3 +200,16 @@ def test_the_page_about_the_interfaces_names_every_address(house: House) -> None
     for rule in house.app.url_map.iter_rules():
         if str(rule).startswith("/api/v1"):
             assert f"`{str(rule).replace('<', '{').replace('>', '}')}`" in text, rule
+
+
+def test_the_system_page_shows_room_forecast_limits_and_doors(house: House) -> None:
+    text = house.client("viewer").get("/system").text
+    for wanted in ("Active series", "Rollups", "Disk budget", "Forecast", "Remote-write", "Queries", "cardinality"):
+        assert wanted in text, wanted
+
+
+def test_a_sample_beyond_a_limit_is_refused_with_limit_and_setting(house: House) -> None:
+    series = [{"labels": {"__name__": "early"}, "samples": [[2**45, 1]]}]
+    refused = house.call("POST", "/api/v1/series", series, role="editor")
+    assert refused.status_code == 400
+    assert "store.future_max" in refused.json["error"]["message"]

@@ -12,8 +12,23 @@ from web.draw.meter import meter
 from web.rates import rates
 from web.services import services
 from web.system_report import report
+from web.words import number, size
 
 EXAMPLE_COUNT = 3
+# Numbers of the store that are shown only when they are not nought, and what they count.
+GIVEN_UP = {
+    "rolled_for_space": "{} windows of raw samples before their time",
+    "dropped_for_space": "{} blocks of rollups before their time",
+    "dropped_without_rollup": "{} windows without a rollup",
+}
+DAMAGES = {
+    "quarantined_frames": "{} frames of the log in quarantine",
+    "quarantined_blocks": "{} blocks in quarantine",
+    "quarantined_tombstones": "{} deletes in quarantine, whose samples are visible again",
+    "lost_samples": "{} samples lost",
+    "damaged_reads": "{} reads met damage",
+}
+FOREVER_DAYS = 100 * 365
 
 bp = Blueprint("system", __name__, template_folder="templates")
 
@@ -32,6 +47,13 @@ def page() -> Response:
         refusals=_refusals(found),
         disk_meter=meter(found["disk"]["used_bytes"], found["disk"]["total_bytes"], label="disk used"),
         head_meter=_head_meter(found),
+        budget_meter=_budget_meter(found),
+        forecast=_forecast(found["store"]) if found["store"] else "",
+        given_up=_counted(found["store"], GIVEN_UP),
+        damages=_counted(found["store"], DAMAGES),
+        refused_queries=", ".join(
+            f"{number(count)} {reason.replace('_', ' ')}" for reason, count in found["queries"]["refused"].items()
+        ),
         config=services().config,
         now_ms=found["now_ms"],
         host_url=request.host_url.rstrip("/"),
@@ -66,3 +88,33 @@ def _head_meter(found: dict[str, Any]) -> Markup | None:
     if not found["store"]:
         return None
     return meter(found["store"]["head_bytes"], services().config.store.head_bytes_max, label="memory for new samples")
+
+
+def _budget_meter(found: dict[str, Any]) -> Markup | None:
+    if not found["store"]:
+        return None
+    return meter(found["store"]["disk_bytes"], found["store"]["disk_bytes_max"], label="disk budget used")
+
+
+def _forecast(store: dict[str, Any]) -> str:
+    """What becomes of the budget, in a sentence."""
+    if not store["disk_bytes_per_day"]:
+        return "nothing is in blocks yet to judge by"
+    grows = f"{size(store['disk_bytes_per_day'])} a day"
+    if store["disk_days_until_full"] is None:
+        return f"{grows}; enough: samples leave by age before it is full"
+    if store["disk_days_until_full"] > FOREVER_DAYS:
+        return f"{grows}; lasts for more than {FOREVER_DAYS // 365} years"
+    full = f"full in {_days(store['disk_days_until_full'])}" if store["disk_days_until_full"] else "full"
+    return f"{grows}; {full}, raw samples then reach back {_days(store['disk_raw_days'])}"
+
+
+def _days(days: float) -> str:
+    hours = round(days * 24)
+    if hours < 48:
+        return f"{hours} h"
+    return f"{days:,.0f} days" if days < 730 else f"{days / 365:,.0f} years"
+
+
+def _counted(store: dict[str, Any] | None, words: dict[str, str]) -> list[str]:
+    return [text.format(number(store[key])) for key, text in words.items() if store and store.get(key)]

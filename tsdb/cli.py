@@ -54,6 +54,8 @@ def query(expression: str, range_text: str | None, step_text: str | None, as_jso
             answer = client.query_range(expression, end_ms - range_ms, end_ms, step_ms)
     for line in _lines(answer, as_json=as_json):
         click.echo(line)
+    if not answer.labels and not answer.value.size and not answer.text:
+        click.echo("no series has a value for this", err=True)
 
 
 def _duration(option: str, text: str | None) -> int | None:

@@ -45,6 +45,18 @@ def test_what_is_refused_says_why_on_one_line(appliance: Appliance) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_an_expression_without_a_series_says_so_beside_its_empty_answer(appliance: Appliance) -> None:
+    done = henge("query", "nosuch", "--data", str(appliance.data_dir))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no series has a value for this\n")
+
+
+def test_what_is_no_snapshot_is_refused_and_leaves_no_data_folder(tmp_path: Path) -> None:
+    done = henge("db", "restore", str(tmp_path), "--data", str(tmp_path / "new"))
+    assert done.returncode == 1
+    assert "snapshot" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_compacting_leaves_everything_in_verified_blocks(appliance: Appliance) -> None:
     now_s = int(time.time())
     appliance.send_graphite("".join(f"kept.{n} {n} {now_s}\n" for n in range(1000)))

@@ -27,7 +27,7 @@ ALL_COUNT = 1 << 31
 def inspect(path: Path | None, limit: int, as_json: bool, data: Path | None) -> None:
     """Show what a block, a segment of the log or a tombstone holds; without PATH, the whole folder.
 
-    PATH is a file anywhere, or one below samples/ such as blocks/1699999200-2h-00000001.block. Reads the files alone,
+    PATH is a file anywhere, or one of the store's, such as 1699999200-2h-00000001.block. Reads the files alone,
     with and without a running appliance, and changes nothing.
 
     The content hashes that the folder shows are equal on two nodes that hold the same samples."""
@@ -41,7 +41,8 @@ def inspect(path: Path | None, limit: int, as_json: bool, data: Path | None) -> 
                 raise CannotStart(f"there are no samples below {folder.parent}; give the data folder with --data DIR")
             told = describe_folder(folder, limit)
         else:
-            told = describe_file(path if path.exists() else folder / path, limit)
+            places = (path, folder / path, folder / "blocks" / path, folder / "wal" / path)
+            told = describe_file(next((place for place in places if place.exists()), path), limit)
     except FileNotFoundError as error:
         raise CannotStart(f"there is no file {path}, neither here nor below {folder}") from error
     if as_json:

@@ -46,12 +46,14 @@ def restore(snapshot: Path, force: bool, data: Path | None) -> None:
     Exit status 1 when it is refused or the snapshot is damaged."""
     from appliance.lock import lock_folder, prepare_folder
     from tsdb.store.disk import OsDisk
+    from tsdb.store.snapshot import read_manifest
     from tsdb.store.snapshot import restore as put_back
 
     data_dir = load(data_dir=data).data_dir
     source = snapshot.expanduser().absolute()
     if not source.exists() and snapshot.name == str(snapshot):
         source = data_dir / "snapshots" / snapshot.name
+    read_manifest(OsDisk(), source)  # A slip of the pen leaves no new data folder behind.
     prepare_folder(data_dir)
     lock = lock_folder(data_dir)
     try:

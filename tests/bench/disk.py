@@ -15,8 +15,10 @@ from tests.bench import peer
 from tests.bench.devops import entropy_bytes, jitter_entropy_bytes, jittered
 from tests.bench.figure import Figure, machine
 from tests.bench.generator import load
+from tests.waiting import wait_until
 
 MAX_S = 500
+REMOVAL_MAX_S = 90.0
 
 
 def run(*, protocol: str, hosts: int, steps: int, jitter_ms: int, peers: Sequence[str]) -> Iterator[Figure]:
@@ -73,8 +75,19 @@ def _compacted(bench: Any, one: Any) -> dict[str, int]:
 
     before = bench.disk(one.dir)
     argv = [one.project + "/.venv/bin/henge", "db", "compact", "--data", one.dir]
-    subprocess.run(argv, check=True, capture_output=True, timeout=600)
+    done = subprocess.run(argv, check=True, capture_output=True, timeout=600)
     folder = Path(one.dir)
+    _wait_for_removal(folder / "samples" / "blocks", int(done.stdout.split()[0]))  # "2 blocks, 36,000,000 samples, …"
     parts = {path.name: int(bench.disk(str(path))) or path.stat().st_blocks * 512 for path in sorted(folder.iterdir())}
     parts |= {f"samples/{path.name}": int(bench.disk(str(path))) for path in sorted((folder / "samples").iterdir())}
     return {"before_merge": before, "total": bench.disk(one.dir), **parts}
+
+
+def _wait_for_removal(blocks: Path, block_count: int) -> None:
+    """Until the blocks that others have taken the place of are gone; they stay readable for 30 s."""
+    wait_until(
+        lambda: sum(path.suffix == ".block" for path in blocks.iterdir()) <= block_count,
+        timeout_s=REMOVAL_MAX_S,
+        every_s=0.5,
+        what=f"no more than {block_count} files in {blocks}",
+    )

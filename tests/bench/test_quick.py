@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,22 +17,20 @@ from tests.running import CHECKOUT
 from tests.shared import shared
 from tsdb.ingest.graphite.lines import decode
 
-
-@pytest.mark.parametrize(
-    ("command", "metrics"),
-    [
-        (
-            ["ingest", "--samples", "200k"],
-            ["henge: samples until queryable", "henge: CPU of the tree until queryable"],
-        ),
+BENCHES = [
+    (["ingest", "--samples", "200k"], ["henge: samples until queryable", "henge: CPU of the tree until queryable"]),
+    (["replay", "--victim", "store"], ["store: first answer after kill -9", "store: samples replayed"]),
+]
+if os.environ.get("HYPOTHESIS_PROFILE") == "full":  # Half a minute more, which not every run of the tests has.
+    BENCHES += [
         (["disk"], ["henge: every file, after compaction", "entropy of the workload"]),
-        (["replay", "--victim", "store"], ["store: first answer after kill -9", "store: samples replayed"]),
         (["memory"], ["PSS of the tree: idle and empty", "PSS of the tree: each further series"]),
         (["mixed"], ["acknowledgement p99", "query p95, loaded"]),
         (["churn"], ["time for all series", "series known at the end, by active ones"]),
-    ],
-    ids=lambda one: one[0] if isinstance(one, list) else None,
-)
+    ]
+
+
+@pytest.mark.parametrize(("command", "metrics"), BENCHES, ids=[command[0] for command, _ in BENCHES])
 def test_a_bench_prints_its_figures(command: list[str], metrics: list[str]) -> None:
     shared("bench")
     argv = [sys.executable, "-m", "tests.bench", *command, "--quick", "--json"]

@@ -47,7 +47,7 @@ def test_bad_rows_are_counted_and_a_body_of_nothing_else_is_refused(house: House
     assert (partly.json["accepted_count"], partly.json["refused"]) == (1, {"null": 1, "bad_tag": 1})
     assert "null" in partly.json["first_error"]
     late = send(house, stream(house, ("arrow_future", 1.0), ahead_ms=86_400_000))
-    assert (late.status_code, "too_far_in_future" in late.json["error"]["message"]) == (400, True)
+    assert (late.status_code, "store.future_max" in late.json["error"]["message"]) == (400, True)
     recent = house.services.ask("intake", "stats").body["recent_refusals"]
     found = next(refusal for refusal in recent if refusal["reason"] == "too_far_in_future")
     assert (found["protocol"], found["sender"]) == ("arrow", "editor None"), "whose clock is wrong is to be seen"

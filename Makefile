@@ -40,7 +40,7 @@ bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite
 
 fuzz: setup ## The property tests with 2,000 examples each, at random (about half an hour)
-	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser
 
 soak: setup ## Fifty rounds of acknowledged samples by all doors, each with kill -9 of a process at random
 	$(BIN)/python -m tests.bench kill

@@ -39,7 +39,7 @@ test-tools: ## Install what the tests need beside Python when it is missing: chr
 bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite
 
-fuzz: setup ## The property tests with 2,000 examples each, at random (about half an hour)
+fuzz: setup ## The tests in the profile full: 2,000 examples of each property at random, every crash, bench and look
 	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser
 
 soak: setup ## Fifty rounds of acknowledged samples by all doors, each with kill -9 of a process at random

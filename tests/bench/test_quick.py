@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import pytest
 from tests.bench.cycle import Cycle
 from tests.bench.devops import entropy_bytes, jittered
 from tests.bench.generator import load
+from tests.profile import IS_FULL
 from tests.running import CHECKOUT
 from tests.shared import shared
 from tsdb.ingest.graphite.lines import decode
@@ -21,7 +21,7 @@ BENCHES = [
     (["ingest", "--samples", "200k"], ["henge: samples until queryable", "henge: CPU of the tree until queryable"]),
     (["replay", "--victim", "store"], ["store: first answer after kill -9", "store: samples replayed"]),
 ]
-if os.environ.get("HYPOTHESIS_PROFILE") == "full":  # Half a minute more, which not every run of the tests has.
+if IS_FULL:  # Half a minute more, which not every run of the tests has.
     BENCHES += [
         (["disk"], ["henge: every file, after compaction", "entropy of the workload"]),
         (["memory"], ["PSS of the tree: idle and empty", "PSS of the tree: each further series"]),

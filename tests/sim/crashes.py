@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+
+from tests.profile import IS_FULL
 
 Seeds = Sequence[int | None]
 """See MemoryDisk.reboot(): None keeps nothing that was not synced, a number a random part of it."""
-
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 
 
 def seeds_at(crash_at: int, seeds: Seeds) -> Seeds:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tsdb.ingest.raw_names import RawNames
 from tsdb.sample import Float64s, Int32s, Int64s
 
@@ -111,3 +113,15 @@ class Decoded:
             canonical_of=self.canonical_of,
             refusals=Refusals(),
         )
+
+
+def used_names(name_count: int, name_index: Int32s | Int64s) -> tuple[Int64s | None, Int32s]:
+    """Leave out the names that no sample has, for they must not become series.
+
+    Returns: the places of the names that stay, or None if all do; and the index of each sample's name among them.
+    """
+    is_used = np.zeros(name_count, np.bool_)
+    is_used[name_index] = True
+    if is_used.all():
+        return None, name_index.astype(np.int32, copy=False)
+    return np.flatnonzero(is_used), (np.cumsum(is_used, dtype=np.int32) - np.int32(1))[name_index]

@@ -10,7 +10,8 @@ from functools import cache
 import pytest
 
 from appliance.retention import parse_retention, parse_schemas
-from tests.sim.crashes import IS_FULL, Seeds, seeds_at
+from tests.profile import IS_FULL
+from tests.sim.crashes import Seeds, seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS, DrivenClock, append, bits_of, labels, open_engine
 from tests.tsdb.store.test_buckets import same

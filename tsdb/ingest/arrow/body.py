@@ -15,7 +15,7 @@ from tsdb.ingest.arrow.flatbuffer import BadArrow, Table
 from tsdb.ingest.arrow.messages import DICTIONARY, FLOAT, INT, RECORDS, SCHEMA, Field, batch_of, fields_of, messages
 from tsdb.ingest.arrow.names import canonical_of
 from tsdb.ingest.arrow.text import NULL, REASONS, TEXT_KINDS, Names, names_of
-from tsdb.ingest.decoded import Body, Decoded, Refusals
+from tsdb.ingest.decoded import Body, Decoded, Refusals, used_names
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.sample import Float64s, Int32s, Int64s
 
@@ -129,16 +129,12 @@ class _Stream:
         return _Part(*(column[fault == 0] for column in part))
 
     def _decoded(self) -> Decoded:
-        """A name that no sample has must not become a series."""
         rows = _joined(self._parts)
-        index = rows.name_index
         texts = [names.texts for names in self._names]
         names = pl.concat(texts) if len(texts) > 1 else texts[0] if texts else pl.Series("series", [], pl.String)
-        present = np.zeros(len(names), np.bool_)
-        present[index] = True
-        if not present.all():
-            names = names.filter(pl.Series(present))
-            index = (np.cumsum(present, dtype=np.int32) - np.int32(1))[index]
+        places, index = used_names(len(names), rows.name_index)
+        if places is not None:
+            names = names.gather(places)
         return Decoded(
             names=names,
             name_index=index,

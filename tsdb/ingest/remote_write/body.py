@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from tsdb.errors import BodyTooLarge, RefusedSample
 from tsdb.ingest.compression import snappy_block, zstd_frames
-from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals
+from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals, used_names
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import read_series
 from tsdb.ingest.remote_write.labels import canonical_of
 from tsdb.ingest.remote_write.straight import places, straight
 from tsdb.ingest.remote_write.wire import BYTES, BadWire, varint
-from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int64s
+from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int32s, Int64s
 
 _TIMESERIES, _METADATA = 1, 3
 _TIMESERIES_TAG = 0x0A
@@ -166,15 +166,12 @@ def _joined(parts: Sequence[_Samples]) -> _Samples:
 
 
 def _decoded(names: RawNames, samples: _Samples, refusals: Refusals) -> Decoded:
-    """Only series with samples have a name there: one that comes without any must not become a series."""
     series = samples.series
-    if series.size == len(names) and (series == np.arange(series.size)).all():
-        name_index = None
-    else:
-        present = np.zeros(len(names), np.bool_)
-        present[series] = True
-        names = names.gather(np.flatnonzero(present))
-        name_index = (np.cumsum(present) - 1).astype(np.int32)[series]
+    name_index: Int32s | None = None  # As a rule each series brings one sample.
+    if series.size != len(names) or not (series == np.arange(series.size)).all():
+        places, name_index = used_names(len(names), series)
+        if places is not None:
+            names = names.gather(places)
     return Decoded(
         names=names,
         name_index=name_index,

@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -46,6 +46,16 @@ class Handover(msgspec.Struct, frozen=True):
     lifeline_fd: int
     lock_fd: int
     socket_fds: dict[str, int] = {}
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        return (self.ready_fd, self.lifeline_fd, self.lock_fd, *self.socket_fds.values())
+
+    def renumbered(self, fds: Sequence[int]) -> Handover:
+        """The same descriptors by the numbers that another process has them under, in the order of `fds`."""
+        ready_fd, lifeline_fd, lock_fd, *socket_fds = fds
+        sockets = dict(zip(self.socket_fds, socket_fds, strict=True))
+        return Handover(self.supervisor_pid, ready_fd, lifeline_fd, lock_fd, sockets)
 
 
 @dataclass(slots=True)
@@ -99,7 +109,7 @@ def inherited() -> Handover | None:
     if text is None:
         return None
     handover = msgspec.json.decode(text, type=Handover)
-    for fd in (handover.ready_fd, handover.lifeline_fd, handover.lock_fd, *handover.socket_fds.values()):
+    for fd in handover.fds:
         os.set_inheritable(fd, False)  # The programs that this process starts must not keep them open.
     return handover
 

@@ -24,6 +24,7 @@ COMMANDS = {  # name: "module:function"
     "export": "tsdb.commands.export:export",
     "token": "web.cli:token",
 }
+HIDDEN_COMMANDS = {"nursery": "appliance.commands.nursery:nursery"}
 STATUS_REFUSED = 1
 
 
@@ -34,7 +35,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        target = COMMANDS.get(cmd_name)
+        target = (COMMANDS | HIDDEN_COMMANDS).get(cmd_name)
         if target is None:
             return None
         module, _, function = target.partition(":")

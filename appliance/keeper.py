@@ -125,6 +125,7 @@ class Keeper:
 
     def reload(self) -> None:
         log.info("restarting all processes one at a time, as asked")
+        self._inheritance.nursery.open()  # The new processes have the code that is on disk by now.
         self._do(self._supervisor.reload())
 
     def _do(self, actions: list[Action]) -> None:

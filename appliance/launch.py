@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.child import HANDOVER_VARIABLE, READY_MARK, Handover
+from appliance.nursery import Nursery, Seed
 from appliance.processes import Process
 
 OUTPUT_READ_BYTES = 64 * 1024
@@ -44,14 +45,24 @@ class Inheritance:
     sockets: Mapping[str, socket.socket]
     lock_fd: int
     lifeline_fd: int  # The reading end; only the supervisor holds the other one.
+    nursery: Nursery
 
 
-def command(name: str, options: Sequence[str]) -> list[str]:
+def command(*arguments: str) -> list[str]:
     """How this executable starts one of its processes. The only place that knows how we were packaged."""
     if getattr(sys, "frozen", False):
-        return [sys.executable, "run", name, *options]
+        return [sys.executable, *arguments]
     # -P: a folder called `web` or a file numpy.py where the user happens to stand is not ours.
-    return [sys.executable, "-P", "-m", "appliance.cli", "run", name, *options]
+    return [sys.executable, "-P", "-m", "appliance.cli", *arguments]
+
+
+def new_nursery() -> Nursery:
+    return Nursery(command("nursery"), _environment())
+
+
+def _environment() -> dict[str, str]:
+    # Unbuffered: what a library prints is in the log at once, also when the process is killed.
+    return {**ONE_THREAD_EACH, **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 class RunningChild:
@@ -75,7 +86,7 @@ class RunningChild:
         ready_read_fd, ready_write_fd = os.pipe()
         output_read_fd, output_write_fd = os.pipe()
         try:
-            self._popen = _popen(process, inheritance, ready_write_fd, output_write_fd)
+            self._start(process, inheritance, ready_write_fd, output_write_fd)
         except BaseException:
             os.close(ready_read_fd)
             os.close(output_read_fd)
@@ -83,7 +94,6 @@ class RunningChild:
         finally:
             os.close(ready_write_fd)
             os.close(output_write_fd)
-        self.pid = self._popen.pid
         self._ready_fd: int | None = ready_read_fd
         self._output_fd: int | None = output_read_fd
         os.set_blocking(ready_read_fd, False)
@@ -91,6 +101,18 @@ class RunningChild:
         self._loop.add_reader(ready_read_fd, self._read_ready)
         self._loop.add_reader(output_read_fd, self._read_output)
         threading.Thread(target=self._wait, name=f"wait {process.name}", daemon=True).start()
+
+    def _start(self, process: Process, inheritance: Inheritance, ready_fd: int, output_fd: int) -> None:
+        """Fork the child from the nursery; execute it where there is none."""
+        sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
+        handover = Handover(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, sockets)
+        arguments = ["run", process.name, *inheritance.options]
+        self._popen: subprocess.Popen[bytes] | None = None
+        pid = inheritance.nursery.start(Seed(arguments, handover), [output_fd, *handover.fds])
+        if pid is None:
+            self._popen = _popen(arguments, handover, output_fd)
+            pid = self._popen.pid
+        self.pid = pid
 
     def send(self, number: signal.Signals) -> None:
         """To the process alone; its descendants are its own until it is gone."""
@@ -146,7 +168,7 @@ class RunningChild:
         # Not yet reaped, so the number of its group cannot belong to anybody else: what the child left behind ends.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        status = self._popen.wait()
+        status = self._reaped()
         if self._ready_fd is not None:  # Ready and gone in one breath is still not a failed start.
             self._read_ready()
         for _ in range(DRAIN_READS_MAX):
@@ -157,6 +179,12 @@ class RunningChild:
                 self._on_line(self._rest.decode(errors="backslashreplace"))
             self._close_output()
         self._on_exit(status)
+
+    def _reaped(self) -> int:
+        """The exit status; below 0 the number of a signal."""
+        if self._popen is not None:
+            return self._popen.wait()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _close_ready(self) -> None:
         assert self._ready_fd is not None
@@ -171,29 +199,13 @@ class RunningChild:
         self._output_fd = None
 
 
-def _popen(process: Process, inheritance: Inheritance, ready_fd: int, output_fd: int) -> subprocess.Popen[bytes]:
-    sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
-    handover = Handover(
-        supervisor_pid=os.getpid(),
-        ready_fd=ready_fd,
-        lifeline_fd=inheritance.lifeline_fd,
-        lock_fd=inheritance.lock_fd,
-        socket_fds=sockets,
-    )
-    environment = (
-        ONE_THREAD_EACH
-        | dict(os.environ)
-        | {
-            HANDOVER_VARIABLE: msgspec.json.encode(handover).decode(),
-            "PYTHONUNBUFFERED": "1",  # What a library prints is in the log at once, also when the process is killed.
-        }
-    )
+def _popen(arguments: Sequence[str], handover: Handover, output_fd: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command(process.name, inheritance.options),
+        command(*arguments),
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=output_fd,
-        env=environment,
-        pass_fds=(ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, *sockets.values()),
+        env=_environment() | {HANDOVER_VARIABLE: msgspec.json.encode(handover).decode()},
+        pass_fds=handover.fds,
         start_new_session=True,  # Ctrl-C at the terminal is for the supervisor, which stops the children in order.
     )

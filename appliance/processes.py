@@ -17,6 +17,18 @@ from appliance.supervisor import Child, Subtree
 MIB = 2**20
 GIB = 2**30
 
+# What children are forked with. A library that only one of them needs would be no cheaper here, and one more thing
+# that each of the others has to copy when it is written to.
+SHARED_MODULES = (
+    "appliance.bus",
+    "appliance.commands.run",
+    "asyncio",
+    "concurrent.futures.thread",
+    "email.message",
+    "numpy",
+    "zmq.asyncio",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process(Child):

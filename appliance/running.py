@@ -24,7 +24,7 @@ from appliance.clock import Clock, SystemClock
 from appliance.config import Config
 from appliance.errors import CannotStart
 from appliance.keeper import Keeper
-from appliance.launch import Inheritance
+from appliance.launch import Inheritance, new_nursery
 from appliance.listeners import OpenListeners, open_listeners
 from appliance.lock import lock_folder, prepare_folder
 from appliance.log import LOG_FOLDER, LOG_NAME, TERMINAL_LOGGER, supervisor_log
@@ -61,6 +61,9 @@ def run_appliance(config: Config, options: UpOptions) -> int:
         lock = lock_folder(config.data_dir)
         stack.callback(lock.release)
         _prepare_ready_file(options.ready_file)
+        nursery = new_nursery()
+        stack.callback(nursery.close)
+        nursery.open()
         try:
             supervisor_log(config.data_dir, config.log.level)
         except OSError as error:
@@ -77,6 +80,7 @@ def run_appliance(config: Config, options: UpOptions) -> int:
             sockets=listeners.sockets,
             lock_fd=lock.fd,
             lifeline_fd=lifeline_read_fd,
+            nursery=nursery,
         )
         ended = asyncio.run(_Appliance(config, options, listeners, SystemClock()).run(tree, inheritance))
     if ended.failed:

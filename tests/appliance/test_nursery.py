@@ -1,0 +1,77 @@
+"""Children come out of one process and share its memory; nothing else about them is different."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance.child import Handover
+from appliance.commands import nursery
+from appliance.nursery import Seed
+from tests.appliance.house import House, alive, running
+from tests.waiting import wait_until
+
+GONE_WORDS = "from now on children share no memory"
+
+
+def nursery_of(house: House) -> int:
+    """The only child of the supervisor that is no process of its table."""
+    known = {row["pid"] for row in house.status().values()}
+    (found,) = {child.pid for child in psutil.Process(house.popen.pid).children()} - known
+    return found
+
+
+def test_children_belong_to_the_supervisor_and_share_what_the_nursery_has_imported(tmp_path: Path) -> None:
+    with running("good_tree", tmp_path) as house:
+        pids = house.wait_ready()["processes"]
+        mother = psutil.Process(nursery_of(house))
+        for name, pid in pids.items():
+            child = psutil.Process(pid)
+            assert child.ppid() == house.popen.pid
+            assert os.getsid(pid) == pid
+            assert Path(f"/proc/{pid}/cmdline").read_text().startswith(f"henge run {name} --data ")
+            memory = child.memory_full_info()
+            assert memory.pss < 0.7 * memory.rss, "private pages are counted whole, shared ones by their share"
+        assert not mother.children(), "a child is not the nursery's"
+        house.popen.send_signal(signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, [mother.pid, *pids.values()])), timeout_s=2)
+
+
+def test_a_killed_nursery_stops_nobody_and_is_replaced_by_the_next_reload(tmp_path: Path) -> None:
+    with running("good_tree", tmp_path) as house:
+        before = house.wait_ready()["processes"]
+        os.kill(nursery_of(house), signal.SIGKILL)
+        name, pid = next(iter(before.items()))
+        os.kill(pid, signal.SIGKILL)
+        again = wait_until(lambda: (row := house.status()[name])["state"] == "up" and row["restarts"] and row)
+        assert psutil.Process(again["pid"]).ppid() == house.popen.pid
+        assert any(GONE_WORDS in line["text"] for line in house.log())
+        assert {row["pid"] for row in house.status().values()} - {again["pid"]} == set(before.values()) - {pid}
+        house.ask("reload")
+        wait_until(lambda: not {row["pid"] for row in house.status().values()} & {again["pid"], *before.values()})
+        assert nursery_of(house)
+
+
+def test_a_system_without_room_for_a_process_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sprout = nursery._forked(theirs, Seed(["run", "nobody"], Handover(1, 3, 4, 5)), [])
+    assert (sprout.pid, sprout.error_number) == (0, errno.EAGAIN)
+
+
+def test_a_handover_keeps_its_names_when_the_descriptors_have_other_numbers() -> None:
+    handover = Handover(1, ready_fd=3, lifeline_fd=4, lock_fd=5, socket_fds={"web": 6, "graphite": 7})
+    other = handover.renumbered([13, 14, 15, 16, 17])
+    assert other.fds == (13, 14, 15, 16, 17)
+    assert other.socket_fds == {"web": 16, "graphite": 17}
+    assert other.supervisor_pid == 1

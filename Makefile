@@ -5,6 +5,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.locked
+# As many at once as the smallest machine has cores. The tests of a file stay together, for they share what its fixtures
+# start; files keep their order, in which the long ones of tests/endtoend do not come last, beside an idle core.
+AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup run test lint format test-tools bench fuzz soak
 
@@ -21,7 +24,7 @@ run: setup ## Start the appliance
 	$(BIN)/henge up
 
 test: setup test-tools lint ## Style, types, walls between the rooms, and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 lint: setup ## Style, types, and the walls between the rooms
 	$(BIN)/ruff format --check .
@@ -40,7 +43,7 @@ bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite
 
 fuzz: setup ## The tests in the profile full: 2,000 examples of each property at random, every crash, bench and look
-	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest $(AT_ONCE) --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser
 
 soak: setup ## Fifty rounds of acknowledged samples by all doors, each with kill -9 of a process at random
 	$(BIN)/python -m tests.bench kill

@@ -31,6 +31,8 @@ MAIN_LANE = ""
 POLL_MS = 100  # How soon a stop is seen; half of the 200 ms that a stop may take.
 STOP_S = 0.05
 STOP_POLL_MS = 5
+STOP_LOOKS_MIN = 20  # On a loaded machine the time may be over before callers had a turn: so often we look anyway.
+STOP_QUIET_LOOKS = 4  # One alone may be the pause of a caller whose turn did not come.
 RECEIVE_COUNT_MAX = 100  # Requests taken at once, so that answers do not wait behind a flood.
 PEER_QUEUE_COUNT_MAX = 10_000  # ZeroMQ's own bound for one peer; beyond it ZeroMQ drops what goes to that peer.
 QUEUE_BYTES_MAX = 512 * 2**20
@@ -188,16 +190,16 @@ class Server:
             for job in jobs.end(self._threads_by_lane[lane]):
                 self._refuse_stopping(job.peer, job.head)
         deadline_s = time.monotonic() + STOP_S
-        is_quiet = False
-        while time.monotonic() < deadline_s:
+        looks_left, quiet_looks = STOP_LOOKS_MIN, 0
+        while looks_left > 0 or time.monotonic() < deadline_s:
+            looks_left -= 1
             are_working = any(worker.is_alive() for worker in workers)
             self._receive(router, RECEIVE_COUNT_MAX)
             self._send_outgoing(router)
-            if is_quiet and not are_working:
+            if quiet_looks >= STOP_QUIET_LOOKS and not are_working:
                 return
             # Who is told that this is the end asks the next server; so it becomes quiet soon.
-            is_quiet = not router.poll(STOP_POLL_MS)
-        self._send_outgoing(router)  # On a loaded machine the moment may be over before the first look.
+            quiet_looks = 0 if router.poll(STOP_POLL_MS) else quiet_looks + 1
 
     def _receive(self, router: zmq.Socket[bytes], count_max: int) -> None:
         for _ in range(count_max):

@@ -24,14 +24,15 @@ from tsdb.ingest.listen import Listener
 from tsdb.ingest.pump import Outcome, Pump, Sink
 from tsdb.ingest.register import SeriesRegister
 from tsdb.ingest.remote_write import body as remote_write
+from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.rows import body as rows
 
 GRAPHITE = "graphite"
 GRAPHITE_SOCKETS = ("graphite", "graphite_udp")
-DOORS: Mapping[str, Callable[[Body, IntakeLimits], Decoded]] = {
-    "json": lambda body, _: json.decode(body),
-    "arrow": arrow.decode,
-    "rows": lambda body, _: rows.decode(body),
+DOORS: Mapping[str, Callable[[Body, IntakeLimits, KnownSeries], Decoded]] = {
+    "json": lambda body, _, __: json.decode(body),
+    "arrow": lambda body, limits, _: arrow.decode(body, limits),
+    "rows": lambda body, _, __: rows.decode(body),
     "remote_write": remote_write.decode_snappy,
     "remote_write+zstd": remote_write.decode_zstd,
 }
@@ -57,6 +58,7 @@ class Intake:
         self._log = log
         self._ledger = Ledger(metrics, clock, log)
         self._register = SeriesRegister()
+        self._known = KnownSeries(self._register.seeds)  # Of remote-write.
         self._pump = Pump(sink, self._register, self._ledger, self._limits, log)
         self._places = threading.Semaphore(self._limits.in_flight_count_max)
         self._in_flight = ThreadPoolExecutor(self._limits.in_flight_count_max, thread_name_prefix="intake")
@@ -119,7 +121,7 @@ class Intake:
             raise RefusedSample("unknown_door", f"there is no door {door[:40]!r}; there are {', '.join(DOORS)}")
         if len(body) > self._limits.body_bytes_max:
             raise BodyTooLarge(f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it")
-        return DOORS[door](body, self._limits)
+        return DOORS[door](body, self._limits, self._known)
 
     def _submit(self, batch: LineBatch, wait_s: float) -> bool:
         if not self._places.acquire(timeout=wait_s) if wait_s else not self._places.acquire(blocking=False):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from tsdb.sample import Int64s
 
 UInt64s = npt.NDArray[np.uint64]
+Part = slice | npt.NDArray[np.integer]
 
 _WORD_BYTES = 8
 # Longer names are hashed one by one: one long name must not make a wide table of all.
@@ -24,13 +26,22 @@ PADDING = bytes(_SHORT_BYTES_MAX + 16)
 """What has to follow the last name: a name is read as if it were as long as the longest of its neighbours."""
 
 
+class Hashed(NamedTuple):
+    """What RawNames.hashes() gives for these seeds."""
+
+    seeds: tuple[int, int]
+    first: UInt64s
+    second: UInt64s
+
+
 @dataclass(frozen=True, slots=True)
 class RawNames:
-    """Name i is data[starts[i]:ends[i]], and PADDING follows the last."""
+    """Name i is data[starts[i]:ends[i]], and PADDING follows the last. hashed: the hashes, where they are known."""
 
     data: bytes
     starts: Int64s
     ends: Int64s
+    hashed: Hashed | None = None
 
     @staticmethod
     def of(names: list[bytes]) -> RawNames:
@@ -51,10 +62,15 @@ class RawNames:
         return [self.data[start:end] for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
 
     def gather(self, index: npt.NDArray[np.integer]) -> RawNames:
-        return RawNames(self.data, self.starts[index], self.ends[index])
+        return self._part(index)
 
     def slice(self, start: int, count: int) -> RawNames:
-        return RawNames(self.data, self.starts[start : start + count], self.ends[start : start + count])
+        return self._part(slice(start, start + count))
+
+    def _part(self, part: Part) -> RawNames:
+        known = self.hashed
+        hashed = None if known is None else Hashed(known.seeds, known.first[part], known.second[part])
+        return RawNames(self.data, self.starts[part], self.ends[part], hashed)
 
     def hashes(self, seeds: tuple[int, int]) -> tuple[UInt64s, UInt64s]:
         """Two independent hashes of each name, equal for equal names in any body.
@@ -63,6 +79,8 @@ class RawNames:
         that were chosen without knowing these agree in both with a probability of at most 2^-66 (multilinear hashing;
         Lemire and Kaser, "Strongly universal string hashing is fast", 2014: of words below 2^32, one hash gives 2^-33).
         """
+        if self.hashed is not None and self.hashed.seeds == seeds:
+            return self.hashed.first, self.hashed.second
         keys = _keys(seeds)
         found = np.empty((len(self), 2), np.uint64)
         for at in range(0, len(self), _PIECE_COUNT):

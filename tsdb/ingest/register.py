@@ -72,6 +72,11 @@ class SeriesRegister:
         return self._epoch
 
     @property
+    def seeds(self) -> tuple[int, int]:
+        """Of the hashes of names; for whoever keeps hashes here in this process."""
+        return self._seeds
+
+    @property
     def series_count(self) -> int:
         return len(self._lookup)
 

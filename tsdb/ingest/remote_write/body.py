@@ -14,8 +14,9 @@ from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals, used
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import read_series
+from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
-from tsdb.ingest.remote_write.straight import places, straight
+from tsdb.ingest.remote_write.straight import BARE_BYTES, FULL_BYTES, places, straight
 from tsdb.ingest.remote_write.wire import BYTES, BadWire, varint
 from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int32s, Int64s
 
@@ -34,19 +35,23 @@ class _Samples(NamedTuple):
     value: Float64s
 
 
-def decode_snappy(body: Body, limits: IntakeLimits) -> Decoded:
-    """Raises: RefusedSample bad_snappy, bad_protobuf; BodyTooLarge."""
-    return _decode(snappy_block(body, limits.remote_write_bytes_max, PADDING), limits)
+def decode_snappy(body: Body, limits: IntakeLimits, known: KnownSeries | None = None) -> Decoded:
+    """known: of the bodies before this one. Raises: RefusedSample bad_snappy, bad_protobuf; BodyTooLarge."""
+    return _decode(snappy_block(body, limits.remote_write_bytes_max, PADDING), limits, known)
 
 
-def decode_zstd(body: Body, limits: IntakeLimits) -> Decoded:
-    """Raises: RefusedSample bad_zstd, bad_protobuf; BodyTooLarge."""
-    return _decode(zstd_frames(body, limits.remote_write_bytes_max, PADDING), limits)
+def decode_zstd(body: Body, limits: IntakeLimits, known: KnownSeries | None = None) -> Decoded:
+    """known: of the bodies before this one. Raises: RefusedSample bad_zstd, bad_protobuf; BodyTooLarge."""
+    return _decode(zstd_frames(body, limits.remote_write_bytes_max, PADDING), limits, known)
 
 
-def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
+def _decode(data: bytes, limits: IntakeLimits, known: KnownSeries | None) -> Decoded:
     """data: a WriteRequest with PADDING behind it."""
     refusals = Refusals()
+    seen = None if known is None else known.read(data, limits.remote_write_series_count_max)
+    if seen is not None:
+        samples = _Samples(np.arange(len(seen.names)), seen.timestamp_ms, seen.value)
+        return _decoded(seen.names, samples, refusals)
     try:
         starts, ends, metadata_count = _series(data, len(data) - len(PADDING), limits.remote_write_series_count_max)
     except BadWire as error:
@@ -60,7 +65,22 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
         listed = names.to_list()
         samples = _joined((samples, _crooked(data, crooked, starts, ends, listed, limits, refusals)))
         names = RawNames.of(listed)
+    elif known is not None and _is_usual(samples.series, starts, found.labels_end, ends, len(data) - len(PADDING)):
+        names = known.learn(data, names, ends)
     return _decoded(names, samples, refusals)
+
+
+def _is_usual(series: Int64s, starts: Int64s, labels_end: Int64s, ends: Int64s, end: int) -> bool:
+    """Whether a body of straight series has one sample for each, and no other field."""
+    if not starts.size or series.size != starts.size or ends[-1] != end:
+        return False
+    head_bytes = starts - np.concatenate((np.zeros(1, np.int64), ends[:-1]))
+    tail_bytes = ends - labels_end
+    return bool(
+        ((head_bytes == 2) | (head_bytes == 3)).all()
+        and ((tail_bytes == FULL_BYTES) | (tail_bytes == BARE_BYTES)).all()
+        and (series == np.arange(series.size)).all()
+    )
 
 
 def _series(data: bytes, end: int, count_max: int) -> tuple[Int64s, Int64s, int]:

@@ -25,7 +25,7 @@ UInt8s = npt.NDArray[np.uint8]
 UInt64s = npt.NDArray[np.uint64]
 
 _SERIES_TAG, _LABELS_TAG, _SAMPLES_TAG = 0x0A, 0x0A, 0x12
-_FULL_BYTES, _BARE_BYTES = 18, 9
+FULL_BYTES, BARE_BYTES = 18, 9
 # The first bytes of a sample as a little-endian word: 12 10 09, and 12 07 10.
 _FULL_HEAD, _BARE_HEAD, _HEAD_MASK = np.uint64(0x091012), np.uint64(0x100712), np.uint64(0xFFFFFF)
 # Tag 10, five bytes that go on, one that ends; the eighth byte belongs to the next field.
@@ -105,7 +105,7 @@ def _places_by_samples(view: UInt8s, end: int, *, has_bare: bool) -> tuple[Int64
     are_full = (second == 0x10) & (third == 0x09)
     are_samples &= are_full | ((second == 0x07) & (third == 0x10)) if has_bare else are_full
     at = np.flatnonzero(are_samples)
-    ends = at + (np.where(second[at] == 0x10, _FULL_BYTES, _BARE_BYTES) if has_bare else _FULL_BYTES)
+    ends = at + (np.where(second[at] == 0x10, FULL_BYTES, BARE_BYTES) if has_bare else FULL_BYTES)
     if not ends.size or ends[-1] != end or int(ends.max()) > end:
         return None
     ends = ends[view[ends] != _SAMPLES_TAG]
@@ -121,13 +121,13 @@ def _places_by_samples(view: UInt8s, end: int, *, has_bare: bool) -> tuple[Int64
 def _even_places(labels_end: Int64s, ends: Int64s, is_crooked: Bools) -> tuple[Int64s, Int64s]:
     """The series and the place of each sample, if samples are full, or the series' only one bare."""
     rest = ends - labels_end
-    count = np.where(rest % _FULL_BYTES == 0, rest // _FULL_BYTES, rest == _BARE_BYTES)
+    count = np.where(rest % FULL_BYTES == 0, rest // FULL_BYTES, rest == BARE_BYTES)
     count[is_crooked] = 0
     if (count == 1).all():
         return np.arange(count.size), labels_end
     series = np.repeat(np.arange(count.size), count)
     first = np.cumsum(count) - count
-    return series, labels_end[series] + _FULL_BYTES * (np.arange(series.size) - first[series])
+    return series, labels_end[series] + FULL_BYTES * (np.arange(series.size) - first[series])
 
 
 def _places(data: bytes, at: int, end: int) -> list[int]:
@@ -136,7 +136,7 @@ def _places(data: bytes, at: int, end: int) -> list[int]:
     at, end = int(at), int(end)
     while at < end:
         places.append(at)
-        at += _FULL_BYTES if data[at + 1] == _FULL_BYTES - 2 else _BARE_BYTES
+        at += FULL_BYTES if data[at + 1] == FULL_BYTES - 2 else BARE_BYTES
     return places if at == end else []
 
 
@@ -151,12 +151,12 @@ def _read(words: UInt64s, series: Int64s, at: Int64s, ends: Int64s) -> _Samples:
         is_good, times, value = are_full, words[at + 11], words[at + 3]
     else:
         size = np.append(at[1:], 0) - at
-        are_bare = (heads == _BARE_HEAD) & ((size == _BARE_BYTES) | (at + _BARE_BYTES == ends[series]))
+        are_bare = (heads == _BARE_HEAD) & ((size == BARE_BYTES) | (at + BARE_BYTES == ends[series]))
         is_good = are_full | are_bare
         times, value = words[np.where(are_full, at + 11, at + 2)], words[at + 3]
         value[are_bare] = 0
-    is_good &= (times & _TIME_MASK) == _TIME_HEAD
-    return _Samples(series, is_good, _times(times), value.view(np.float64))
+    is_good &= are_times(times)
+    return _Samples(series, is_good, times_of(times), value.view(np.float64))
 
 
 def _labels_ends(view: UInt8s, starts: Int64s, ends: Int64s) -> tuple[Int64s, Bools]:
@@ -186,7 +186,13 @@ def _labels_ends(view: UInt8s, starts: Int64s, ends: Int64s) -> tuple[Int64s, Bo
     return labels_end, is_crooked
 
 
-def _times(words: UInt64s) -> Int64s:
+def are_times(words: UInt64s) -> Bools:
+    """Which words begin with the field of a time in a varint of six bytes."""
+    are_good: Bools = (words & _TIME_MASK) == _TIME_HEAD
+    return are_good
+
+
+def times_of(words: UInt64s) -> Int64s:
     """The numbers in the six varint bytes above the lowest byte: seven bits of each, pushed together by halves."""
     sevens = (words >> np.uint64(8)) & np.uint64(0x7F7F_7F7F_7F7F)
     fourteens = (sevens & np.uint64(0x007F_007F_007F)) | ((sevens & np.uint64(0x7F00_7F00_7F00)) >> np.uint64(1))

@@ -199,10 +199,19 @@ def is_present(index: SeriesIndex, runs: Sequence[Run]) -> npt.NDArray[np.bool_]
 
 
 def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:
-    """The series that have samples in runs which overlap the range, rising."""
-    found = []
+    """The series whose samples of some run begin before the end of a range of time, and end behind its start; rising.
+
+    Of an open run, those that have samples in it."""
+    found: list[npt.NDArray[np.integer]] = []
     for run in runs:
         if run.count and run.max_ms >= start_ms and run.min_ms <= end_ms:
             view = run.sort() if run.is_full else run.view()
-            found.append(view.rows.row if isinstance(view, SortedRun) else view.series)
+            is_inside = run.min_ms >= start_ms and run.max_ms <= end_ms
+            if isinstance(view, SortedRun):
+                series, offsets, timestamp_ms, _ = view.rows
+                first_ms, last_ms = timestamp_ms[offsets[:-1]], timestamp_ms[offsets[1:] - 1]
+                found.append(series if is_inside else series[(last_ms >= start_ms) & (first_ms <= end_ms)])
+            else:
+                inside = (view.timestamp_ms >= start_ms) & (view.timestamp_ms <= end_ms)
+                found.append(view.series if is_inside else view.series[inside])
     return np.unique(np.concatenate(found)).astype(np.int32) if found else np.empty(0, np.int32)

@@ -250,10 +250,16 @@ class SeriesIndex:
         for name in sorted({name for segment in segments for name in segment.parts}):
             yield name.decode(), merged_parts(text, list(_parts_of(segments, name.decode()))), text
 
-    def find_paths(self, pattern: str) -> list[PathNode]:
-        """The nodes of the tree of dotted names that a Graphite glob finds at its level; see tsdb.store.paths."""
-        segments = self._indexed()
-        return find_paths([(part, self._text) for part in _parts_of(segments, METRIC_NAME)], pattern)
+    def find_paths(self, pattern: str, among: Int32s | None = None) -> list[PathNode]:
+        """The nodes of the tree of dotted names that a Graphite glob finds at its level; see tsdb.store.paths.
+
+        among: the series whose names are looked at, as those that live in a range of time; None: all."""
+        parts = list(_parts_of(self._indexed(), METRIC_NAME))
+        if among is not None:
+            is_wanted = np.zeros(self._count, np.bool_)
+            is_wanted[among] = True
+            parts = [part.only(np.flatnonzero(part.counts(is_wanted))) for part in parts]
+        return find_paths([(part, self._text) for part in parts], pattern)
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""

@@ -105,6 +105,10 @@ class LabelPart:
             counts[number] = np.count_nonzero(is_wanted[column_of(ids)])
         return counts
 
+    def only(self, numbers: npt.NDArray[np.integer]) -> LabelPart:
+        """Some of the values, rising, without their series."""
+        return LabelPart(self.values.taken(numbers), np.zeros(numbers.size + 1, np.int32), np.empty(0, np.int32), {}, 0)
+
     def shaped(self, text: Bytes, numbers: npt.NDArray[np.int64], shape: Sequence[int | None]) -> npt.NDArray[np.int64]:
         """Those values that may begin with such bytes; None is any one character, which may have several bytes."""
         starts, lengths = self.values.starts[numbers], self.values.lengths[numbers]

@@ -85,6 +85,25 @@ class OpenBlock:
     def lies_in(self, start_ms: int, end_ms: int) -> bool:
         return self.file.summary.min_ms >= start_ms and self.file.summary.max_ms <= end_ms
 
+    def may_have(self, rows: Int64s, start_ms: int, end_ms: int) -> npt.NDArray[np.bool_]:
+        """Which of some rows may have samples in a range of time, as stored, both ends included.
+
+        By the times of the tiles in which a row begins and ends: no row that has one is left out, and no tile is read.
+        """
+        table = self.table
+        if not rows.size or bool(((table.max_ms >= start_ms) & (table.min_ms <= end_ms)).all()):
+            return np.ones(rows.size, np.bool_)
+        first = np.searchsorted(table.first_sample, self.row_offsets[rows], side="right") - 1
+        last = np.searchsorted(table.first_sample, self.row_offsets[rows + 1] - 1, side="right") - 1
+        is_alive: npt.NDArray[np.bool_] = (table.max_ms[last] >= start_ms) & (table.min_ms[first] <= end_ms)
+        return is_alive
+
+    def ids_in(self, start_ms: int, end_ms: int) -> Int32s:
+        """The series that may have samples in a range of time, both ends included; of rollups, buckets of it."""
+        tier_ms = self.name.tier_ms  # A bucket stands up to so long behind its samples, or before its end.
+        is_alive = self.may_have(np.arange(self.ids.size), start_ms - tier_ms, end_ms + tier_ms)
+        return self.ids if is_alive.all() else self.ids[is_alive]
+
     def rows_of(self, ids: Int32s) -> tuple[Int64s, Int64s]:
         """The places of those ids that are in the block, and their rows, rising."""
         place, at = places_of(ids, self._sorted_ids)
@@ -134,39 +153,75 @@ class Known:
 
 
 class Wanted:
-    """The matched series in the order of their labels, which is that of the answer, and their places by id."""
+    """The matched series that may have samples in a range of time, in the order of their labels, which is that of the
+    answer, and where they lie.
 
-    def __init__(self, known: Known, ids: Int32s) -> None:
-        self.ids = known.order.ordered(ids)
+    A series that is in none of the blocks and heads of the range costs one place in an array, and nothing after that.
+    matched: rising; head_ids: of the series of which the heads have samples in the range.
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        matched: Int32s,
+        blocks: Sequence[OpenBlock],
+        head_ids: Sequence[Int32s],
+        start_ms: int,
+        end_ms: int,
+    ) -> None:
+        self._matched = matched
         series_count = len(known.index)
         self._dense: Int32s | None = None
-        if ids.size * 16 >= series_count:
+        if matched.size * 16 >= series_count:
             self._dense = np.full(series_count, -1, np.int32)
-            self._dense[self.ids] = np.arange(ids.size, dtype=np.int32)
-        else:
-            self._place = np.argsort(self.ids)
-            self._rising = self.ids[self._place]
+            self._dense[matched] = np.arange(matched.size, dtype=np.int32)
+        is_there = np.zeros(matched.size, np.bool_)
+        self._found: dict[str, tuple[Int64s, Int64s]] = {}
+        for block in blocks:
+            at, rows = self._looked_up(block)
+            if block.name.is_raw:  # Of rollups every row counts: it says that the samples are gone.
+                is_alive = block.may_have(rows, start_ms, end_ms)
+                at, rows = (at, rows) if is_alive.all() else (at[is_alive], rows[is_alive])
+            is_there[at] = True
+            self._found[block.file.name] = at, rows
+        for ids in head_ids:
+            at = self._matched_at(ids)
+            is_there[at[at >= 0]] = True
+        self.ids = known.order.ordered(matched if is_there.all() else matched[is_there])
+        self._place = np.full(matched.size, -1, np.int64)  # In the answer, by the place among the matched.
+        self._place[self._matched_at(self.ids)] = np.arange(self.ids.size)
 
     def places_of(self, ids: Int32s) -> Int64s:
-        """The places of ids, -1 for those that are not wanted."""
-        if self._dense is not None:
-            return self._dense[ids].astype(np.int64)
-        places = np.full(ids.size, -1, np.int64)
-        if self._rising.size:
-            at = np.searchsorted(self._rising, ids)
-            at[at == self._rising.size] = 0
-            found = self._rising[at] == ids
-            places[found] = self._place[at[found]]
+        """The places of ids in the answer, -1 for those that are not wanted."""
+        at = self._matched_at(ids)
+        if not self._place.size:
+            return at
+        places: Int64s = np.where(at >= 0, self._place[at], -1)
         return places
 
     def rows_of(self, block: OpenBlock) -> tuple[Int64s, Int64s]:
         """The places of those series that are in a block, and their rows, rising."""
+        at, rows = self._found[block.file.name]
+        return self._place[at], rows
+
+    def _looked_up(self, block: OpenBlock) -> tuple[Int64s, Int64s]:
         if self._dense is None:
-            place, rows = block.rows_of(self._rising)
-            return self._place[place], rows
-        place = self.places_of(block.ids)
-        rows = np.flatnonzero(place >= 0)
-        return place[rows], rows
+            return block.rows_of(self._matched)
+        at = self._dense[block.ids].astype(np.int64)
+        rows = np.flatnonzero(at >= 0)
+        return at[rows], rows
+
+    def _matched_at(self, ids: Int32s) -> Int64s:
+        """The places of ids among the matched, -1 for those that are not there."""
+        if self._dense is not None:
+            return self._dense[ids].astype(np.int64)
+        found = np.full(ids.size, -1, np.int64)
+        if self._matched.size:
+            at = np.searchsorted(self._matched, ids)
+            at[at == self._matched.size] = 0
+            is_wanted = self._matched[at] == ids
+            found[is_wanted] = at[is_wanted]
+        return found
 
 
 class BlockReader:
@@ -205,7 +260,7 @@ class BlockReader:
         names = list(names)
         from_ms = read_from_ms(names, start_ms)
         known, blocks, head_ids = self._opened(names, from_ms, end_ms, [head.series for head in heads])
-        wanted = Wanted(known, known.index.match(matchers))
+        wanted = Wanted(known, known.index.match(matchers), blocks, head_ids, from_ms, end_ms)
         mask = known.mask(tombstones)
         of_heads: list[Part] = []
         for head, ids in zip(heads, head_ids, strict=True):
@@ -245,7 +300,11 @@ class BlockReader:
         ids = known.index.match(matchers)
         mask = known.mask(tombstones)
         found = [np.empty(0, np.int32), *head_ids]
-        found += [mask.listed(block.file, ids[block.rows_of(ids)[0]], start_ms, end_ms) for block in blocks]
+        for block in blocks:
+            place, rows = block.rows_of(ids)
+            tier_ms = block.name.tier_ms
+            place = place[block.may_have(rows, start_ms - tier_ms, end_ms + tier_ms)]
+            found.append(mask.listed(block.file, ids[place], start_ms, end_ms))
         return LabelColumn(known.index, known.order.ordered(np.unique(np.concatenate(found))))
 
     def label_names(
@@ -442,7 +501,8 @@ def _go_on() -> None:
 def _ids_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int) -> Int32s:
     if not blocks:
         return np.empty(0, np.int32)
-    return np.unique(np.concatenate([mask.listed(block.file, block.ids, start_ms, end_ms) for block in blocks]))
+    listed = [mask.listed(block.file, block.ids_in(start_ms, end_ms), start_ms, end_ms) for block in blocks]
+    return np.unique(np.concatenate(listed))
 
 
 def _selection(index: SeriesIndex, ids: Int32s, rows: Rows) -> Selection:

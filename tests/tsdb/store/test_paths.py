@@ -6,6 +6,7 @@ import fnmatch
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,10 +54,13 @@ def nodes(names: list[str], pattern: list[str]) -> list[PathNode]:
     return [PathNode(path, *kinds) for path, kinds in sorted(found.items(), key=lambda item: item[0].encode())]
 
 
-@given(st.lists(names, unique=True, max_size=15), st.lists(globs, min_size=1, max_size=4))
-def test_globs_find_what_fnmatch_finds_part_by_part(names: list[str], pattern: list[str]) -> None:
+@given(st.lists(names, unique=True, max_size=15), st.lists(globs, min_size=1, max_size=4), st.sets(st.integers(0, 14)))
+def test_globs_find_what_fnmatch_finds_part_by_part(names: list[str], pattern: list[str], alive: set[int]) -> None:
     index = index_of(*(labels(name=name) for name in names), labels(job="no name"))
     assert index.find_paths(".".join(pattern)) == nodes(names, pattern)
+    living = sorted(one for one in alive if one < len(names))
+    found = index.find_paths(".".join(pattern), among=np.array(living, np.int32))
+    assert found == nodes([names[one] for one in living], pattern)
 
 
 def test_the_work_goes_with_the_nodes_and_not_with_the_series(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,35 +14,37 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import NotReady
-from tsdb.sample import Int32s, Int64s
+from tsdb.sample import Int32s
+from tsdb.store import numbers
 from tsdb.store.columns import Columns
 from tsdb.store.disk import Bytes, Part
 
 SEGMENT_MAGIC = b"HENGEWAL"
-SEGMENT_VERSION = 1
+SEGMENT_VERSION = 2
+SEGMENT_VERSIONS_READ = (1, 2)
 _SEGMENT_FIXED = struct.Struct("<8sI")  # magic · crc32c of the 20 bytes that follow
 _SEGMENT_BODY = struct.Struct("<IQQ")  # version · segment number · epoch
 SEGMENT_HEADER_BYTES = _SEGMENT_FIXED.size + _SEGMENT_BODY.size
 assert SEGMENT_HEADER_BYTES == 32
 
-FRAME_MAGIC = b"HWF\x01"  # The last byte is the version of the frame.
+_FRAME_NAME = b"HWF"
+FRAME_MAGIC = _FRAME_NAME + b"\x02"  # The last byte is the version of the frame.
+# A frame of version 1 is one of version 2 with fewer codecs: zeros stand for that of the ids.
+_FRAME_MAGICS = (_FRAME_NAME + b"\x01", FRAME_MAGIC)
 _FRAME_FIXED = struct.Struct("<4sI")  # magic · crc32c of the 48 bytes that follow
 # sequence u64 · definitions: bytes u32, crc32c u32 · columns: bytes u32, crc32c u32 · series u32 · samples u32 ·
-# time base i64 · time codec u8 · 7 reserved
-_FRAME_BODY = struct.Struct("<QIIIIIIqB7x")
+# time base i64 · time codec u8 · id codec u8 · 2 zero · id base i32
+_FRAME_BODY = struct.Struct("<QIIIIIIqBB2xi")
 FRAME_HEADER_BYTES = _FRAME_FIXED.size + _FRAME_BODY.size
 assert FRAME_HEADER_BYTES == 56
 
-FRAME_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB of columns.
+FRAME_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB of columns, when they are read.
 # A frame's definitions end after the series that passes 16 MiB; one series is at most 295,040 B.
 DEFINITION_BYTES_MAX = 16 << 20
 # The most that a length in a frame can be; a larger one is damage, whatever its checksum says.
 PAYLOAD_BYTES_MAX = 32 << 20
 
-TIME_INT64 = 0
-TIME_CONSTANT = 1
-TIME_UINT32 = 2
-
+_ID, _TIME = np.dtype(np.int32), np.dtype(np.int64)
 _ALIGN = 8
 _ID_SPREAD = np.uint32(0x9E3779B1)  # Odd: another id gives another product, so an id cannot change unnoticed.
 
@@ -99,12 +101,18 @@ def check_segment_header(data: Bytes) -> str:
     if crc != google_crc32c.value(raw[_SEGMENT_FIXED.size :]):
         return "checksum of the segment's header"
     version, number, _ = _SEGMENT_BODY.unpack_from(raw, _SEGMENT_FIXED.size)
-    if version != SEGMENT_VERSION:
+    if version not in SEGMENT_VERSIONS_READ:
         raise NotReady(
-            f"segment {number} of the write-ahead log has version {version}, this program reads {SEGMENT_VERSION}; "
-            f"start the program that wrote it"
+            f"segment {number} of the write-ahead log has version {version}, this program reads versions "
+            f"{SEGMENT_VERSIONS_READ[0]} to {SEGMENT_VERSION}; start the program that wrote it"
         )
     return ""
+
+
+def segment_version(data: Bytes) -> int:
+    """The version of a segment whose header is right."""
+    version, _, _ = _SEGMENT_BODY.unpack_from(data[:SEGMENT_HEADER_BYTES].tobytes(), _SEGMENT_FIXED.size)
+    return int(version)
 
 
 def segment_epoch(data: Bytes) -> int:
@@ -124,29 +132,27 @@ def frame_parts(
         lengths = np.fromiter(map(len, definitions.canonical), np.uint32, len(definitions.canonical))
         checks = _definition_checks(definitions)
         defined = [definitions.ids, lengths, checks, blob, _padding(12 * lengths.size + len(blob))]
-    codec, times = _time_column(samples.timestamp_ms, time_min_ms, time_max_ms)
-    columns: list[Part] = [samples.series, _padding(samples.series.nbytes)]
-    if times is not None:
-        columns += [times, _padding(times.nbytes)]
-    columns.append(samples.value)
+    count = samples.series.size
+    ids = numbers.coded(samples.series, *((int(samples.series.min()), int(samples.series.max())) if count else (0, 0)))
+    times = numbers.coded(samples.timestamp_ms, time_min_ms, time_max_ms)
+    columns = [*_padded(ids.parts), *_padded(times.parts), samples.value]
     body = _FRAME_BODY.pack(
         sequence,
         *_length_and_crc(defined),
         *_length_and_crc(columns),
         definitions.ids.size,
-        samples.series.size,
-        time_min_ms,
-        codec,
+        count,
+        times.base,
+        times.codec,
+        ids.codec,
+        ids.base,
     )
     return [_FRAME_FIXED.pack(FRAME_MAGIC, google_crc32c.value(body)) + body, *defined, *columns]
 
 
-def _time_column(timestamp_ms: Int64s, min_ms: int, max_ms: int) -> tuple[int, Part | None]:
-    if min_ms == max_ms:
-        return TIME_CONSTANT, None
-    if max_ms - min_ms < 1 << 32:
-        return TIME_UINT32, (timestamp_ms - min_ms).astype("<u4")
-    return TIME_INT64, timestamp_ms
+def _padded(parts: list[Part]) -> list[Part]:
+    size_bytes = sum(memoryview(part).nbytes for part in parts)
+    return [*parts, _padding(size_bytes)] if size_bytes % _ALIGN else parts
 
 
 def _padding(size_bytes: int) -> bytes:
@@ -194,6 +200,8 @@ class _Header:
     sample_count: int
     time_base_ms: int
     time_codec: int
+    id_codec: int
+    id_base: int
 
 
 def _read_header(data: Bytes, at: int) -> _Header | str:
@@ -201,13 +209,15 @@ def _read_header(data: Bytes, at: int) -> _Header | str:
     if len(raw) < FRAME_HEADER_BYTES:
         return f"{len(raw)} bytes, the header of a frame has {FRAME_HEADER_BYTES}"
     magic, crc = _FRAME_FIXED.unpack_from(raw)
-    if magic != FRAME_MAGIC:
+    if magic not in _FRAME_MAGICS:
         return f"magic {magic!r}, not {FRAME_MAGIC!r}"
     if crc != google_crc32c.value(raw[_FRAME_FIXED.size :]):
         return "checksum of the frame's header"
     header = _Header(*_FRAME_BODY.unpack_from(raw, _FRAME_FIXED.size))
     if header.definition_bytes > PAYLOAD_BYTES_MAX or header.column_bytes > PAYLOAD_BYTES_MAX:
         return f"{header.definition_bytes:,} + {header.column_bytes:,} bytes of payload"
+    if header.sample_count > FRAME_SAMPLE_COUNT_MAX:  # Few bytes may say many samples: before memory is asked for.
+        return f"{header.sample_count:,} samples in one frame"
     return header
 
 
@@ -215,12 +225,12 @@ def _next_header(data: Bytes, at: int) -> int:
     """The offset of the next readable frame header from `at` on; the size of the data if there is none."""
     piece_bytes = 1 << 20
     while at < data.size:
-        piece = data[at : at + piece_bytes + len(FRAME_MAGIC) - 1].tobytes()
-        found = piece.find(FRAME_MAGIC)
+        piece = data[at : at + piece_bytes + len(_FRAME_NAME) - 1].tobytes()
+        found = piece.find(_FRAME_NAME)
         while found >= 0:
             if not isinstance(_read_header(data, at + found), str):
                 return at + found
-            found = piece.find(FRAME_MAGIC, found + 1)
+            found = piece.find(_FRAME_NAME, found + 1)
         at += piece_bytes
     return int(data.size)
 
@@ -236,7 +246,10 @@ def _read_frame(data: Bytes, at: int, end: int, header: _Header) -> Frame | Dama
         definitions = _salvaged(_read_definitions(defined, header.series_count))
         wrong.append(f"checksum of the series ({definitions.ids.size} of {header.series_count} are whole)")
     if _crc_of(columns) == header.column_crc:
-        samples = _read_columns(columns, header)
+        try:
+            samples = _read_columns(columns, header)
+        except ValueError as error:
+            wrong.append(f"columns that cannot be read ({error})")
     else:
         wrong.append("checksum of the samples")
     frame = Frame(header.sequence, definitions, samples, end)
@@ -281,13 +294,15 @@ def _salvaged(found: _CheckedDefinitions) -> Definitions:
 
 
 def _read_columns(data: Bytes, header: _Header) -> Columns:
+    """Raises: ValueError, if the bytes are no columns of so many samples."""
     count = header.sample_count
-    time_at = 4 * count + -(4 * count) % _ALIGN
-    value = data[data.size - 8 * count :].view("<f8")
-    if header.time_codec == TIME_CONSTANT:
-        timestamp_ms = np.full(count, header.time_base_ms, np.int64)
-    elif header.time_codec == TIME_UINT32:
-        timestamp_ms = data[time_at : time_at + 4 * count].view("<u4") + np.int64(header.time_base_ms)
-    else:
-        timestamp_ms = data[time_at : time_at + 8 * count].view("<i8")
-    return Columns(data[: 4 * count].view("<i4"), timestamp_ms, value)
+    values_at = data.size - 8 * count
+    if values_at < 0:
+        raise ValueError(f"{data.size:,} bytes where {count:,} values are announced")
+    before = data[:values_at]
+    series, used = numbers.decoded(before, header.id_codec, header.id_base, count, _ID)
+    rest = before[used + -used % _ALIGN :]
+    timestamp_ms, used = numbers.decoded(rest, header.time_codec, header.time_base_ms, count, _TIME)
+    if used + -used % _ALIGN != rest.size:
+        raise ValueError(f"{rest.size:,} bytes of times where {count:,} take {used:,}")
+    return Columns(series, timestamp_ms, data[values_at:].view("<f8"))

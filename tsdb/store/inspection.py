@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from tsdb.errors import CorruptData, TsdbError
 from tsdb.sample import labels_of
-from tsdb.store import frame, tombstones
+from tsdb.store import tombstones
 from tsdb.store.block import layout, tile
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import HOUR_MS, PARTITION_BITS, PARTITION_COUNT, WINDOW_MS, BlockName
 from tsdb.store.content import BlockContent, Content, Place, by_place, known
 from tsdb.store.disk import Bytes, Disk, OsDisk
-from tsdb.store.frame import SEGMENT_MAGIC, check_segment_header, segment_epoch
+from tsdb.store.frame import SEGMENT_MAGIC, check_segment_header, segment_epoch, segment_version
 from tsdb.store.segment import stretches
 from tsdb.store.wal import segment_name, segment_numbers
 
@@ -272,7 +272,7 @@ def _segment(data: Bytes, name: str, limit: int) -> Described:
     if wrong:
         damage.append(wrong)
     else:
-        told |= {"version": frame.SEGMENT_VERSION, "epoch": segment_epoch(data)}
+        told |= {"version": segment_version(data), "epoch": segment_epoch(data)}
     frames: list[Described] = []
     series: list[Described] = []
     frame_count = sample_count = series_count = damage_count = 0

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
+import numpy as np
 import pytest
 
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, everything, labels, open_engine
+from tests.tsdb.store.test_old_formats import OLD
 from tsdb.errors import NotReady
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import TILES
-from tsdb.store.frame import FRAME_HEADER_BYTES, FRAME_MAGIC, SEGMENT_HEADER_BYTES
+from tsdb.store.columns import Columns
+from tsdb.store.frame import (
+    FRAME_HEADER_BYTES,
+    FRAME_MAGIC,
+    NO_DEFINITIONS,
+    SEGMENT_HEADER_BYTES,
+    Damage,
+    Frame,
+    frame_parts,
+    read_frames,
+    segment_header,
+)
+from tsdb.store.numbers import CONSTANT, UINT8
 from tsdb.store.repair import repair
 from tsdb.store.verify import verify
 
@@ -147,6 +164,47 @@ def test_every_flipped_bit_of_the_log_is_noticed_or_harmless() -> None:
         assert len(found) >= len(sent) / 2 or at < 200, f"too much is lost, byte {at}"
 
 
+def test_a_bit_of_an_old_segment_costs_one_frame() -> None:
+    """Segments that an earlier program wrote are read, and so is what is left of them."""
+    data = bytearray(base64.b64decode((OLD / "segment-1.txt").read_text()))
+    starts = [found.start() for found in re.finditer(b"HWF\\x01", data)]
+    assert len(starts) > 1
+    data[starts[1] - 5] ^= 1
+    disk = MemoryDisk()
+    disk.create(FOLDER / "wal" / "0000000001.wal").append([bytes(data)])
+    engine = open_engine(disk)
+    assert engine.stats()["quarantined_frames"] >= 1
+    assert engine.stats()["replayed_samples"] > 0
+    (told,) = [verdict for verdict in verify(FOLDER, disk) if verdict.damage]
+    assert "checksum of the samples" in told.damage[0]
+
+
+@pytest.mark.parametrize(
+    ("sample_count", "id_codec", "words"),
+    [
+        (1 << 31, CONSTANT, "2,147,483,648 samples in one frame"),
+        (2, CONSTANT, "8 bytes where 2 values are announced"),
+        (1, UINT8, "0 bytes where 1 numbers of uint8 are announced"),
+        (0, CONSTANT, "8 bytes of times where 0 take 0"),
+        (1, 9, "codec 9"),
+    ],
+)
+def test_a_frame_that_says_what_it_does_not_hold_is_damage(sample_count: int, id_codec: int, words: str) -> None:
+    """Its checksums are right, and memory for what it says is not asked for."""
+    one = Columns(np.zeros(1, np.int32), np.full(1, NOW_MS), np.ones(1))
+    header, *rest = frame_parts(0, NO_DEFINITIONS, one, NOW_MS, NOW_MS)
+    changed = bytearray(header)
+    struct.pack_into("<I", changed, 36, sample_count)
+    struct.pack_into("<B", changed, 49, id_codec)
+    struct.pack_into("<I", changed, 4, google_crc32c.value(bytes(changed[8:])))
+    data = b"".join([segment_header(1, 1), changed, *map(bytes, rest), *map(bytes, (header, *rest))])
+    damage, whole = read_frames(np.frombuffer(data, np.uint8))
+    assert isinstance(damage, Damage)
+    assert words in damage.what
+    assert isinstance(whole, Frame)
+    assert whole.samples.series.size == 1
+
+
 class Agreeable(int):
     """A checksum that is equal to every other."""
 
@@ -183,13 +241,11 @@ def test_the_damage_tests_notice_that_checksums_are_ignored() -> None:
 
 
 def test_a_segment_of_a_later_version_is_refused_by_name() -> None:
-    import struct
-
     def later(data: bytearray) -> None:
-        data[12:16] = struct.pack("<I", 2)
+        data[12:16] = struct.pack("<I", 3)
         data[8:12] = struct.pack("<I", google_crc32c.value(bytes(data[12:32])))
 
-    with pytest.raises(NotReady, match="has version 2, this program reads 1"):
+    with pytest.raises(NotReady, match="has version 3, this program reads versions 1 to 2"):
         open_engine(damaged_log(later))
 
 

@@ -176,8 +176,8 @@ def test_a_segment_that_is_begun_under_load_knows_the_series_that_were_seen_in_t
     engine.flush()
     defined_bytes = engine.stats()["wal_bytes"]
     append(engine, [(A, NOW_MS + 1, ONE)])
-    # A frame of one sample: header, id and padding, value, and no definition.
-    assert engine.stats()["wal_bytes"] == defined_bytes + 56 + 8 + 8
+    # A frame of one sample: header, value, and no definition; id and time are in the header.
+    assert engine.stats()["wal_bytes"] == defined_bytes + 56 + 8
     engine.flush()
     assert engine.stats()["wal_bytes"] < defined_bytes  # B was not seen any more.
     append(engine, [(one, NOW_MS + 2, ONE) for one in (A, B)])

@@ -52,7 +52,7 @@ def test_a_segment_is_told() -> None:
     path = FOLDER / "wal" / "0000000001.wal"
     told = describe_file(path, 2, damaged_log(flip(1, -5)))
     json.dumps(told)
-    assert (told["kind"], told["version"], told["samples"], told["series_defined"]) == ("segment", 1, 120, 5)
+    assert (told["kind"], told["version"], told["samples"], told["series_defined"]) == ("segment", 2, 120, 5)
     assert told["epoch"] > 0
     assert told["frames"]["count"] == 4
     assert told["frames"]["damaged"] == 1

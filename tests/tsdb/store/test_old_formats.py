@@ -17,6 +17,7 @@ from tests.tsdb.store.test_content import twin
 from tsdb.sample import labels_from
 from tsdb.store.block.file import BlockFile
 from tsdb.store.content import by_place
+from tsdb.store.frame import segment_version
 
 OLD = Path(__file__).parent / "old"
 BLOCK_NAME = "1699999200-2h-00000001.block"
@@ -52,8 +53,12 @@ def test_an_old_block_is_read(name: str) -> None:
     assert table is None or by_place(table) == twin(samples())
 
 
-def test_an_old_segment_is_replayed() -> None:
-    engine = open_engine(disk_with(FOLDER / "wal" / "0000000001.wal", bytes_of("segment-1.txt")))
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_old_segment_is_replayed(version: int) -> None:
+    """The second holds every codec of ids but one, two of times, and samples of one series side by side."""
+    disk = disk_with(FOLDER / "wal" / "0000000001.wal", bytes_of(f"segment-{version}.txt"))
+    assert segment_version(disk.map(FOLDER / "wal" / "0000000001.wal")) == version
+    engine = open_engine(disk)
     assert sorted(everything(engine)) == sorted(samples())
     assert engine.stats()["quarantined_frames"] == engine.stats()["torn_tails"] == 0
 

@@ -45,6 +45,8 @@ class QueryAnswer:
     timestamp_ms: Int64s = field(default_factory=_no_times)
     value: Float64s = field(default_factory=_no_values)
     text: str = ""
+    warnings: list[str] = field(default_factory=list)  # What the reader should know, in Prometheus' words.
+    infos: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))

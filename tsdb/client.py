@@ -256,4 +256,6 @@ def _answer(reply: Reply) -> QueryAnswer:
         timestamp_ms=timestamp_ms,
         value=value,
         text=reply.body["text"],
+        warnings=reply.body["warnings"],
+        infos=reply.body["infos"],
     )

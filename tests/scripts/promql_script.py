@@ -64,6 +64,15 @@ class Clear:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Of warnings and infos: `warn`, `info`, `no_warn` or `no_info`; the text, if given exactly or by a pattern."""
+
+    kind: str
+    message: str = ""
+    pattern: str = ""
+
+
 @dataclass(slots=True)
 class Evaluation:
     """One case. Instant: start_ms == end_ms and no step."""
@@ -77,7 +86,7 @@ class Evaluation:
     message: str = ""
     message_pattern: str = ""
     is_ordered: bool = False
-    annotations: list[str] = field(default_factory=list)
+    annotations: list[Expectation] = field(default_factory=list)
     text: str | None = None
     range_ms: tuple[int, int, int] | None = None  # Of an instant query whose answer is a range vector.
     series: list[Series] = field(default_factory=list)
@@ -139,14 +148,12 @@ def _evaluation(match: re.Match[str], number: int, block: list[str]) -> Evaluati
 
 def _expect(case: Evaluation, text: str) -> None:
     word, _, rest = text.partition(" ")
+    kind, _, wanted = (part.strip() for part in rest.partition(":"))
+    message, pattern = wanted if kind == "msg" else "", wanted if kind == "regex" else ""
     if word == "fail":
-        case.fails = True
-        if "msg:" in rest:
-            case.message = rest.partition("msg:")[2].strip()
-        elif "regex:" in rest:
-            case.message_pattern = rest.partition("regex:")[2].strip()
-    elif word in ("warn", "info"):
-        case.annotations.append(word)
+        case.fails, case.message, case.message_pattern = True, message, pattern
+    elif word in ("warn", "info", "no_warn", "no_info"):
+        case.annotations.append(Expectation(word, message, pattern))
     elif word == "ordered":
         case.is_ordered = True
     elif word == "string":

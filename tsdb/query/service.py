@@ -187,5 +187,11 @@ def matchers_of(plain: Sequence[tuple[str, MatchOp, str]]) -> list[Matcher]:
 
 
 def _answer(answer: QueryAnswer) -> Answer:
-    body: dict[str, Any] = {"kind": answer.kind.value, "labels": answer.labels, "text": answer.text}
+    body: dict[str, Any] = {
+        "kind": answer.kind.value,
+        "labels": answer.labels,
+        "text": answer.text,
+        "warnings": answer.warnings,
+        "infos": answer.infos,
+    }
     return Answer(body, (answer.offsets, answer.timestamp_ms, answer.value))

@@ -89,13 +89,10 @@ def test_a_long_wrong_expression_is_refused_without_looking_for_the_place() -> N
 
 
 UNBUILT = {
-    "info(up)": "the function info()",
     "rate(x[5m] smoothed)": "the modifier smoothed",
     "increase(x[5m] anchored)": "the modifier anchored",
     "x[5m+1m]": "arithmetic in durations",
     "x offset (1m + 1m)": "arithmetic in durations",
-    "limit_ratio(0.5, x)": "the aggregation limit_ratio()",
-    "histogram_count(x)": "the function histogram_count()",
     "x @ -10": "@ with a time before 1970",
     'x{a="1" or b="2"}': "`or` between label matchers",
     'x{a="\\xff"}': 'the byte escape in "\\xff"',

@@ -95,6 +95,26 @@ def now_s(house: House) -> int:
     return now_s
 
 
+def test_warnings_and_infos_come_with_an_answer_that_has_some(house: House, now_s: int) -> None:
+    expressions = (
+        "http_requests_total",
+        "quantile(2, http_requests_total)",
+        'rate(label_replace(http_requests_total, "__name__", "up", "", "")[5m:1m])',
+    )
+    path, headers = "/prometheus/api/v1/query", house.token("viewer")
+    client = house.app.test_client()
+    plain, warned, informed = (
+        client.get(path, query_string={"query": expression, "time": str(now_s)}, headers=headers).json
+        for expression in expressions
+    )
+    assert set(plain) == {"status", "data"}
+    assert warned["warnings"] == ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]
+    assert set(warned) == {"status", "data", "warnings"}
+    assert informed["infos"] == [
+        'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "up" (1:6)'
+    ]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_query_answers_a_vector(house: House, now_s: int, method: str) -> None:
     arguments = {"query": "http_requests_total", "time": str(now_s)}

@@ -64,22 +64,32 @@ class Buckets:
         return present
 
 
-def monotonic(buckets: Buckets) -> Buckets:
-    """Counts that fall with the bound, or rise by next to nothing, are set to the one before."""
+def monotonic(buckets: Buckets) -> tuple[Buckets, Bools]:
+    """Counts that fall with the bound, or rise by next to nothing, are set to the one before.
+
+    With them, by histogram and step: whether a count fell by more than an error of rounding.
+    """
     count = buckets.count.copy()
     before = np.full((count.shape[0], count.shape[2]), -np.inf)
+    forced = np.zeros(before.shape, np.bool_)
     for i in range(count.shape[1]):
         here, present = count[:, i], buckets.present[:, i]
         gap = np.abs(here - before) / (np.abs(here) + np.abs(before))
-        level = present & np.isfinite(before) & ((here < before) | (gap < SMALL_DELTA))
+        falls, is_same = here < before, gap < SMALL_DELTA
+        comparable = present & np.isfinite(before)
+        forced |= comparable & falls & ~is_same
+        level = comparable & (falls | is_same)
         here[level] = before[level]
         before = np.where(present, here, before)
-    return Buckets(buckets.bound, count, buckets.present)
+    return Buckets(buckets.bound, count, buckets.present), forced
 
 
-def bucket_quantiles(buckets: Buckets, phi: Float64s) -> Cells:
-    """The phi[step]-quantile, linear within its bucket. Source: Prometheus promql/quantile.go, BucketQuantile."""
-    buckets = monotonic(buckets)
+def bucket_quantiles(buckets: Buckets, phi: Float64s) -> tuple[Cells, Bools]:
+    """The phi[step]-quantile, linear within its bucket, and where counts were forced to rise to get it.
+
+    Source: Prometheus promql/quantile.go, BucketQuantile.
+    """
+    buckets, forced = monotonic(buckets)
     total, is_complete = buckets.observations()
     rank = phi * total
     quantile = np.full(total.shape, np.nan)
@@ -91,15 +101,16 @@ def bucket_quantiles(buckets: Buckets, phi: Float64s) -> Cells:
         here = finite & ~found & (count >= rank)
         is_lowest = np.isnan(low_bound)
         start = np.where(is_lowest, 0.0, low_bound)
-        inside = start + (bound - start) * ((rank - low_count) / (count - low_count))
-        quantile[here] = np.where(is_lowest & (bound <= 0), bound, inside)[here]
+        within = start + (bound - start) * ((rank - low_count) / (count - low_count))
+        quantile[here] = np.where(is_lowest & (bound <= 0), bound, within)[here]
         found |= here
         low_count, low_bound = np.where(finite, count, low_count), np.where(finite, bound, low_bound)
     # Beyond every finite bound, the highest of them is the best that can be said; with none there is nothing.
     quantile = np.where(found, quantile, low_bound)
     quantile = np.where(is_complete & (total != 0) & ~np.isnan(low_bound), quantile, np.nan)
     outside = np.select([phi < 0, phi > 1], [-np.inf, np.inf], np.nan)
-    return Cells(np.where((phi >= 0) & (phi <= 1), quantile, outside), buckets.any_present())
+    inside = (phi >= 0) & (phi <= 1)
+    return Cells(np.where(inside, quantile, outside), buckets.any_present()), forced & is_complete & inside
 
 
 def bucket_fractions(buckets: Buckets, lower: Float64s, upper: Float64s) -> Cells:

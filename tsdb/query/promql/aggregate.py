@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from tsdb.errors import NotSupported, QueryFailed, RefusedQuery
-from tsdb.query.kernel.blocks import BLOCK_CELLS, step_blocks, temporary_bytes
+from tsdb.errors import NotSupported, RefusedQuery
+from tsdb.query.kernel.blocks import BLOCK_CELLS, temporary_bytes
 from tsdb.query.kernel.groups import REDUCTIONS, Grouping, any_present, reduce_groups
-from tsdb.query.kernel.order import extreme_rows, first_rows, quantiles
+from tsdb.query.kernel.order import quantiles
 from tsdb.query.kernel.steps import Cells
+from tsdb.query.promql.annotations import Annotations
+from tsdb.query.promql.choose import choice_of, chosen, step_runs
 from tsdb.query.promql.labels import dropping, grouping_of, keeping, united, with_label
 from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.nodes import Aggregation
@@ -18,49 +20,43 @@ from tsdb.query.promql.numbers import text_of_number
 from tsdb.query.promql.values import Scalar, Value, Vector
 from tsdb.sample import Float64s, Int64s, Labels
 
-# Prometheus refuses a count that its int64 cannot hold.
-COUNT_MAX = float(2**63)
-CHOICES = ("topk", "bottomk", "limitk")
 
-
-def aggregate(node: Aggregation, vector: Vector, parameter: Value | None, ledger: Ledger) -> Vector:
+def aggregate(
+    node: Aggregation, vector: Vector, parameter: Value | None, ledger: Ledger, annotations: Annotations
+) -> Vector:
     """Evaluate one aggregation over the rows of a vector.
 
     Raises: NotSupported, for an operator that is not built here; what asking the ledger for room raises.
     """
-    labels = dropping(vector.labels, node.labels) if node.is_without else keeping(vector.labels, node.labels)
-    if node.name in CHOICES:
-        k = _counts(_number(parameter))
-    if not vector.row_count and node.name in (*REDUCTIONS, *CHOICES, "quantile", "count_values"):
+    choice = choice_of(node, parameter, annotations)
+    if node.name == "quantile":
+        annotations.check_quantiles(_number(parameter), node.parameter_place)
+    if not vector.row_count:
         return Vector.empty(vector.cells.value.shape[1])
+    labels = dropping(vector.labels, node.labels) if node.is_without else keeping(vector.labels, node.labels)
     grouping, first_index = grouping_of(labels)
+    if choice is not None:
+        return chosen(choice, vector, grouping, ledger)
     group_labels = [labels[i] for i in first_index]
-    if node.name in REDUCTIONS:
-        cells = _by_steps(lambda cells, _: reduce_groups(node.name, cells, grouping), vector.cells, grouping, ledger)
-    elif node.name == "quantile":
-        phi = _number(parameter)
-        cells = _by_steps(
-            lambda cells, columns: Cells(
-                quantiles(cells, grouping, phi[columns]), any_present(cells.present, grouping)
-            ),
-            vector.cells,
-            grouping,
-            ledger,
-        )
-    elif node.name in CHOICES:
-        return _chosen(node.name, vector, grouping, k, ledger)
-    elif node.name == "count_values":
+    if node.name == "count_values":
         return _value_counts(vector, grouping, group_labels, parameter, ledger)
-    else:
-        raise NotSupported(f"the aggregation {node.name}()")
     unnamed = np.zeros(grouping.group_count, np.bool_)
     unnamed[grouping.group_of_row[vector.unnamed]] = True
-    return Vector(group_labels, cells, unnamed)
+    return Vector(group_labels, _reduced(node, vector.cells, grouping, parameter, ledger), unnamed)
 
 
-def _columns(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Steps in runs of at most BLOCK_CELLS cells: no aggregation looks from one step to another."""
-    return step_blocks(shape[1], BLOCK_CELLS // max(shape[0], 1))
+def _reduced(node: Aggregation, cells: Cells, grouping: Grouping, parameter: Value | None, ledger: Ledger) -> Cells:
+    """One row for each group."""
+    if node.name in REDUCTIONS:
+        return _by_steps(lambda part, _: reduce_groups(node.name, part, grouping), cells, grouping, ledger)
+    if node.name != "quantile":
+        raise NotSupported(f"the aggregation {node.name}()")
+    phi = _number(parameter)
+
+    def quantile(part: Cells, columns: slice) -> Cells:
+        return Cells(quantiles(part, grouping, phi[columns]), any_present(part.present, grouping))
+
+    return _by_steps(quantile, cells, grouping, ledger)
 
 
 def _by_steps(reduce: Callable[[Cells, slice], Cells], cells: Cells, grouping: Grouping, ledger: Ledger) -> Cells:
@@ -70,7 +66,7 @@ def _by_steps(reduce: Callable[[Cells, slice], Cells], cells: Cells, grouping: G
         if cells.value.size <= BLOCK_CELLS:
             return reduce(cells, slice(0, shape[1]))
         value, present = np.empty(shape), np.empty(shape, np.bool_)
-        for columns in _columns(cells.value.shape):
+        for columns in step_runs(cells.value.shape):
             ledger.check()
             part = reduce(Cells(cells.value[:, columns], cells.present[:, columns]), columns)
             value[:, columns], present[:, columns] = part.value, part.present
@@ -83,40 +79,6 @@ def _number(parameter: Value | None) -> Float64s:
     return parameter.value
 
 
-def _chosen(name: str, vector: Vector, grouping: Grouping, k: Int64s, ledger: Ledger) -> Vector:
-    """The rows themselves, with only the chosen cells present."""
-    shape = vector.cells.value.shape
-    # The mask, a copy of the rows that have something chosen, and orders and ranks of one block.
-    with ledger.room(10 * vector.cells.value.size + temporary_bytes(vector.cells.value.size)):
-        chosen = np.empty(shape, np.bool_)
-        for columns in _columns(shape):
-            ledger.check()
-            cells = Cells(vector.cells.value[:, columns], vector.cells.present[:, columns])
-            if name == "limitk":
-                chosen[:, columns] = first_rows(cells, grouping, k[columns])
-            else:
-                chosen[:, columns] = extreme_rows(cells, grouping, k[columns], largest=name == "topk")
-        kept = vector.with_cells(Cells(vector.cells.value, chosen)).filled_rows()
-        ledger.hold(kept.cells.value, kept.cells.present)
-    if name == "limitk" or kept.cells.value.shape[1] > 1 or not kept.row_count:
-        return kept
-    return _ordered(kept, largest=name == "topk")
-
-
-def _ordered(vector: Vector, *, largest: bool) -> Vector:
-    """An instant answer comes best first."""
-    value = vector.cells.value[:, 0]
-    return vector.rows(np.argsort(-value if largest else value, kind="stable"))
-
-
-def _counts(parameter: Float64s) -> Int64s:
-    if np.isnan(parameter).any():
-        raise QueryFailed("Parameter value is NaN")
-    if (np.abs(parameter) >= COUNT_MAX).any():
-        raise QueryFailed(f"Scalar value {text_of_number(float(np.abs(parameter).max()))} overflows int64")
-    return parameter.astype(np.int64)
-
-
 def _value_counts(
     vector: Vector, grouping: Grouping, group_labels: list[Labels], parameter: Value | None, ledger: Ledger
 ) -> Vector:
@@ -125,7 +87,7 @@ def _value_counts(
         raise RefusedQuery(f"invalid label name {parameter!r} in count_values()")
     cells, step_count = vector.cells, vector.cells.value.shape[1]
     found = []
-    for columns in _columns(cells.value.shape):
+    for columns in step_runs(cells.value.shape):
         ledger.check()
         row, step = np.nonzero(cells.present[:, columns])
         found.append((grouping.group_of_row[row], step + columns.start, cells.value[row, step + columns.start]))

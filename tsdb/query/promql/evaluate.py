@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tsdb.answer import AnswerKind, QueryAnswer
@@ -10,6 +12,7 @@ from tsdb.interface import SeriesSource
 from tsdb.query.kernel.blocks import series_blocks, temporary_sample_bytes
 from tsdb.query.kernel.steps import Steps
 from tsdb.query.promql import nodes
+from tsdb.query.promql.annotations import Annotations
 from tsdb.query.promql.evaluator import Evaluator, QueryRange, as_samples, finished_vector
 from tsdb.query.promql.ledger import Ledger
 from tsdb.query.promql.limits import Deadline, Limits, Options
@@ -42,16 +45,22 @@ def instant(
     with ledger.stage("parse"):
         node = parse(expression)
     steps = Steps(time_ms, 1, 1)
-    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, ledger, options)
+    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, ledger, options, Annotations())
     with np.errstate(all="ignore"):
-        if nodes.type_of(node) is nodes.ValueType.MATRIX:
-            return _matrix_answer(evaluator.samples(node), ledger)
-        value = evaluator.evaluate(node)
-        if isinstance(value, str):
-            return QueryAnswer(kind=AnswerKind.STRING, text=value, timestamp_ms=steps.times_ms())
-        if isinstance(value, Scalar):
-            return QueryAnswer(kind=AnswerKind.SCALAR, timestamp_ms=steps.times_ms(), value=value.value)
-        samples = as_samples(finished_vector(value, steps), steps, ledger)
+        answer = _instant_answer(evaluator, node)
+    return _annotated(answer, evaluator.annotations)
+
+
+def _instant_answer(evaluator: Evaluator, node: nodes.Node) -> QueryAnswer:
+    steps, ledger = evaluator.steps, evaluator.ledger
+    if nodes.type_of(node) is nodes.ValueType.MATRIX:
+        return _matrix_answer(evaluator.samples(node), ledger)
+    value = evaluator.evaluate(node)
+    if isinstance(value, str):
+        return QueryAnswer(kind=AnswerKind.STRING, text=value, timestamp_ms=steps.times_ms())
+    if isinstance(value, Scalar):
+        return QueryAnswer(kind=AnswerKind.SCALAR, timestamp_ms=steps.times_ms(), value=value.value)
+    samples = as_samples(finished_vector(value, steps), steps, ledger)
     return QueryAnswer(
         kind=AnswerKind.VECTOR,
         labels=[dict(labels) for labels in samples.labels],
@@ -59,6 +68,10 @@ def instant(
         timestamp_ms=samples.timestamp_ms,
         value=samples.value,
     )
+
+
+def _annotated(answer: QueryAnswer, annotations: Annotations) -> QueryAnswer:
+    return replace(answer, warnings=annotations.warnings, infos=annotations.infos)
 
 
 def range_(
@@ -93,11 +106,11 @@ def range_(
         node = parse(expression)
     if (kind := nodes.type_of(node)) not in (nodes.ValueType.SCALAR, nodes.ValueType.VECTOR):
         raise RefusedQuery(f'invalid expression type "{kind.value}" for range query, must be Scalar or instant Vector')
-    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, ledger, options)
+    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, ledger, options, Annotations())
     with np.errstate(all="ignore"):
         value = finished_vector(evaluator.evaluate(node), steps)
         samples = as_samples(value, steps, ledger)
-    return _matrix_answer(samples, ledger)
+    return _annotated(_matrix_answer(samples, ledger), evaluator.annotations)
 
 
 def _check_time(time_ms: int) -> None:

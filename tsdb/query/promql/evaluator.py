@@ -23,6 +23,7 @@ from tsdb.query.kernel.steps import Bools, Cells, Steps
 from tsdb.query.kernel.windows import Windows, without_stale
 from tsdb.query.promql import nodes
 from tsdb.query.promql.aggregate import aggregate
+from tsdb.query.promql.annotations import Annotations
 from tsdb.query.promql.binary import combine
 from tsdb.query.promql.functions import FUNCTIONS
 from tsdb.query.promql.labels import finished, without_metric_name
@@ -60,7 +61,7 @@ class QueryRange:
 class Evaluator:
     """Everything one evaluation needs. `query` is the range of the whole query, `steps` those of the (sub)query.
 
-    Nothing in it changes but the ledger, so a subquery is another Evaluator with other steps.
+    Nothing in it changes but the ledger and the annotations, so a subquery is another Evaluator with other steps.
     """
 
     source: SeriesSource
@@ -68,6 +69,7 @@ class Evaluator:
     steps: Steps
     ledger: Ledger
     options: Options
+    annotations: Annotations
 
     def evaluate(self, node: nodes.Node) -> Value:
         """The value of a node at all steps. Raises: RefusedQuery and its kin; QueriesBusy."""
@@ -93,7 +95,7 @@ class Evaluator:
             return self._negation(node)
         if isinstance(node, nodes.Aggregation):
             parameter = None if node.parameter is None else self.evaluate(node.parameter)
-            return aggregate(node, self.vector(node.inner), parameter, self.ledger)
+            return aggregate(node, self.vector(node.inner), parameter, self.ledger, self.annotations)
         if isinstance(node, nodes.Call):
             function = FUNCTIONS.get(node.name)
             if function is None:

@@ -95,8 +95,6 @@ def refuse_unbuilt(tokens: list[Token]) -> None:
             raise NotSupported("arithmetic in durations")
         elif index and tokens[index - 1].kind == "number" and re.match(r"_\d", text):
             raise NotSupported("_ within numbers")
-        elif before == "info" and text == "(":
-            raise NotSupported("the function info()")
     if any(token.text == "-" and after.kind != "number" for token, after in _after_offset(tokens)):
         raise NotSupported("arithmetic in durations")
 

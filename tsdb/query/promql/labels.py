@@ -83,6 +83,11 @@ def value_of(labels: Labels, name: str) -> str:
     return dict(labels).get(name, "")
 
 
+def values_of(labels: Sequence[Labels], name: str) -> list[str]:
+    """The value of a label in each of the label sets; "" where there is none."""
+    return [pairs[0][1] if pairs else "" for pairs in keeping(labels, (name,))]
+
+
 def with_label(labels: Labels, name: str, value: str) -> Labels:
     """The label set with one label set anew; an empty value removes it."""
     pairs = dict(labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -72,19 +72,26 @@ class Negation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """`places`: where each argument begins, as `line:column`; where two calls stand does not make them differ."""
+
     name: str
     arguments: tuple[Node, ...]
+    places: tuple[str, ...] = field(default=(), compare=False)
+
+    def place(self, index: int) -> str:
+        return self.places[index] if index < len(self.places) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """`labels` are those to keep, or those to drop if is_without."""
+    """`labels` are those to keep, or those to drop if is_without. parameter_place: as in Call."""
 
     name: str
     inner: Node
     parameter: Node | None
     labels: tuple[str, ...]
     is_without: bool
+    parameter_place: str = field(default="", compare=False)
 
 
 class Cardinality(Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query.promql import nodes
 from tsdb.query.promql.guard import NESTING_MAX, refuse_unbuilt, scan
 from tsdb.query.promql.locate import error_text
+from tsdb.query.promql.places import Places
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +43,7 @@ def parse(expression: str) -> nodes.Node:
         message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
         raise RefusedQuery(message) from None
     try:
-        return _converted(tree, 0)
+        return _Reader(Places(expression, tokens)).node(tree, 0)
     except (ValueError, OverflowError):
         # The library holds times in 64 bits and fails when Python asks for what did not fit.
         raise RefusedQuery(
@@ -58,35 +60,63 @@ def _path_hint(expression: str) -> str:
     return f'; a metric name with dots is written in quotes and braces: {{"{path.group()}"}}'
 
 
-def _converted(tree: Any, depth: int) -> nodes.Node:
-    if depth > NESTING_MAX:
-        raise RefusedQuery(f"the expression is nested deeper than {NESTING_MAX}; split it into recording rules")
-    while isinstance(tree, promql_parser.ParenExpr):
-        tree = tree.expr
-    if isinstance(tree, promql_parser.BinaryExpr):
-        return _binary(tree, depth)
-    convert = CONVERTERS.get(type(tree))
-    if convert is None:
-        raise NotSupported(type(tree).__name__)
-    node: nodes.Node = convert(tree, depth + 1)
-    return node
+class _Reader:
+    """Turns the library's tree into ours. Calls are met in the order in which they stand in the text."""
 
+    def __init__(self, places: Places) -> None:
+        self._places = places
 
-def _binary(tree: Any, depth: int) -> nodes.Node:
-    """A chain of operators leans to the left and may be a thousand long, so it is walked, not recursed into."""
-    chain = []
-    while isinstance(tree, promql_parser.BinaryExpr):
-        chain.append((str(tree.op), tree.rhs, tree.modifier))
-        tree = tree.lhs
+    def node(self, tree: Any, depth: int) -> nodes.Node:
+        if depth > NESTING_MAX:
+            raise RefusedQuery(f"the expression is nested deeper than {NESTING_MAX}; split it into recording rules")
         while isinstance(tree, promql_parser.ParenExpr):
             tree = tree.expr
-    left = _converted(tree, depth + 1)
-    for operator, right, modifier in reversed(chain):
-        matching = _matching(modifier, operator)
-        left = nodes.Binary(
-            operator, left, _converted(right, depth + 1), matching, bool(modifier and modifier.return_bool)
+        if isinstance(tree, promql_parser.BinaryExpr):
+            return self._binary(tree, depth)
+        convert = CONVERTERS.get(type(tree))
+        if convert is None:
+            raise NotSupported(type(tree).__name__)
+        node: nodes.Node = convert(self, tree, depth + 1)
+        return node
+
+    def _binary(self, tree: Any, depth: int) -> nodes.Node:
+        """A chain of operators leans to the left and may be a thousand long, so it is walked, not recursed into."""
+        chain = []
+        while isinstance(tree, promql_parser.BinaryExpr):
+            chain.append((str(tree.op), tree.rhs, tree.modifier))
+            tree = tree.lhs
+            while isinstance(tree, promql_parser.ParenExpr):
+                tree = tree.expr
+        left = self.node(tree, depth + 1)
+        for operator, right, modifier in reversed(chain):
+            matching = _matching(modifier, operator)
+            left = nodes.Binary(
+                operator, left, self.node(right, depth + 1), matching, bool(modifier and modifier.return_bool)
+            )
+        return left
+
+    def subquery(self, tree: Any, depth: int) -> nodes.Subquery:
+        step_ms = None if tree.step is None else _milliseconds(tree.step)
+        inner = self.node(tree.expr, depth)
+        return nodes.Subquery(inner, _milliseconds(tree.range), step_ms, _moment(tree.offset, tree.at))
+
+    def aggregation(self, tree: Any, depth: int) -> nodes.Aggregation:
+        name, modifier = str(tree.op), tree.modifier
+        places = self._places.of_call(name)
+        parameter = None if tree.param is None else self.node(tree.param, depth)
+        return nodes.Aggregation(
+            name=name,
+            inner=self.node(tree.expr, depth),
+            parameter=parameter,
+            labels=tuple(modifier.labels) if modifier else (),
+            is_without=bool(modifier) and modifier.type == promql_parser.AggModifierType.Without,
+            parameter_place=places[0] if places else "",
         )
-    return left
+
+    def call(self, tree: Any, depth: int) -> nodes.Call:
+        name = tree.func.name
+        places = self._places.of_call(name)
+        return nodes.Call(name, tuple(self.node(argument, depth) for argument in tree.args), places)
 
 
 def _matching(modifier: Any, operator: str) -> nodes.Matching:
@@ -123,7 +153,7 @@ def _moment(offset: timedelta | None, at: Any) -> nodes.Moment:
     return nodes.Moment(offset_ms, round((at.at - EPOCH) / MILLISECOND))
 
 
-def _selector(tree: Any, depth: int) -> nodes.Selector:
+def _selector(tree: Any) -> nodes.Selector:
     if tree.matchers.or_matchers:
         raise NotSupported("`or` between label matchers")
     matchers = [] if tree.name is None else [Matcher(METRIC_NAME, MatchOp.EQUAL, tree.name)]
@@ -135,38 +165,15 @@ def _selector(tree: Any, depth: int) -> nodes.Selector:
     return nodes.Selector(tuple(matchers), _moment(tree.offset, tree.at))
 
 
-def _range_selector(tree: Any, depth: int) -> nodes.RangeSelector:
-    return nodes.RangeSelector(_selector(tree.vector_selector, depth), _milliseconds(tree.range))
-
-
-def _subquery(tree: Any, depth: int) -> nodes.Subquery:
-    step_ms = None if tree.step is None else _milliseconds(tree.step)
-    inner = _converted(tree.expr, depth)
-    return nodes.Subquery(inner, _milliseconds(tree.range), step_ms, _moment(tree.offset, tree.at))
-
-
-def _aggregation(tree: Any, depth: int) -> nodes.Aggregation:
-    modifier = tree.modifier
-    return nodes.Aggregation(
-        name=str(tree.op),
-        inner=_converted(tree.expr, depth),
-        parameter=None if tree.param is None else _converted(tree.param, depth),
-        labels=tuple(modifier.labels) if modifier else (),
-        is_without=bool(modifier) and modifier.type == promql_parser.AggModifierType.Without,
-    )
-
-
-def _call(tree: Any, depth: int) -> nodes.Call:
-    return nodes.Call(tree.func.name, tuple(_converted(argument, depth) for argument in tree.args))
-
-
-CONVERTERS: dict[type, Any] = {
-    promql_parser.NumberLiteral: lambda tree, depth: nodes.Number(tree.val),
-    promql_parser.StringLiteral: lambda tree, depth: nodes.Text(tree.val),
-    promql_parser.UnaryExpr: lambda tree, depth: nodes.Negation(_converted(tree.expr, depth)),
-    promql_parser.VectorSelector: _selector,
-    promql_parser.MatrixSelector: _range_selector,
-    promql_parser.SubqueryExpr: _subquery,
-    promql_parser.AggregateExpr: _aggregation,
-    promql_parser.Call: _call,
+CONVERTERS: dict[type, Callable[[_Reader, Any, int], nodes.Node]] = {
+    promql_parser.NumberLiteral: lambda _, tree, depth: nodes.Number(tree.val),
+    promql_parser.StringLiteral: lambda _, tree, depth: nodes.Text(tree.val),
+    promql_parser.UnaryExpr: lambda reader, tree, depth: nodes.Negation(reader.node(tree.expr, depth)),
+    promql_parser.VectorSelector: lambda _, tree, depth: _selector(tree),
+    promql_parser.MatrixSelector: lambda _, tree, depth: nodes.RangeSelector(
+        _selector(tree.vector_selector), _milliseconds(tree.range)
+    ),
+    promql_parser.SubqueryExpr: _Reader.subquery,
+    promql_parser.AggregateExpr: _Reader.aggregation,
+    promql_parser.Call: _Reader.call,
 }

@@ -43,7 +43,13 @@ def error_response(refusal: Refusal) -> Response:
 def answer_response(answer: QueryAnswer) -> Response:
     """The result of a query, joined from texts of whole columns."""
     head = b'{"status":"success","data":{"resultType":"' + answer.kind.encode() + b'","result":'
-    return Response([head, _result(answer), b"}}"], mimetype="application/json")
+    return Response([head, _result(answer), b"}", _annotations(answer), b"}"], mimetype="application/json")
+
+
+def _annotations(answer: QueryAnswer) -> bytes:
+    """The lists that are not empty, as further members of the answer."""
+    lists = (("warnings", answer.warnings), ("infos", answer.infos))
+    return b"".join(b',"' + name.encode() + b'":' + msgspec.json.encode(texts) for name, texts in lists if texts)
 
 
 def _result(answer: QueryAnswer) -> bytes:

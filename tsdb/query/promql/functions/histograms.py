@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsdb.query.kernel.blocks import BLOCK_CELLS, CELL_TEMPORARY_BYTES, step_blocks
 from tsdb.query.kernel.buckets import Buckets, bucket_fractions, bucket_quantiles
+from tsdb.query.kernel.groups import Grouping
 from tsdb.query.kernel.steps import Cells
 from tsdb.query.promql.functions.family import Function
-from tsdb.query.promql.labels import dropping, grouping_of, united, value_of
+from tsdb.query.promql.labels import grouping_of, value_of, values_of, with_label, without_labels
 from tsdb.query.promql.ledger import CELL_BYTES
 from tsdb.query.promql.nodes import Call
+from tsdb.query.promql.numbers import metric_text_of_number
 from tsdb.query.promql.values import Value, Vector
+from tsdb.sample import METRIC_NAME, Float64s, Labels
 
 if TYPE_CHECKING:
     from tsdb.query.promql.evaluator import Evaluator
@@ -24,48 +28,129 @@ BOUND_LABEL = "le"
 BOUND = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|(?i:inf|infinity))")
 
 
-def _over_buckets(evaluator: Evaluator, vector: Vector, function: Callable[[Buckets, slice], Cells]) -> Value:
-    """One row for each histogram, from the rows whose `le` is a number; other rows are left out."""
-    bounds = [value_of(labels, BOUND_LABEL) for labels in vector.labels]
-    usable = [i for i, bound in enumerate(bounds) if BOUND.fullmatch(bound)]
-    if not usable:
-        return Vector.empty(evaluator.steps.count)
-    rows = vector.rows(np.array(usable, np.int64))
-    labels = dropping(rows.labels, (BOUND_LABEL,))
-    grouping, first_index = grouping_of(labels)
-    bound = np.array([float(bounds[i]) for i in usable])
-    shape = (grouping.group_count, evaluator.steps.count)
-    # Histograms are padded to the buckets of the largest.
-    padded_count = grouping.group_count * int(np.bincount(grouping.group_of_row).max())
-    ledger = evaluator.ledger
-    ledger.limits.check_samples(padded_count, "needs")
-    width = min(shape[1], max(1, BLOCK_CELLS // padded_count))
-    with ledger.room(2 * CELL_BYTES * shape[0] * shape[1] + CELL_TEMPORARY_BYTES * padded_count * width):
-        value, present = np.empty(shape), np.empty(shape, np.bool_)
-        for columns in step_blocks(shape[1], width):
-            ledger.check()
-            cells = Cells(rows.cells.value[:, columns], rows.cells.present[:, columns])
-            buckets = Buckets.of(cells, grouping.group_of_row, bound, grouping.group_count)
-            found = function(buckets, columns)
-            value[:, columns], present[:, columns] = found.value, found.present
-        return united(Vector.named([labels[i] for i in first_index], Cells(value, present)).filled_rows())
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """The rows of a vector whose `le` is a number, by the histogram that they belong to."""
+
+    rows: Vector
+    labels: list[Labels]  # By histogram, still with the metric name: buckets of two metrics do not mix.
+    metrics: list[str]  # By histogram: the name, where it is known.
+    grouping: Grouping
+    bound: Float64s
+
+    @staticmethod
+    def of(evaluator: Evaluator, vector: Vector, place: str) -> Histograms | None:
+        """None, if there is no usable row. The others are left out with a warning."""
+        bounds = values_of(vector.labels, BOUND_LABEL)
+        is_number = {text: BOUND.fullmatch(text) is not None for text in set(bounds)}
+        usable = [i for i, text in enumerate(bounds) if is_number[text]]
+        if len(usable) < len(bounds):
+            names = values_of(vector.labels, METRIC_NAME)
+            bad = {(text, name) for text, name in zip(bounds, names, strict=True) if not is_number[text]}
+            for text, name in sorted(bad):
+                evaluator.annotations.bad_bucket(text, name, place)
+        if not usable:
+            return None
+        rows = vector.rows(np.array(usable, np.int64))
+        labels = without_labels(rows.labels, (BOUND_LABEL,))
+        grouping, first_index = grouping_of(labels)
+        is_named = evaluator.options.late_name_removal
+        metrics = [value_of(rows.labels[i], METRIC_NAME) if is_named else "" for i in first_index]
+        bound = np.array([float(bounds[i]) for i in usable])
+        return Histograms(rows, [labels[i] for i in first_index], metrics, grouping, bound)
+
+    def reduced(self, evaluator: Evaluator, function: Callable[[Buckets, slice], Cells]) -> Cells:
+        """One row for each histogram."""
+        shape = (self.grouping.group_count, evaluator.steps.count)
+        # Histograms are padded to the buckets of the largest.
+        padded_count = self.grouping.group_count * int(np.bincount(self.grouping.group_of_row).max())
+        ledger = evaluator.ledger
+        ledger.limits.check_samples(padded_count, "needs")
+        width = min(shape[1], max(1, BLOCK_CELLS // padded_count))
+        with ledger.room(2 * CELL_BYTES * shape[0] * shape[1] + CELL_TEMPORARY_BYTES * padded_count * width):
+            value, present = np.empty(shape), np.empty(shape, np.bool_)
+            for columns in step_blocks(shape[1], width):
+                ledger.check()
+                cells = Cells(self.rows.cells.value[:, columns], self.rows.cells.present[:, columns])
+                buckets = Buckets.of(cells, self.grouping.group_of_row, self.bound, self.grouping.group_count)
+                found = function(buckets, columns)
+                value[:, columns], present[:, columns] = found.value, found.present
+            ledger.hold(value, present)
+        return Cells(value, present)
+
+    def quantiles(self, evaluator: Evaluator, phi: Float64s, place: str) -> Cells:
+        """Informs of histograms whose counts fall with the bound."""
+        is_forced = np.zeros(len(self.labels), np.bool_)
+
+        def of_block(buckets: Buckets, columns: slice) -> Cells:
+            cells, forced = bucket_quantiles(buckets, phi[columns])
+            np.logical_or(is_forced, forced.any(axis=1), out=is_forced)
+            return cells
+
+        cells = self.reduced(evaluator, of_block)
+        for metric in sorted({self.metrics[i] for i in np.flatnonzero(is_forced).tolist()}):
+            evaluator.annotations.forced_monotonicity(metric, place)
+        return cells
 
 
 def _quantile(evaluator: Evaluator, node: Call) -> Value:
     phi = evaluator.scalar(node.arguments[0])
-    vector = evaluator.vector(node.arguments[1])
-    return _over_buckets(evaluator, vector, lambda buckets, columns: bucket_quantiles(buckets, phi[columns]))
+    evaluator.annotations.check_quantiles(phi, node.place(0))
+    histograms = Histograms.of(evaluator, evaluator.vector(node.arguments[1]), node.place(1))
+    if histograms is None:
+        return Vector.empty(evaluator.steps.count)
+    cells = histograms.quantiles(evaluator, phi, node.place(1))
+    return evaluator.unnamed(Vector.named(histograms.labels, cells).filled_rows())
+
+
+def _quantiles(evaluator: Evaluator, node: Call) -> Value:
+    """Several quantiles of each histogram, told apart by a label."""
+    name = evaluator.text(node.arguments[1])
+    quantiles = [evaluator.scalar(argument) for argument in node.arguments[2:]]
+    for index, phi in enumerate(quantiles):
+        evaluator.annotations.check_quantiles(phi, node.place(2 + index))
+    histograms = Histograms.of(evaluator, evaluator.vector(node.arguments[0]), node.place(0))
+    if histograms is None:
+        return Vector.empty(evaluator.steps.count)
+    labels: list[Labels] = []
+    parts: list[Cells] = []
+    for phi in quantiles:
+        cells = histograms.quantiles(evaluator, phi, node.place(0))
+        distinct = np.unique(phi)
+        evaluator.ledger.limits.check_samples(cells.value.size * (distinct.size + len(labels)), "needs")
+        for value in distinct.tolist():
+            is_here = (phi == value) | (np.isnan(phi) & np.isnan(value))
+            text = metric_text_of_number(value)
+            labels += [with_label(row, name, text) for row in histograms.labels]
+            parts.append(Cells(cells.value, cells.present & is_here))
+    value = np.concatenate([part.value for part in parts])
+    present = np.concatenate([part.present for part in parts])
+    return evaluator.unnamed(Vector.named(labels, Cells(value, present)).filled_rows())
 
 
 def _fraction(evaluator: Evaluator, node: Call) -> Value:
     lower, upper = evaluator.scalar(node.arguments[0]), evaluator.scalar(node.arguments[1])
-    vector = evaluator.vector(node.arguments[2])
-    return _over_buckets(
-        evaluator, vector, lambda buckets, columns: bucket_fractions(buckets, lower[columns], upper[columns])
-    )
+    histograms = Histograms.of(evaluator, evaluator.vector(node.arguments[2]), node.place(2))
+    if histograms is None:
+        return Vector.empty(evaluator.steps.count)
 
+    def of_block(buckets: Buckets, columns: slice) -> Cells:
+        return bucket_fractions(buckets, lower[columns], upper[columns])
+
+    cells = histograms.reduced(evaluator, of_block)
+    return evaluator.unnamed(Vector.named(histograms.labels, cells).filled_rows())
+
+
+def _of_native(evaluator: Evaluator, node: Call) -> Value:
+    """What only native histograms have: samples that are numbers are left out, and the store holds no others."""
+    return Vector.empty(evaluator.vector(node.arguments[0]).cells.value.shape[1])
+
+
+NATIVE = ("histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum")
 
 FUNCTIONS: dict[str, Function] = {
     "histogram_quantile": _quantile,
+    "histogram_quantiles": _quantiles,
     "histogram_fraction": _fraction,
+    **dict.fromkeys(NATIVE, _of_native),
 }

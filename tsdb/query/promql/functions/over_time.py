@@ -75,7 +75,9 @@ def _quantile(evaluator: Evaluator, node: Call) -> Value:
     def reduce(windows: Windows, columns: slice) -> Cells:
         return Cells(window_quantiles(windows, phi[columns]), filled(windows))
 
-    return evaluator.unnamed(evaluator.over_windows(node.arguments[1], READINGS[node.name], reduce))
+    vector = evaluator.over_windows(node.arguments[1], READINGS[node.name], reduce)
+    evaluator.annotations.check_quantiles(phi[vector.cells.present.any(axis=0)], node.place(0))
+    return evaluator.unnamed(vector)
 
 
 def _predict_linear(evaluator: Evaluator, node: Call) -> Value:

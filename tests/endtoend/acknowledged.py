@@ -217,16 +217,17 @@ class Rounds:
         return process.pid
 
     def _compare(self, sent: list[int], acknowledged: list[int]) -> Round:
-        found = self._stored(sent[0], sent[-1])
-        stored = _rows(_bodies_of(found))
-        wanted = _rows(_columns(body_of(number, self._base_ms) for number in acknowledged))
-        allowed = _rows(_columns(body_of(number, self._base_ms) for number in sent))
+        stored = rows_stored(self._stored(sent[0], sent[-1]))
+        wanted, allowed = (rows_of(map(self._body, numbers)) for numbers in (acknowledged, sent))
         return Round(
             acknowledged_bodies=len(acknowledged),
-            acknowledged_samples=wanted.size,
-            lost_samples=int(np.setdiff1d(wanted, stored).size),
-            foreign_samples=int(np.setdiff1d(stored, allowed).size),
+            acknowledged_samples=wanted.height,
+            lost_samples=count_without(wanted, stored),
+            foreign_samples=count_without(stored, allowed),
         )
+
+    def _body(self, number: int) -> Body:
+        return body_of(number, self._base_ms)
 
     def _stored(self, first: int, last: int) -> Selection:
         """What queries find in the time range of these bodies."""
@@ -242,29 +243,28 @@ class Rounds:
         return wait_until(select, timeout_s=30, what="the store to answer")
 
 
-_ROW = np.dtype([("series", "<i8"), ("timestamp_ms", "<i8"), ("value_bits", "<u8")])
-Columns = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
-
-
-def _columns(bodies: Iterable[Body]) -> Columns:
-    parts = [
-        (np.repeat(body.series, SAMPLES_PER_SERIES), body.timestamp_ms.ravel(), body.value.ravel()) for body in bodies
-    ]
-    if not parts:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
-    series, timestamp_ms, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return series, timestamp_ms, value
-
-
-def _bodies_of(found: Selection) -> Columns:
-    series = np.array([int(dict(labels)["series"]) for labels in found.labels], np.int64)
-    return np.repeat(series, np.diff(found.offsets)), found.timestamp_ms, found.value
-
-
-def _rows(columns: Columns) -> np.ndarray[Any, Any]:
+def rows_of(bodies: Iterable[Body]) -> pl.DataFrame:
     """One comparable row a sample: (series, time, the bits of the value)."""
-    series, timestamp_ms, value = columns
-    rows = np.empty(series.size, _ROW)
-    rows["series"], rows["timestamp_ms"] = series, timestamp_ms
-    rows["value_bits"] = np.ascontiguousarray(value).view(np.uint64)
-    return rows
+    parts = [
+        _rows(np.repeat(body.series, SAMPLES_PER_SERIES), body.timestamp_ms.ravel(), body.value.ravel())
+        for body in bodies
+    ]
+    return pl.concat(parts) if parts else _rows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def rows_stored(found: Selection) -> pl.DataFrame:
+    """The same rows of what a query found."""
+    series = np.array([int(dict(labels)["series"]) for labels in found.labels], np.int64)
+    return _rows(np.repeat(series, np.diff(found.offsets)), found.timestamp_ms, found.value)
+
+
+def count_without(rows: pl.DataFrame, others: pl.DataFrame) -> int:
+    """How many rows are not among the others."""
+    return rows.join(others, on=rows.columns, how="anti").height
+
+
+def _rows(
+    series: np.ndarray[Any, Any], timestamp_ms: np.ndarray[Any, Any], value: np.ndarray[Any, Any]
+) -> pl.DataFrame:
+    bits = np.ascontiguousarray(value).view(np.uint64)
+    return pl.DataFrame({"series": series, "timestamp_ms": timestamp_ms, "value_bits": bits})

@@ -132,10 +132,20 @@ class MemoryDisk:
             self._files[path] = self._durable_files[path] = _Inode(is_folder=True)
 
     def names(self, folder: Path) -> list[str]:
-        return sorted(path.name for path, inode in self._files.items() if path.parent == folder and not inode.is_folder)
+        return self._inside(folder, are_folders=False)
 
     def folders(self, folder: Path) -> list[str]:
-        return sorted(path.name for path, inode in self._files.items() if path.parent == folder and inode.is_folder)
+        return self._inside(folder, are_folders=True)
+
+    def _inside(self, folder: Path, *, are_folders: bool) -> list[str]:
+        # By their text: crash tests ask this some hundred thousand times, and comparing paths costs ten times as much.
+        start = f"{folder}/"
+        found = [
+            str(path)[len(start) :]
+            for path, inode in self._files.items()
+            if inode.is_folder is are_folders and str(path).startswith(start)
+        ]
+        return sorted(name for name in found if "/" not in name)
 
     def create(self, path: Path) -> MemoryFile:
         self.count("create")

@@ -212,12 +212,17 @@ def test_ordered_restarts_under_load_lose_no_call(run_dir: Path, serve: Serve) -
         with Client(run_dir, "echo") as threads_client:
             threads = [asyncio.create_task(asyncio.to_thread(ask, threads_client, index)) for index in range(4)]
             current = service
-            for _ in range(5):
-                done = sum(counts)
-                await asyncio.to_thread(wait_until, lambda: sum(counts) > done + 40)  # noqa: B023 - Waited for at once.
-                await asyncio.to_thread(current.stop)
-                current = serve(echo, threads=4)
-            stop.set()
+            try:
+                for _ in range(5):
+                    done = sum(counts)
+                    await asyncio.to_thread(
+                        wait_until,
+                        lambda: sum(counts) > done + 40 or any(map(asyncio.Task.done, threads)),  # noqa: B023
+                    )
+                    await asyncio.to_thread(current.stop)
+                    current = serve(echo, threads=4)
+            finally:
+                stop.set()
             await asyncio.gather(*threads)
             assert min(await asyncio.gather(*players)) > 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from flask import Flask, Response, current_app, g, make_response, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from appliance.bus import BusError, BusRefused, BusTimeout
 from appliance.state.errors import StateError
@@ -58,7 +58,7 @@ def refusal_from(error: Exception) -> Refusal | None:
         return error
     if isinstance(error, HTTPException):
         code = (error.name or "error").lower().replace(" ", "_").replace("'", "")
-        return Refusal(error.code or 500, code, error.description or error.name)
+        return Refusal(error.code or 500, code, _words(error))
     if isinstance(error, BusTimeout):
         return Refusal(503, "not_ready", f"{error}; it is being restarted or is busy: try again in a moment")
     if isinstance(error, BusRefused):
@@ -73,6 +73,17 @@ def refusal_from(error: Exception) -> Refusal | None:
     if isinstance(error, StateError):
         return Refusal(STATUS_BY_CODE.get(error.code, 500), error.code, str(error))
     return None
+
+
+def _words(error: HTTPException) -> str:
+    """Ours for what Flask finds wrong with an address or a method: its own speak of a browser and of spelling."""
+    match error:
+        case NotFound():
+            return f"there is nothing at {request.path[:200]}"
+        case MethodNotAllowed():
+            there = ", ".join(sorted(error.valid_methods or ()))
+            return f"{request.path[:200]} does not take {request.method[:20]}; it takes {there or 'nothing'}"
+    return error.description or error.name or "error"
 
 
 def _refusal_from_tsdb(error: TsdbError) -> Refusal:
@@ -131,4 +142,7 @@ def install(app: Flask) -> None:
         if refusal is None:
             current_app.logger.error("%s %s failed", request.method, request.path, exc_info=error)
             refusal = Refusal(500, "internal", "Henge failed at this request; the log names the reason")
-        return respond(refusal)
+        response = respond(refusal)
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response

@@ -19,6 +19,7 @@ ERROR_TYPE_BY_STATUS = {
     403: "forbidden",
     404: "not_found",
     413: "bad_data",
+    415: "bad_data",
     422: "execution",
     503: "unavailable",
     507: "unavailable",
@@ -30,7 +31,11 @@ def success(data: Any) -> Response:
 
 
 def error_response(refusal: Refusal) -> Response:
-    """An error in Prometheus' shape: bad_data with 400, execution with 422, timeout and unavailable with 503."""
+    """An error in Prometheus' shape: bad_data with 400, execution with 422, timeout and unavailable with 503.
+
+    A method that a path does not have is answered before the API is reached, in plain text."""
+    if refusal.status == 405:
+        return Response("Method Not Allowed\n", 405, content_type="text/plain; charset=utf-8")
     status, error_type = refusal.status, ERROR_TYPE_BY_STATUS.get(refusal.status, "internal")
     if refusal.code == "execution":
         status, error_type = 422, "execution"

@@ -82,7 +82,7 @@ def _is_each_key_once(body: Body, decoded: Sequence[Series]) -> bool:
     Told by the quotes of the whole body: each key, and each text, has two at least. False may also mean that there are
     quotes within texts, or values such as "NaN"."""
     quotes_count = np.count_nonzero(np.frombuffer(body, np.uint8) == _QUOTE[0])
-    return quotes_count == sum(_QUOTES_OF_LABEL * len(one.labels) + _QUOTES_OF_KEYS for one in decoded)
+    return bool(quotes_count == sum(_QUOTES_OF_LABEL * len(one.labels) + _QUOTES_OF_KEYS for one in decoded))
 
 
 def _one_by_one(body: Body, refusals: Refusals) -> Iterable[Taken]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,10 +74,18 @@ class HashLookup:
             return
         if ids is not None and int(ids.min()) < 0:
             raise ValueError(f"id {int(ids.min())} is negative; negative ids mean absent")
-        if (known := self.find(hashes, checks)).max() >= 0:
+        self.check_new(hashes, checks)
+        self.insert_new(hashes, checks, ids)
+
+    def check_new(self, hashes: UInt64s, checks: UInt64s) -> None:
+        """Raises: ValueError, if a key is there already or comes twice in the batch."""
+        if hashes.size and (known := self.find(hashes, checks)).max() >= 0:
             raise ValueError(f"a key is there already, with id {int(known.max())}")
-        if _has_repeats(hashes, checks):
+        if distinct(hashes, checks) is not None:
             raise ValueError("a key comes twice in one batch")
+
+    def insert_new(self, hashes: UInt64s, checks: UInt64s, ids: Int32s | None = None) -> None:
+        """As insert(), for a caller who has just made sure that the keys are absent and distinct."""
         self._reserve(self._count + hashes.size)
         entries = np.arange(self._count, self._count + hashes.size, dtype=np.int32)
         self._hashes[entries] = hashes
@@ -183,10 +193,28 @@ class HashLookup:
         self._place(np.arange(self._count, dtype=np.int32))
 
 
-def _has_repeats(hashes: UInt64s, checks: UInt64s) -> bool:
+class Distinct(NamedTuple):
+    """Which pairs of a batch are the first of their kind, rising, and for each pair the number of its kind."""
+
+    first: npt.NDArray[np.intp]
+    inverse: npt.NDArray[np.intp]
+
+
+def distinct(hashes: UInt64s, checks: UInt64s) -> Distinct | None:
+    """The distinct pairs in the order in which they first come; None, for little work, if no pair comes twice."""
     ordered = np.sort(hashes)
     if not (ordered[1:] == ordered[:-1]).any():
-        return False
-    by_both = np.lexsort((checks, hashes))
-    same_hash = hashes[by_both][1:] == hashes[by_both][:-1]
-    return bool((same_hash & (checks[by_both][1:] == checks[by_both][:-1])).any())
+        return None
+    order = np.lexsort((checks, hashes))
+    is_first = np.ones(order.size, np.bool_)
+    ordered, ordered_checks = hashes[order], checks[order]
+    is_first[1:] = (ordered[1:] != ordered[:-1]) | (ordered_checks[1:] != ordered_checks[:-1])
+    if is_first.all():
+        return None
+    first = order[is_first]
+    by_appearance = np.argsort(first)
+    place = np.empty(first.size, np.intp)
+    place[by_appearance] = np.arange(first.size)
+    inverse = np.empty(order.size, np.intp)
+    inverse[order] = place[np.cumsum(is_first) - 1]
+    return Distinct(first[by_appearance], inverse)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import RefusedSample, StaleEpoch
-from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.ingest.decoded import CanonicalOf, Decoded, Refusals
 from tsdb.ingest.raw_names import RawNames
+from tsdb.ingest.spelling import Spelling
 from tsdb.interface import SERIES_REFUSALS, Ack
-from tsdb.lookup import HashLookup
+from tsdb.lookup import HashLookup, distinct
 from tsdb.sample import Int32s, SampleBatch
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Resolved:
 
     epoch: int
     batch: SampleBatch
-    new_series: Sequence[bytes]
+    new_series: CanonicalColumn
     hashes: UInt64s
     checks: UInt64s
     place: Int32s
@@ -105,7 +107,7 @@ class SeriesRegister:
         return Resolved(
             epoch=epoch,
             batch=_batch(decoded, ids),
-            new_series=(),
+            new_series=CanonicalColumn.of(()),
             hashes=np.empty(0, np.uint64),
             checks=np.empty(0, np.uint64),
             place=np.empty(0, np.int32),
@@ -115,19 +117,24 @@ class SeriesRegister:
     def resolve(self, decoded: Decoded) -> Resolved:
         """Give each sample its series id, -1-k for the k-th of the new series; samples of refused names are left out.
 
-        Each unknown name meets Python once. Raises: StaleEpoch, if no epoch has begun.
+        Each unknown name is looked at once. Raises: StaleEpoch, if no epoch has begun.
         """
         epoch, ids, hashes, checks = self._find(decoded)
         refusals = self._of_store(decoded, ids)
         unknown = np.flatnonzero(_is_unknown(ids))
-        first, inverse = _distinct(hashes[unknown], checks[unknown])
-        first = unknown[first]
-        found = _canonical(decoded, first)
-        ids[unknown] = np.where(found.place >= 0, -1 - found.place, REFUSED).astype(np.int32)[inverse]
+        # In the order in which their sender names them: so what he sends next comes in the order of ids.
+        repeated = distinct(hashes[unknown], checks[unknown])
+        first = unknown if repeated is None else unknown[repeated.first]
+        names = decoded.names if first.size == ids.size else decoded.names.gather(first)
+        found = _canonical(names, decoded.canonical_of)
         is_series = found.place >= 0
-        refusals.merge(
-            _refusals(found.errors, decoded, first, np.bincount(inverse, weights=_samples_count(decoded)[unknown]))
-        )
+        new_ids = np.where(is_series, -1 - found.place, REFUSED).astype(np.int32)
+        ids[unknown] = new_ids if repeated is None else new_ids[repeated.inverse]
+        if found.errors:
+            counts = _samples_count(decoded)[unknown]
+            if repeated is not None:
+                counts = np.bincount(repeated.inverse, weights=counts)
+            refusals.merge(_refusals(found.errors, decoded, first, counts))
         return Resolved(
             epoch=epoch,
             batch=_batch(decoded, ids),
@@ -179,7 +186,10 @@ class SeriesRegister:
             if ack.epoch != self._epoch or resolved.epoch != self._epoch:
                 return
             fresh = (ids >= 0) & (self._lookup.find(resolved.hashes, resolved.checks) < 0)
-            self._lookup.insert(resolved.hashes[fresh], resolved.checks[fresh], ids[fresh])
+            if fresh.all():
+                self._lookup.insert_new(resolved.hashes, resolved.checks, ids)
+            else:
+                self._lookup.insert_new(resolved.hashes[fresh], resolved.checks[fresh], ids[fresh])
             if (is_refused := ids < 0).any():
                 self._keep_refused(resolved.hashes[is_refused], resolved.checks[is_refused], ids[is_refused])
                 self._words.update(ack.words)
@@ -205,46 +215,47 @@ def _hashes(names: pl.Series | RawNames, seeds: tuple[int, int]) -> tuple[UInt64
     return names.hash(seeds[0]).to_numpy(), names.hash(seeds[1]).to_numpy()
 
 
-def _distinct(hashes: UInt64s, checks: UInt64s) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The index of the first of each distinct pair, rising, and for each pair which of those it is.
-
-    So new names get their ids in the order in which their sender names them: what he sends next comes in order of ids.
-    """
-    order = np.lexsort((checks, hashes))
-    is_first = np.ones(order.size, np.bool_)
-    ordered_hashes, ordered_checks = hashes[order], checks[order]
-    is_first[1:] = (ordered_hashes[1:] != ordered_hashes[:-1]) | (ordered_checks[1:] != ordered_checks[:-1])
-    first = order[is_first]
-    by_appearance = np.argsort(first)
-    place = np.empty(first.size, np.intp)
-    place[by_appearance] = np.arange(first.size)
-    inverse = np.empty(order.size, np.intp)
-    inverse[order] = place[np.cumsum(is_first) - 1]
-    return first[by_appearance], inverse
-
-
 @dataclass(frozen=True, slots=True)
 class _Canonical:
     """Names made series: name i is series[place[i]], or refused with errors[i] where place[i] is -1."""
 
-    series: list[bytes]
+    series: CanonicalColumn
     place: Int32s
     errors: dict[int, RefusedSample]
 
 
-def _canonical(decoded: Decoded, index: npt.NDArray[np.intp]) -> _Canonical:
+def _canonical(names: pl.Series | RawNames, canonical_of: CanonicalOf) -> _Canonical:
+    """The series of distinct names: first those of plain names, all at once, then each other by itself.
+
+    Two names of one series may become two of it, which the store gives one id.
+    """
+    if not isinstance(canonical_of, Spelling):
+        return _one_by_one(names.to_list(), canonical_of)
+    is_plain, plain = canonical_of.plain(names)
+    if is_plain.all():
+        return _Canonical(plain, np.arange(len(plain), dtype=np.int32), {})
+    crooked = np.flatnonzero(~is_plain)
+    others = _one_by_one(names.gather(crooked).to_list(), canonical_of.exact)
+    place = np.empty(is_plain.size, np.int32)
+    place[is_plain] = np.arange(len(plain), dtype=np.int32)
+    place[crooked] = np.where(others.place >= 0, others.place + len(plain), -1)
+    errors = {int(crooked[number]): error for number, error in others.errors.items()}
+    return _Canonical(CanonicalColumn.joined((plain, others.series)), place, errors)
+
+
+def _one_by_one(names: list[str] | list[bytes], canonical_of: CanonicalOf) -> _Canonical:
     place_by_series: dict[bytes, int] = {}
     place: list[int] = []
     errors: dict[int, RefusedSample] = {}
-    for name in decoded.names.gather(index).to_list() if index.size else ():
+    for name in names:
         try:
-            canonical = decoded.canonical_of(name)
+            canonical = canonical_of(name)
         except RefusedSample as error:
             errors[len(place)] = error
             place.append(-1)
         else:
             place.append(place_by_series.setdefault(canonical, len(place_by_series)))
-    return _Canonical(list(place_by_series), np.array(place, np.int32), errors)
+    return _Canonical(CanonicalColumn.of(list(place_by_series)), np.array(place, np.int32), errors)
 
 
 def _batch(decoded: Decoded, ids: Int32s) -> SampleBatch:

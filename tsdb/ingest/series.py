@@ -8,8 +8,11 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded, Refusals
+from tsdb.ingest.raw_names import RawNames
+from tsdb.ingest.spelling import Plain, Spelling
 from tsdb.sample import Labels, canonical_bytes, labels_from
 
 _PAIR_COUNT = 2
@@ -44,7 +47,7 @@ class Columns:
             name_index=np.repeat(np.arange(len(self._series), dtype=np.int32), samples_count),
             timestamp_ms=pairs[:, 0].astype(np.int64),
             value=np.ascontiguousarray(pairs[:, 1]),
-            canonical_of=_itself,
+            canonical_of=canonical_of,
             refusals=self._refusals,
         )
 
@@ -52,3 +55,10 @@ class Columns:
 def _itself(name: str | bytes) -> bytes:
     assert isinstance(name, bytes), name
     return name
+
+
+def _all_plain(names: pl.Series | RawNames) -> Plain:
+    return Plain(np.ones(len(names), np.bool_), CanonicalColumn.of(names.to_list()))
+
+
+canonical_of = Spelling(_itself, _all_plain)

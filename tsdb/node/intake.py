@@ -10,6 +10,7 @@ import msgspec
 from appliance.bus import Client, Request, Server
 from appliance.child import ChildContext
 from appliance.memory import keep_large_blocks
+from tsdb.canonical import CanonicalColumn
 from tsdb.ingest.intake import Intake
 from tsdb.interface import Ack
 from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
@@ -68,8 +69,11 @@ class BusSink:
         return int(ask(self._store, "hello", None, (), APPEND_TIMEOUT_S).body["epoch"])
 
     def append(self, batch: SampleBatch, new_series: Sequence[bytes], *, protocol: str, epoch: int) -> Ack:
-        body = {"epoch": epoch, "protocol": protocol, "new_series": list(new_series)}
-        columns = (batch.series, batch.timestamp_ms, batch.value)
+        body = {"epoch": epoch, "protocol": protocol}
+        columns = [batch.series, batch.timestamp_ms, batch.value]
+        if len(new_series):
+            column = CanonicalColumn.of(new_series)
+            columns += [column.text, column.lengths]
         reply = ask(self._store, "append", body, columns, APPEND_TIMEOUT_S)
         (new_ids,) = reply.columns
         found = reply.body

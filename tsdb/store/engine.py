@@ -118,7 +118,7 @@ class Engine:
             folder / "wal",
             epoch=self.epoch,
             number=self.replayed.next_segment_number,
-            canonical_of=self._index.canonical_of,
+            canonical_of=self._index.column_of,
         )
         self._catalogue = Catalogue(disk, folder / "blocks", folder / "quarantine")
         self._tombstones = Tombstones(disk, folder / "tombstones", folder / "quarantine")
@@ -499,7 +499,7 @@ class Engine:
         The samples of the old epoch lie in segments before the new one, each of which defines its own ids.
         """
         epoch = _new_epoch()
-        self._wal.roll(begins=(epoch, begun.canonical_of))
+        self._wal.roll(begins=(epoch, begun.column_of))
         runs = self._head.detach()
         self.epoch, self._index = epoch, begun
         self._head.begin(begun)

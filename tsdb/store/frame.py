@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
-import numpy.typing as npt
 
+from tsdb.canonical import CanonicalColumn, UInt32s
 from tsdb.errors import NotReady
 from tsdb.sample import Int32s
 from tsdb.store import numbers
@@ -128,10 +128,10 @@ def frame_parts(
     assert samples.series.size <= FRAME_SAMPLE_COUNT_MAX, samples.series.size
     defined: list[Part] = []
     if definitions.ids.size:
-        blob = b"".join(definitions.canonical)
-        lengths = np.fromiter(map(len, definitions.canonical), np.uint32, len(definitions.canonical))
-        checks = _definition_checks(definitions)
-        defined = [definitions.ids, lengths, checks, blob, _padding(12 * lengths.size + len(blob))]
+        column = CanonicalColumn.of(definitions.canonical)
+        checks = _definition_checks(definitions.ids, column.to_list())
+        padding = _padding(12 * len(column) + column.text.size)
+        defined = [definitions.ids, column.lengths, checks, column.text, padding]
     count = samples.series.size
     ids = numbers.coded(samples.series, *((int(samples.series.min()), int(samples.series.max())) if count else (0, 0)))
     times = numbers.coded(samples.timestamp_ms, time_min_ms, time_max_ms)
@@ -241,9 +241,13 @@ def _read_frame(data: Bytes, at: int, end: int, header: _Header) -> Frame | Dama
     wrong = []
     samples = Columns.empty()
     if _crc_of(defined) == header.definition_crc:
-        definitions = _read_definitions(defined, header.series_count).definitions
+        try:
+            definitions = _read_definitions(defined, header.series_count)
+        except ValueError as error:
+            definitions = NO_DEFINITIONS
+            wrong.append(f"series that cannot be read ({error})")
     else:
-        definitions = _salvaged(_read_definitions(defined, header.series_count))
+        definitions = _salvaged(defined, header.series_count)
         wrong.append(f"checksum of the series ({definitions.ids.size} of {header.series_count} are whole)")
     if _crc_of(columns) == header.column_crc:
         try:
@@ -263,34 +267,39 @@ def _crc_of(data: Bytes) -> int:
     return crc
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckedDefinitions:
-    definitions: Definitions
-    checks: npt.NDArray[np.uint32]
+def _read_definitions(data: Bytes, series_count: int) -> Definitions:
+    """The definitions whose common checksum is right. Raises: ValueError, if they are more than the bytes."""
+    ids, lengths, _ = _definition_columns(data, series_count)
+    size_bytes = int(lengths.sum(dtype=np.int64))
+    return Definitions(
+        ids, CanonicalColumn.from_lengths(data[12 * series_count : 12 * series_count + size_bytes], lengths)
+    )
 
 
-def _read_definitions(data: Bytes, series_count: int) -> _CheckedDefinitions:
-    ids = data[: 4 * series_count].view("<i4")
-    lengths = data[4 * series_count : 8 * series_count].view("<u4")
-    checks = data[8 * series_count : 12 * series_count].view("<u4")
+def _salvaged(data: Bytes, series_count: int) -> Definitions:
+    """The definitions that are whole, of those whose common checksum is wrong: a length may be any number then."""
+    ids, lengths, checks = _definition_columns(data, series_count)
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
     blob = data[12 * series_count :].tobytes()
     canonical = [blob[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
-    return _CheckedDefinitions(Definitions(ids, canonical), checks)
+    whole = np.flatnonzero(_definition_checks(ids, canonical) == checks)
+    return Definitions(ids[whole], [canonical[at] for at in whole.tolist()])
 
 
-def _definition_checks(definitions: Definitions) -> npt.NDArray[np.uint32]:
+def _definition_columns(data: Bytes, series_count: int) -> tuple[Int32s, UInt32s, UInt32s]:
+    """Ids, lengths and checks."""
+    return (
+        data[: 4 * series_count].view("<i4"),
+        data[4 * series_count : 8 * series_count].view("<u4"),
+        data[8 * series_count : 12 * series_count].view("<u4"),
+    )
+
+
+def _definition_checks(ids: Int32s, canonical: Sequence[bytes]) -> UInt32s:
     """A check of each id with its canonical bytes, so that damage to one definition costs one series."""
-    crcs = np.fromiter(map(google_crc32c.value, definitions.canonical), np.uint32, len(definitions.canonical))
-    checks: npt.NDArray[np.uint32] = crcs ^ (definitions.ids.astype(np.uint32) * _ID_SPREAD)
+    crcs = np.fromiter(map(google_crc32c.value, canonical), np.uint32, len(canonical))
+    checks: UInt32s = crcs ^ (ids.astype(np.uint32) * _ID_SPREAD)
     return checks
-
-
-def _salvaged(found: _CheckedDefinitions) -> Definitions:
-    """The definitions that are whole, of those whose common checksum is wrong."""
-    whole = np.flatnonzero(_definition_checks(found.definitions) == found.checks)
-    canonical = found.definitions.canonical
-    return Definitions(found.definitions.ids[whole], [canonical[at] for at in whole.tolist()])
 
 
 def _read_columns(data: Bytes, header: _Header) -> Columns:

@@ -15,8 +15,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.lookup import HashLookup, UInt64s
-from tsdb.sample import KEY_BYTES, METRIC_NAME, SEPARATOR, Int32s, Int64s, Labels, Matcher, labels_of, series_key
+from tsdb.canonical import CanonicalColumn, series_keys
+from tsdb.lookup import HashLookup, UInt64s, distinct
+from tsdb.sample import KEY_BYTES, METRIC_NAME, Int32s, Int64s, Labels, Matcher, labels_of
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
 from tsdb.store.paths import PathNode, find_paths
@@ -34,7 +35,6 @@ _SHAPE_STEP_COUNT = 20_000
 _SHAPES_COUNT_MAX = 65_536
 UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-_SEPARATOR_BYTE = SEPARATOR[0]
 _CHANGING_SEGMENT = re.compile(rb"[^.\xff0-9]*+[0-9][^.\xff]*+")
 
 
@@ -46,7 +46,7 @@ class Keys(NamedTuple):
 
     @staticmethod
     def of(canonical: Sequence[bytes]) -> Keys:
-        return Keys.from_bytes(b"".join(map(series_key, canonical)))
+        return Keys.from_bytes(series_keys(canonical))
 
     @staticmethod
     def from_bytes(data: bytes) -> Keys:
@@ -102,41 +102,49 @@ class SeriesIndex:
         and for the others a negative number, which they get for an id.
         Raises: ValueError, if bytes are not canonical labels; nothing is added then.
         """
-        if not canonical:
+        column = CanonicalColumn.of(canonical)
+        if not len(column):
             return np.empty(0, np.int32)
-        keys = Keys.of(canonical)
+        keys = Keys.of(column)
         ids = self.find(keys)
         missing = np.flatnonzero(ids < 0)
         if not missing.size:
             return ids
-        first: dict[bytes, int] = {}
-        for index in missing.tolist():
-            first.setdefault(canonical[index], index)
-        _check_canonical(first)
-        verdicts = admit(list(first)) if admit is not None else np.zeros(len(first), np.int32)
-        allowed = [index for index, verdict in zip(first.values(), verdicts.tolist(), strict=True) if verdict == 0]
-        if allowed:
-            new = np.array(allowed, np.int64)
-            self.add_known_new(keys.taken(new), [canonical[index] for index in allowed], at_s=at_s)
-        if len(allowed) < len(first):
-            verdict_of = dict(zip(first, verdicts.tolist(), strict=True))
-            ids[missing] = [verdict_of[canonical[index]] for index in missing.tolist()]
-            missing = missing[ids[missing] == 0]
-        ids[missing] = self.find(keys.taken(missing))
+        if missing.size < ids.size:
+            column, keys = column.kept(ids < 0), keys.taken(missing)
+        if (repeated := distinct(keys.high, keys.low)) is not None:
+            is_first = np.zeros(missing.size, np.bool_)
+            is_first[repeated.first] = True
+            column, keys = column.kept(is_first), keys.taken(repeated.first)
+        if (fault := column.fault()) is not None:
+            raise ValueError(f"not canonical label bytes: {column[fault][:80]!r}")
+        numbers = self._added(keys, column, at_s, admit)
+        ids[missing] = numbers if repeated is None else numbers[repeated.inverse]
         return ids
 
-    def add_known_new(self, keys: Keys, canonical: Sequence[bytes], *, at_s: float = 0.0) -> None:
-        """Add series that are distinct, canonical and not there yet."""
-        lengths = np.fromiter(map(len, canonical), np.int64, len(canonical))
-        seconds = np.full(len(canonical), int(at_s), np.uint32)
-        self._add_columns(keys, np.frombuffer(b"".join(canonical), np.uint8), lengths, seconds, seconds)
+    def _added(
+        self, keys: Keys, column: CanonicalColumn, at_s: float, admit: Callable[[Sequence[bytes]], Int32s] | None
+    ) -> Int32s:
+        """The ids of distinct series that are not there yet, or what admit says of them."""
+        numbers = np.zeros(len(column), np.int32) if admit is None else admit(column).astype(np.int32)
+        is_new = numbers == 0
+        if not is_new.all():
+            column, keys = column.kept(is_new), keys.taken(np.flatnonzero(is_new))
+        numbers[is_new] = np.arange(self._count, self._count + len(column), dtype=np.int32)
+        seconds = np.full(len(column), int(at_s), np.uint32)
+        self._add_columns(keys, column.text, column.lengths, seconds, seconds)
+        return numbers
 
     def add_text(self, keys: Keys, text: Bytes, starts: Int64s, lengths: Int64s) -> None:
-        """As add_known_new, for canonical bytes that lie in one array; none of them becomes an object."""
+        """Add series that are distinct, canonical and not there yet, from where their canonical bytes lie."""
+        self._lookup.check_new(keys.high, keys.low)
         seconds = np.zeros(lengths.size, np.uint32)
         self._add_columns(keys, text[spread(starts, lengths)], lengths, seconds, seconds)
 
-    def _add_columns(self, keys: Keys, text: Bytes, lengths: Int64s, since_s: UInt32s, seen_s: UInt32s) -> None:
+    def _add_columns(
+        self, keys: Keys, text: Bytes, lengths: npt.NDArray[np.integer], since_s: UInt32s, seen_s: UInt32s
+    ) -> None:
+        """The keys are absent and distinct."""
         count, new_count = self._count, lengths.size
         end = int(self._ends[count])
         self._text = _grown(self._text, end + text.size + SLACK_BYTES, end)
@@ -144,10 +152,10 @@ class SeriesIndex:
         self._since_s = _grown(self._since_s, count + new_count, count)
         self._seen_s = _grown(self._seen_s, count + new_count, count)
         self._text[end : end + text.size] = text
-        self._ends[count + 1 : count + new_count + 1] = end + np.cumsum(lengths)
+        self._ends[count + 1 : count + new_count + 1] = end + np.cumsum(lengths, dtype=np.int64)
         self._since_s[count : count + new_count] = since_s
         self._seen_s[count : count + new_count] = seen_s
-        self._lookup.insert(keys.high, keys.low)
+        self._lookup.insert_new(keys.high, keys.low)
         self._count = count + new_count
 
     def note_seen(self, is_seen: npt.NDArray[np.bool_], at_s: float) -> None:
@@ -183,6 +191,15 @@ class SeriesIndex:
             data = text[low:high].tobytes()
             return [data[start - low : end - low] for start, end in zip(starts, ends, strict=True)]
         return [text[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+
+    def column_of(self, ids: npt.NDArray[np.integer]) -> CanonicalColumn:
+        """The canonical bytes of ids as a column; uncopied, if the ids are a stretch."""
+        text, all_ends = self._text, self._ends
+        if ids.size and (np.diff(ids) == 1).all():
+            ends = all_ends[int(ids[0]) : int(ids[-1]) + 2]
+            return CanonicalColumn(text[int(ends[0]) : int(ends[-1])], ends[1:] - ends[0])
+        lengths = all_ends[ids + 1] - all_ends[ids]
+        return CanonicalColumn(text[spread(all_ends[ids], lengths)], np.cumsum(lengths))
 
     def labels_of(self, ids: npt.NDArray[np.integer]) -> list[Labels]:
         """The label sets of ids, in their order; decoded ones are kept for the next time."""
@@ -338,12 +355,6 @@ def _mergeable(segments: Sequence[Segment]) -> slice | None:
             found = slice(number, len(segments))
         following_count += segments[number].series_count
     return found
-
-
-def _check_canonical(canonical: Iterable[bytes]) -> None:
-    for one in canonical:
-        if not one or one[-1] != _SEPARATOR_BYTE or one.count(SEPARATOR) % 2:
-            raise ValueError(f"not canonical label bytes: {one[:80]!r}")
 
 
 def _grown(array: npt.NDArray[_Scalar], count: int, used_count: int) -> npt.NDArray[_Scalar]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.canonical import CanonicalColumn
 from tsdb.interface import SERIES_REFUSALS
 from tsdb.sample import SEPARATOR, Int32s
 
@@ -54,7 +55,7 @@ class SeriesLimits:
     def admit(self, new: Sequence[bytes], now_s: float) -> Int32s:
         """ADMITTED or the code of a refusal for each of some new series, given as canonical bytes, distinct."""
         verdicts = np.full(len(new), ADMITTED, np.int32)
-        places_by_team = _places_by_team(new) if self.counts_teams else {}
+        places_by_team = _places_by_team(CanonicalColumn.of(new)) if self.counts_teams and len(new) else {}
         for team, places in places_by_team.items():
             verdicts[places[self._room_of(team) :]] = OVER_TEAM
         left = np.flatnonzero(verdicts == ADMITTED)
@@ -98,12 +99,17 @@ class SeriesLimits:
         )
 
 
-def _places_by_team(new: Sequence[bytes]) -> dict[bytes, npt.NDArray[np.int64]]:
+def _places_by_team(new: CanonicalColumn) -> dict[bytes, npt.NDArray[np.int64]]:
     wanted = TEAM_LABEL.encode()
+    ends = np.flatnonzero(new.text == SEPARATOR[0])  # Of a name, of its value, of a name …
+    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
+    found = np.flatnonzero(ends[::2] - starts[::2] == len(wanted))
+    for at, byte in enumerate(wanted):
+        found = found[new.text[starts[2 * found] + at] == byte]
+    series = np.searchsorted(new.ends, starts[2 * found], side="right")
     places: dict[bytes, list[int]] = {}
-    for place, one in enumerate(new):
-        parts = one.split(SEPARATOR)
-        names = parts[:-1:2]
-        if wanted in names:
-            places.setdefault(parts[2 * names.index(wanted) + 1], []).append(place)
+    for place, start, end in zip(
+        series.tolist(), starts[2 * found + 1].tolist(), ends[2 * found + 1].tolist(), strict=True
+    ):
+        places.setdefault(new.text[start:end].tobytes(), []).append(place)
     return {team: np.array(found, np.int64) for team, found in places.items()}

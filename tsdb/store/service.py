@@ -17,6 +17,7 @@ import numpy as np
 from appliance.bus import Answer, Request, Server
 from appliance.clock import Clock
 from appliance.metrics import Metrics
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import NotReady
 from tsdb.interface import Grain
 from tsdb.sample import Labels, Matcher, MatchOp, SampleBatch
@@ -38,7 +39,6 @@ PlainMatcher = tuple[str, MatchOp, str]
 class Append(msgspec.Struct, frozen=True):
     epoch: int
     protocol: str
-    new_series: list[bytes] = []
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -131,10 +131,12 @@ class StoreService:
         return {"epoch": self._engine.epoch}
 
     def append(self, request: Request) -> Answer:
+        """Columns: those of the batch, and, if it brings new series, their canonical bytes and the length of each."""
         ask: Append = request.body
-        series, timestamp_ms, value = request.columns
+        series, timestamp_ms, value, *new = request.columns
+        new_series = CanonicalColumn.from_lengths(*new) if new else ()
         batch = SampleBatch(series=series, timestamp_ms=timestamp_ms, value=value)
-        ack = self._engine.append(batch, ask.new_series, epoch=ask.epoch, now_ms=self._clock.now_ms())
+        ack = self._engine.append(batch, new_series, epoch=ask.epoch, now_ms=self._clock.now_ms())
         body = {
             "epoch": ack.epoch,
             "accepted_count": ack.accepted_count,

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import DiskFull, NotReady
 from tsdb.sample import Int32s
 from tsdb.store import frame
@@ -286,20 +287,22 @@ class Wal:
 
     def _unknown(self, series: Int32s) -> Int32s:
         known = self._is_defined[series]
-        return np.empty(0, np.int32) if known.all() else np.unique(series[~known])
+        if known.all():
+            return np.empty(0, np.int32)
+        is_unknown = np.zeros(self._is_defined.size, np.bool_)
+        is_unknown[series[~known]] = True
+        return np.flatnonzero(is_unknown).astype(np.int32)
 
     def _definitions(self, ids: Int32s) -> Iterator[Definitions]:
         if not ids.size:
             return
-        canonical = self._canonical_of(ids)
-        start, size_bytes = 0, 0
-        for index, one in enumerate(canonical):
-            size_bytes += len(one)
-            if size_bytes >= frame.DEFINITION_BYTES_MAX or index - start + 1 >= frame.FRAME_SAMPLE_COUNT_MAX:
-                yield Definitions(ids[start : index + 1], canonical[start : index + 1])
-                start, size_bytes = index + 1, 0
-        if start < ids.size:
-            yield Definitions(ids[start:], canonical[start:])
+        column = CanonicalColumn.of(self._canonical_of(ids))
+        start = begin = 0
+        while start < ids.size:
+            last = int(np.searchsorted(column.ends, begin + frame.DEFINITION_BYTES_MAX))  # With which they are enough.
+            stop = min(last + 1, start + frame.FRAME_SAMPLE_COUNT_MAX, ids.size)
+            yield Definitions(ids[start:stop], column[start:stop])
+            start, begin = stop, int(column.ends[stop - 1])
 
     def _write(self, parts: list[Part]) -> None:
         assert self._file is not None, "append() begins a segment where there is none"

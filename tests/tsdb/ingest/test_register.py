@@ -173,3 +173,17 @@ def test_every_sample_reaches_the_series_of_its_name(batches: list[list[str]]) -
         known.learn(resolved, answer)
         sent += [(canonical_of(name), number, float(number)) for number, name in enumerate(wanted)]
     assert sorted(store.stored) == sorted(sent)
+
+
+def test_a_plain_name_and_a_tagged_one_of_one_series_get_one_id() -> None:
+    """carbon drops a tag called name, so both are the series m."""
+    store, known = FakeStore(), register()
+    for _ in range(2):
+        resolved = known.resolve(decoded(["x", "m;name=other", "m", "m;a=", "m;a=1"]))
+        answer = store.append(resolved.batch, resolved.new_series, protocol="graphite", epoch=1)
+        known.learn(resolved, answer)
+        assert resolved.refusals.count_by_reason == {"bad_tag": 1}
+    assert known.resolve_known(decoded(["m", "m;name=other", "x"])) is not None
+    x, other, m, tagged = known.resolve(decoded(["x", "m;name=other", "m", "m;a=1"])).batch.series.tolist()
+    assert (m, len({x, m, tagged})) == (other, 3)
+    assert len({series for series, _, _ in store.stored}) == 3

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
+
 from tsdb.errors import RefusedSample
 from tsdb.ingest.graphite import names as graphite
+from tsdb.ingest.raw_names import RawNames
+from tsdb.ingest.spelling import Plain, Spelling
 from tsdb.sample import METRIC_NAME, canonical_bytes, labels_from
 
 # Either `name="value"` or a quoted metric name alone, then a comma or the end.
@@ -21,7 +25,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'"}
 
 
-def canonical_of(name: str | bytes) -> bytes:
+def _exact(name: str | bytes) -> bytes:
     """Raises: RefusedSample, reason bad_name, empty_name, bad_tag or a label limit."""
     assert isinstance(name, str), name
     if name.endswith("}"):
@@ -29,6 +33,15 @@ def canonical_of(name: str | bytes) -> bytes:
     if not name:
         raise RefusedSample("empty_name", "the series has an empty name")
     return graphite.canonical_of(name)
+
+
+def _plain(names: pl.Series | RawNames) -> Plain:
+    """Graphite's paths without tags."""
+    assert isinstance(names, pl.Series), names
+    return graphite.plain_paths(names, is_other=names.str.ends_with("}").to_numpy())
+
+
+canonical_of = Spelling(_exact, _plain)
 
 
 def _from_prometheus(name: str) -> bytes:

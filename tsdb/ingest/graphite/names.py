@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import re
 
-from tsdb.errors import RefusedSample
-from tsdb.sample import LABEL_VALUE_BYTES_MAX, METRIC_NAME, canonical_bytes, labels_from
+import numpy as np
+import polars as pl
 
-_METRIC_PREFIX = METRIC_NAME.encode() + b"\xff"
+from tsdb.canonical import Bools, CanonicalColumn
+from tsdb.errors import RefusedSample
+from tsdb.ingest.raw_names import RawNames
+from tsdb.ingest.spelling import Plain, Spelling
+from tsdb.sample import LABEL_VALUE_BYTES_MAX, METRIC_NAME, SEPARATOR, canonical_bytes, labels_from
+
+_METRIC_PREFIX = METRIC_NAME.encode() + SEPARATOR
+# What stands in place of the separators between two paths, as long as they and of the same use in a text of polars.
+_BETWEEN = f"\0{METRIC_NAME}\0"
 _OPENMETRICS_LABEL = re.compile(r'([^=]+)="((?:\\["\\]|[^"\\])+)"(?:,|$)')
 _PROHIBITED_IN_TAG = ";!^="
 
 
-def canonical_of(path: str | bytes) -> bytes:
+def _exact(path: str | bytes) -> bytes:
     """The canonical label bytes of a path. Raises: RefusedSample, reason empty_name, bad_tag or a label limit."""
     assert isinstance(path, str), path
     encoded = path.encode()
@@ -29,6 +37,40 @@ def canonical_of(path: str | bytes) -> bytes:
     if METRIC_NAME in tags:
         raise RefusedSample("bad_tag", f"tag {METRIC_NAME!r} of {path[:80]!r} is the metric name's own label")
     return canonical_bytes(labels_from({METRIC_NAME: metric, **tags}))
+
+
+def _plain(names: pl.Series | RawNames) -> Plain:
+    """Paths without tags: the canonical bytes are a prefix, the path and a separator, made by writing between them."""
+    assert isinstance(names, pl.Series), names
+    return plain_paths(names)
+
+
+def plain_paths(names: pl.Series, *, is_other: Bools | None = None) -> Plain:
+    """is_other: names that are not to be taken, whatever they look like."""
+    lengths = names.str.len_bytes().to_numpy()
+    is_plain = (lengths > 0) & (lengths <= LABEL_VALUE_BYTES_MAX)
+    if is_other is not None:
+        is_plain &= ~is_other
+    joined = names.str.join(_BETWEEN).item() or ""
+    if ";" in joined:
+        is_plain &= ~names.str.contains(";", literal=True).to_numpy()
+    if "~" in joined:
+        is_plain &= ~names.str.starts_with("~").to_numpy()
+    if '"}' in joined:
+        is_plain &= ~names.str.ends_with('"}').to_numpy()
+    if not is_plain.all():
+        names, lengths = names.filter(pl.Series(is_plain)), lengths[is_plain]
+        joined = names.str.join(_BETWEEN).item() or ""
+    if not lengths.size:
+        return Plain(is_plain, CanonicalColumn.of(()))
+    text = np.frombuffer(bytearray(b"".join((_METRIC_PREFIX, joined.encode(), SEPARATOR))), np.uint8)
+    ends = np.cumsum(lengths.astype(np.int64) + len(_METRIC_PREFIX) + len(SEPARATOR))
+    text[ends - 1] = SEPARATOR[0]
+    text[ends[:-1] + len(_METRIC_PREFIX) - 1] = SEPARATOR[0]
+    return Plain(is_plain, CanonicalColumn(text, ends))
+
+
+canonical_of = Spelling(_exact, _plain)
 
 
 def _from_carbon(path: str) -> tuple[str, dict[str, str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.sim.crashes import seeds_at
+from tests.sim.crashes import first_wrong, seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk, MemoryFile
 from tests.tsdb.store.stores import (
     FOLDER,
@@ -373,28 +372,35 @@ def life(engine: Engine, clock: DrivenClock, diary: Diary) -> None:
 
 
 def what_goes_wrong(make_disk: Callable[[int], MemoryDisk], seeds: tuple[int | None, ...] = (None,)) -> str:
-    """The machine stops at operation 0, 1, 2 … in turn; empty if nothing is lost and nothing comes back."""
-    for crash_at in itertools.count():
+    """The machine stops at each operation in turn; empty if nothing is lost and nothing comes back."""
+
+    def crash(crash_at: int) -> tuple[str, bool]:
         disk, diary, clock = make_disk(crash_at), Diary(), DrivenClock()
         with contextlib.suppress(DiskCrash):
             life(open_engine(disk, clock=clock), clock, diary)
         for seed in seeds_at(crash_at, seeds):
-            after = open_engine(disk.reboot(seed))
-            for new in ([], batch(9)):  # As it starts, and when what was left to do has been done.
-                append(after, new)
-                found = set(everything(after))
-                if lost := diary.there - found:
-                    return f"{len(lost)} lost, {crash_at=}, {seed=}, {disk.operations[-3:]=}"
-                if back := diary.gone & found:
-                    return f"{len(back)} came back, {crash_at=}, {seed=}, {disk.operations[-3:]=}"
-                if lost := set(new) - found:
-                    return f"{len(lost)} later ones lost, {crash_at=}, {seed=}, {disk.operations[-3:]=}"
-                assert found <= diary.there | diary.either | set(new), f"invented, {crash_at=}, {seed=}"
-                after.compact()
-            after.close()
-        if not disk.crashed:
-            return ""
-    raise AssertionError
+            if wrong := wrong_after(disk.reboot(seed), diary):
+                return f"{wrong}, {crash_at=}, {seed=}, {disk.operations[-3:]=}", disk.crashed
+        return "", disk.crashed
+
+    return first_wrong(crash)
+
+
+def wrong_after(disk: MemoryDisk, diary: Diary) -> str:
+    after = open_engine(disk)
+    for new in ([], batch(9)):  # As it starts, and when what was left to do has been done.
+        append(after, new)
+        found = set(everything(after))
+        if lost := diary.there - found:
+            return f"{len(lost)} lost"
+        if back := diary.gone & found:
+            return f"{len(back)} came back"
+        if lost := set(new) - found:
+            return f"{len(lost)} later ones lost"
+        assert found <= diary.there | diary.either | set(new), f"invented, {diary}"
+        after.compact()
+    after.close()
+    return ""
 
 
 def test_deleted_samples_stay_deleted_after_a_crash_at_every_disk_operation() -> None:

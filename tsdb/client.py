@@ -44,7 +44,7 @@ class TsdbClient:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._intake = Client(run_dir, "intake")
+        self._intake = Client(run_dir, "intake", is_direct=True)
         self._query = Client(run_dir, "query")
         self._store = Client(run_dir, "store")
 

@@ -15,6 +15,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
+from appliance.bus.direct import DirectLink
 from appliance.bus.errors import STOPPING, BusAbsent, BusGone, BusRefused, BusTimeout, WireError
 from appliance.bus.place import Place
 
@@ -86,7 +87,8 @@ class _Link:
         self._poller.register(self._dealer, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
 
-    def send(self, prefix: list[bytes], buffers: list[Any]) -> None:
+    def send(self, prefix: list[bytes], buffers: list[Any], deadline_ns: int) -> None:
+        del deadline_ns  # ZeroMQ takes it at once, and wait() looks at the clock.
         self._lost()  # What happened between two calls concerns neither of them.
         wire.send(self._dealer, prefix, buffers)
 
@@ -134,14 +136,17 @@ class Client:
     """A handle on a service, for any number of threads. A call made while the service is down waits for it.
 
     Each call has a socket for itself while it lasts; idle sockets are kept for the next ones.
+
+    is_direct: ask by connections of our own, as long as the service has them; see direct.py.
     """
 
-    def __init__(self, run_dir: Path, service: str) -> None:
+    def __init__(self, run_dir: Path, service: str, *, is_direct: bool = False) -> None:
         self.service = service
+        self._is_direct = is_direct
         self._place = Place(run_dir)
         self._ids = itertools.count(1)  # next() of it is atomic.
         self._lock = threading.Lock()
-        self._idle: list[_Link] = []
+        self._idle: list[_Link | DirectLink] = []
         self._is_closed = False
 
     def call(
@@ -174,10 +179,12 @@ class Client:
     ) -> tuple[wire.ReplyHead, list[wire.Frame]]:
         request_id = next(self._ids)
         prefix, buffers = request_frames(request_id, op, body, columns, deadline_ns)
-        link = self._take()
+        try:
+            link = self._sent(prefix, buffers, deadline_ns)
+        except TimeoutError as error:
+            raise BusTimeout(self.service, op, timeout_s) from error
         is_usable = False
         try:
-            link.send(prefix, buffers)
             found = link.wait(request_id, deadline_ns)
             if found is None:
                 raise BusTimeout(self.service, op, timeout_s)
@@ -194,18 +201,36 @@ class Client:
             # Without an answer the request may still lie in the socket; closing it takes it back.
             self._give(link, is_usable=is_usable)
 
-    def _take(self) -> _Link:
+    def _sent(self, prefix: list[bytes], buffers: list[Any], deadline_ns: int) -> _Link | DirectLink:
+        """The link by which the request has gone out. Raises: BusAbsent, TimeoutError."""
+        while True:
+            link = self._take()
+            try:
+                link.send(prefix, buffers, deadline_ns)
+            except ConnectionError:
+                link.close()
+                self._drop_idle()  # The service they led to has ended, and has not seen the request.
+            except BaseException:
+                link.close()
+                raise
+            else:
+                return link
+
+    def _take(self) -> _Link | DirectLink:
         with self._lock:
             assert not self._is_closed, f"the client of {self.service} is closed"
             if self._idle:
                 return self._idle.pop()
         if not self._place.exists():
             raise BusAbsent(self.service, self._place.run_dir)
-        return _Link(self._place.address(self.service))
+        direct = DirectLink.open(self._place, self.service) if self._is_direct else None
+        return direct or _Link(self._place.address(self.service))
 
-    def _give(self, link: _Link, *, is_usable: bool) -> None:
+    def _give(self, link: _Link | DirectLink, *, is_usable: bool) -> None:
+        # The other way was for while the service was down.
+        is_kept = is_usable and isinstance(link, DirectLink) == self._is_direct
         with self._lock:
-            if is_usable and not self._is_closed:
+            if is_kept and not self._is_closed:
                 self._idle.append(link)
                 return
         link.close()

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from appliance.bus.direct import Peer
 from appliance.bus.wire import RequestHead
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Job:
     """A request that waits for a worker."""
 
-    peer: bytes  # ZeroMQ's name for the link it came by.
+    peer: bytes | Peer  # The link it came by: ZeroMQ's name for it, or a connection of its own.
     head: RequestHead
     body: bytes
     columns: tuple[np.ndarray[Any, Any], ...]
@@ -27,7 +28,7 @@ class Job:
         return len(self.body) + sum(column.nbytes for column in self.columns)
 
 
-class _Seat:
+class Seat:
     """Where a worker without a job waits for one."""
 
     __slots__ = ("job", "lock")
@@ -51,13 +52,16 @@ class Jobs:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._waiting: collections.deque[Job | None] = collections.deque()
-        self._seats: list[_Seat] = []  # Of the workers that wait; none while a job waits.
+        self._seats: list[Seat] = []  # Of the workers that wait; none while a job waits.
         self._bytes = 0
         self._in_hand_count = 0
+        self._is_ended = False
 
     def offer(self, job: Job) -> bool:
-        """Queue a job, unless too many or too much wait; a single one is never too much."""
+        """Queue a job, unless too many or too much wait, or this is the end; a single one is never too much."""
         with self._lock:
+            if self._is_ended:
+                return False
             if not self._seats:
                 is_too_much = self._waiting and self._bytes + job.size_bytes > self._bytes_max
                 if len(self._waiting) >= self.count_max or is_too_much:
@@ -80,10 +84,33 @@ class Jobs:
                     self._bytes -= job.size_bytes
                     self._in_hand_count += 1
                 return job
-            seat = _Seat()
+            seat = Seat()
             self._seats.append(seat)
         seat.lock.acquire()
         return seat.job
+
+    def borrow(self) -> Seat | None:
+        """The seat of a worker that waits, for a thread that brings its job and does it itself; None, if all work.
+
+        So it is as if the worker did it, at the cost of waking nobody. give_back() ends the turn.
+        """
+        with self._lock:
+            if self._is_ended or not self._seats:
+                return None
+            self._in_hand_count += 1
+            return self._seats.pop()
+
+    def give_back(self, seat: Seat) -> None:
+        with self._lock:
+            self._in_hand_count -= 1
+            if not self._waiting:
+                self._seats.append(seat)
+                return
+            seat.job = self._waiting.popleft()
+            if seat.job is not None:
+                self._bytes -= seat.job.size_bytes
+                self._in_hand_count += 1
+        seat.lock.release()
 
     def done(self) -> None:
         with self._lock:
@@ -92,6 +119,7 @@ class Jobs:
     def end(self, workers_count: int) -> list[Job]:
         """Let the workers end after what they have in hand; returns what they will not do."""
         with self._lock:
+            self._is_ended = True
             left = [job for job in self._waiting if job is not None]
             seats, self._seats = self._seats, []
             self._waiting = collections.deque([None] * (workers_count - len(seats)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import zmq
@@ -40,8 +42,20 @@ class Place:
         It is bound under a name of its own and then renamed: so the name is never without a listener, and ZeroMQ,
         which removes what it has bound some time after the close, cannot remove the next listener's.
         """
+        return self._bound(name, lambda own_name: socket.bind(self.address(own_name)))
+
+    def listen(self, socket: socket.socket, name: str, count_max: int) -> int:
+        """The same for a plain socket, which listens afterwards."""
+
+        def bind(own_name: str) -> None:
+            socket.bind(self.path(own_name))
+            socket.listen(count_max)
+
+        return self._bound(name, bind)
+
+    def _bound(self, name: str, bind: Callable[[str], object]) -> int:
         own_name = f"{name}.{secrets.token_hex(4)}"
-        socket.bind(self.address(own_name))
+        bind(own_name)
         path = self._path(own_name).rename(self._path(name))
         return path.stat().st_ino
 
@@ -52,18 +66,19 @@ class Place:
                 self._path(name).unlink()
 
     def address(self, name: str) -> str:
-        """The ZeroMQ address of a socket. name: a service, or a service and `.hints`.
+        """The ZeroMQ address of a socket. name: a service, or a service and `.hints`. Raises: as path()."""
+        return f"ipc://{self.path(name)}"
 
-        Raises: OSError, if the path is long and its folder is absent.
-        """
+    def path(self, name: str) -> str:
+        """Where a socket binds or connects. Raises: OSError, if the path is long and its folder is absent."""
         assert name.replace("_", "").replace("-", "").replace(".", "").isalnum(), name
         path = self._path(name)
         if len(os.fsencode(path)) <= IPC_PATH_BYTES_MAX:
-            return f"ipc://{path}"
+            return str(path)
         with self._lock:
             if self._folder_fd is None:
                 self._folder_fd = os.open(self.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            return f"ipc:///proc/self/fd/{self._folder_fd}/{name}.sock"
+            return f"/proc/self/fd/{self._folder_fd}/{name}.sock"
 
     def _path(self, name: str) -> Path:
         return self.run_dir / f"{name}.sock"

@@ -17,6 +17,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
+from appliance.bus.direct import Connections, Peer
 from appliance.bus.errors import STOPPING, BusRefused, WireError
 from appliance.bus.jobs import Job, Jobs
 from appliance.bus.place import Place
@@ -69,7 +70,8 @@ class _Operation:
     decoder: msgspec.msgpack.Decoder[Any]
 
 
-_Outgoing = tuple[list[bytes], list[Any]]
+_Peer = bytes | Peer
+_Outgoing = tuple[_Peer, list[bytes], list[Any]]
 
 
 class Server:
@@ -77,6 +79,7 @@ class Server:
 
     threads: how many handlers run at once; with 1, requests are handled one after the other.
     lanes: threads of their own, by name, for operations that must not keep the others waiting, nor wait for them.
+    is_direct: clients may have connections of their own, see direct.py.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class Server:
         threads: int = 1,
         lanes: Mapping[str, int] | None = None,
         queue_count_max: int = 1_000,
+        is_direct: bool = False,
     ) -> None:
         self.name = name
+        self._is_direct = is_direct
         self._place = Place(run_dir, make=True)
         self._metrics = metrics
         self._threads_by_lane = {MAIN_LANE: threads, **(lanes or {})}
@@ -139,10 +144,13 @@ class Server:
         """
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        connections = None
         try:
             router.setsockopt(zmq.MAXMSGSIZE, wire.FRAME_BYTES_MAX)
             router.setsockopt(zmq.SNDHWM, PEER_QUEUE_COUNT_MAX)
             router.setsockopt(zmq.RCVHWM, PEER_QUEUE_COUNT_MAX)
+            if self._is_direct:  # First, so that who finds the service finds both ways to it.
+                connections = Connections(self._place, self.name, self._take)
             inode = self._place.bind(router, self.name)
             workers = [
                 threading.Thread(
@@ -158,11 +166,15 @@ class Server:
                 worker.start()
             if ready is not None:
                 ready()
-            self._serve_until(router, stopping)
+            self._serve_until(router, connections, stopping)
             self._is_stopping = True
             self._place.withdraw(self.name, inode)
+            if connections is not None:
+                connections.withdraw()
             self._end(router, workers)
         finally:
+            if connections is not None:
+                connections.close()
             router.close(linger=LAST_ANSWERS_MS)
             with self._wake_lock:  # A handler that is left behind must not write into whatever has this number next.
                 os.close(self._wake_fd)
@@ -172,16 +184,22 @@ class Server:
             time.sleep(LAST_ANSWERS_S)
             raise self._crash
 
-    def _serve_until(self, router: zmq.Socket[bytes], stopping: threading.Event) -> None:
+    def _serve_until(
+        self, router: zmq.Socket[bytes], connections: Connections | None, stopping: threading.Event
+    ) -> None:
         poller = zmq.Poller()
         poller.register(router, zmq.POLLIN)
         poller.register(self._wake_fd, zmq.POLLIN)
+        if connections is not None:
+            poller.register(connections.fileno(), zmq.POLLIN)
         while not stopping.is_set() and self._crash is None:
             for ready, _ in poller.poll(POLL_MS):
                 if ready is router:
                     self._receive(router, RECEIVE_COUNT_MAX)
-                else:
+                elif ready == self._wake_fd:
                     os.eventfd_read(self._wake_fd)
+                elif connections is not None:
+                    connections.accept()
             self._send_outgoing(router)
 
     def _end(self, router: zmq.Socket[bytes], workers: list[threading.Thread]) -> None:
@@ -212,18 +230,24 @@ class Server:
             if len(frames) < 2:
                 self._count_refused("damaged")
                 continue
-            try:
-                head = wire.decode_request(frames[1:])
-            except WireError as error:
-                self._count_refused("damaged")
-                log.warning("service %s dropped a message: %s", self.name, error)
-                continue
-            self._admit(peer, head, frames[1:])
+            self._take(peer, frames[1:])
 
-    def _admit(self, peer: bytes, head: wire.RequestHead, frames: list[wire.Frame]) -> None:
+    def _take(self, peer: _Peer, frames: list[wire.Frame]) -> None:
+        """A request by ZeroMQ, or by a connection, whose thread this is then."""
+        try:
+            head = wire.decode_request(frames)
+        except WireError as error:
+            self._count_refused("damaged")
+            log.warning("service %s dropped a message: %s", self.name, error)
+            if isinstance(peer, Peer):
+                peer.end()
+        else:
+            self._admit(peer, head, frames)
+
+    def _admit(self, peer: _Peer, head: wire.RequestHead, frames: list[wire.Frame]) -> None:
         """Answer a built-in op at once, put another one into the queue, or refuse it."""
         if (built_in := _BUILT_IN.get(head.op)) is not None:
-            self._outgoing.append(self._answer_frames(peer, head, built_in(self)))
+            self._put(self._answer_frames(peer, head, built_in(self)))
             return
         if self._is_stopping:
             self._refuse_stopping(peer, head)
@@ -239,8 +263,16 @@ class Server:
         except WireError as error:
             self._refuse(peer, head, "bad_request", f"{self.name}/{head.op}: {error}")
             return
-        jobs = self._jobs_by_lane[operation.lane]
-        if not jobs.offer(Job(peer, head, body, columns)):
+        jobs, job = self._jobs_by_lane[operation.lane], Job(peer, head, body, columns)
+        if isinstance(peer, Peer) and (seat := jobs.borrow()) is not None:
+            try:
+                self._run_or_crash(job)
+            finally:
+                jobs.give_back(seat)
+        elif not jobs.offer(job):
+            if self._is_stopping:  # A connection's thread may come here a moment after the end has begun.
+                self._refuse_stopping(peer, head)
+                return
             figures = jobs.figures()
             self._refuse(
                 peer,
@@ -254,17 +286,22 @@ class Server:
         """A worker's life: handle jobs until a None."""
         while (job := jobs.take()) is not None:
             try:
-                self._run(job)
-            except BaseException as error:  # Ours: the serving thread raises it, so that the process ends.
-                log.exception("service %s: a handler of %s failed its own checks", self.name, job.head.op)
-                self._refuse(
-                    job.peer, job.head, "crashed", f"{self.name} stopped on a fault of its own: {error!r:.300}"
-                )
-                self._crash = error
-                self._wake()
-                return
+                if not self._run_or_crash(job):
+                    return
             finally:
                 jobs.done()
+
+    def _run_or_crash(self, job: Job) -> bool:
+        """False, if a fault of ours has come to light: the serving thread raises it, so that the process ends."""
+        try:
+            self._run(job)
+        except BaseException as error:
+            log.exception("service %s: a handler of %s failed its own checks", self.name, job.head.op)
+            self._refuse(job.peer, job.head, "crashed", f"{self.name} stopped on a fault of its own: {error!r:.300}")
+            self._crash = error
+            self._wake()
+            return False
+        return True
 
     def _run(self, job: Job) -> None:
         """Run the handler and leave its answer for the serving thread.
@@ -275,6 +312,8 @@ class Server:
         started_ns = time.monotonic_ns()
         if started_ns > job.head.deadline_ns:
             self._count_refused("expired")  # The caller has given up: what it asked is not wanted any more.
+            if isinstance(job.peer, Peer):
+                job.peer.end()
             return
         try:
             outgoing = self._handled(job)
@@ -283,8 +322,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - The caller is told, and what has no code is logged with its trace.
             self._refuse(job.peer, job.head, *self._refusal(op, error))
         else:
-            self._outgoing.append(outgoing)
-            self._wake()
+            self._put(outgoing)
         self._op_counts[op] += 1
         self._requests_total.inc(service=self.name, op=op)
         self._seconds_total.inc((time.monotonic_ns() - started_ns) / 1e9, service=self.name, op=op)
@@ -306,7 +344,7 @@ class Server:
         log.error("service %s: the handler of %s failed", self.name, op, exc_info=error)
         return "internal", f"{self.name}/{op} failed: {type(error).__name__}: {error}; the log has the details"
 
-    def _answer_frames(self, peer: bytes, head: wire.RequestHead, answer: Any) -> _Outgoing:
+    def _answer_frames(self, peer: _Peer, head: wire.RequestHead, answer: Any) -> _Outgoing:
         """Raises: what encoding raises, on a body or columns that cannot travel."""
         columns = answer.columns if isinstance(answer, Answer) else ()
         body = wire.encode(answer.body if isinstance(answer, Answer) else answer)
@@ -317,24 +355,33 @@ class Server:
                 f"ask for less at once",
             )
         heads, buffers = wire.column_heads(columns)
-        return [peer, wire.encode(wire.ReplyHead(wire.VERSION, head.id, "", "", heads)), body], buffers
+        return peer, [wire.encode(wire.ReplyHead(wire.VERSION, head.id, "", "", heads)), body], buffers
 
-    def _refuse(self, peer: bytes, head: wire.RequestHead, code: str, message: str) -> None:
+    def _refuse(self, peer: _Peer, head: wire.RequestHead, code: str, message: str) -> None:
         self._count_refused(code)
         reply = wire.encode(wire.ReplyHead(wire.VERSION, head.id, code, message))
-        self._outgoing.append(([peer, reply, wire.NIL], []))
-        self._wake()
+        self._put((peer, [reply, wire.NIL], []))
 
-    def _refuse_stopping(self, peer: bytes, head: wire.RequestHead) -> None:
+    def _refuse_stopping(self, peer: _Peer, head: wire.RequestHead) -> None:
         self._refuse(peer, head, STOPPING, f"{self.name} is stopping")
 
     def _count_refused(self, code: str) -> None:
         self._refused_total.inc(service=self.name, code=code)
 
+    def _put(self, outgoing: _Outgoing) -> None:
+        """Answer on a connection, or leave it to the serving thread."""
+        peer, prefix, buffers = outgoing
+        if isinstance(peer, Peer):
+            peer.answer(prefix, buffers)
+            return
+        self._outgoing.append(outgoing)
+        self._wake()
+
     def _send_outgoing(self, router: zmq.Socket[bytes]) -> None:
         while self._outgoing:
-            prefix, buffers = self._outgoing.popleft()
-            wire.send(router, prefix, buffers)
+            peer, prefix, buffers = self._outgoing.popleft()
+            assert isinstance(peer, bytes), "a connection is answered at once"
+            wire.send(router, [peer, *prefix], buffers)
 
     def _wake(self) -> None:
         """Let the serving thread look at what is to be sent."""

@@ -31,7 +31,7 @@ _DTYPES = frozenset(("|b1", "|u1", "|i1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u
 
 Column: TypeAlias = "np.ndarray[Any, Any] | bytes | bytearray | memoryview"
 Columns: TypeAlias = "Sequence[Column]"
-Frame: TypeAlias = "bytes | zmq.Frame"
+Frame: TypeAlias = "bytes | zmq.Frame | np.ndarray[Any, Any]"
 
 
 class ColumnHead(msgspec.Struct, frozen=True, array_like=True):
@@ -189,10 +189,10 @@ def _column(frame: Frame, head: ColumnHead) -> np.ndarray[Any, Any]:
     if head.dtype not in _DTYPES:
         raise WireError(f"a column of dtype {head.dtype!r:.20}; only numbers travel")
     dtype = np.dtype(head.dtype)
-    assert isinstance(frame, zmq.Frame)
+    assert not isinstance(frame, bytes)
     if len(frame) != head.count * dtype.itemsize:
         raise WireError(f"a column of {len(frame):,} bytes where {head.count:,} of {dtype} are announced")
-    column = np.frombuffer(frame.buffer, dtype=dtype)
+    column = np.frombuffer(frame.buffer if isinstance(frame, zmq.Frame) else frame, dtype=dtype)
     if not column.flags.aligned:
         column = column.copy()  # Only small frames lie in the middle of a receive buffer.
     column.flags.writeable = False

@@ -27,12 +27,12 @@ def run_intake(context: ChildContext) -> None:
     keep_large_blocks(ARENA_COUNT_MAX, KEPT_BYTES_MAX)
     intake = Intake(
         context.sockets,
-        BusSink(Client(context.config.run_dir, "store")),
+        BusSink(Client(context.config.run_dir, "store", is_direct=True)),
         metrics=context.metrics,
         clock=context.clock,
         log=context.log,
     )
-    server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS)
+    server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
 
     def write(request: Request) -> dict[str, Any]:
         (body,) = request.columns

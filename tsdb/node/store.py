@@ -35,7 +35,9 @@ def run_store(context: ChildContext) -> None:
     )
     try:
         service = StoreService(engine, clock=context.clock, metrics=context.metrics)
-        server = Server(context.config.run_dir, "store", metrics=context.metrics, threads=THREADS, lanes=LANES)
+        server = Server(
+            context.config.run_dir, "store", metrics=context.metrics, threads=THREADS, lanes=LANES, is_direct=True
+        )
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)
         upkeep.start()

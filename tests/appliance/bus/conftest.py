@@ -20,7 +20,7 @@ class Service:
         self.metrics = Metrics()
         self.stopping = threading.Event()
         self.crashes: list[BaseException] = []
-        self.server = Server(run_dir, "echo", metrics=self.metrics, **options)
+        self.server = Server(run_dir, "echo", metrics=self.metrics, is_direct=True, **options)
         prepare(self.server)
         self.thread = self.server.start_thread(self.stopping, on_crash=self.crashes.append)
 
@@ -59,8 +59,9 @@ def serve(run_dir: Path) -> Iterator[Serve]:
         service.stop()
 
 
-@pytest.fixture
-def client(run_dir: Path) -> Iterator[Client]:
+@pytest.fixture(params=[False, True], ids=["zeromq", "direct"])
+def client(run_dir: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """One that asks over ZeroMQ, and one with connections of its own: whatever holds for one holds for the other."""
     run_dir.mkdir(mode=0o700, exist_ok=True)
-    with Client(run_dir, "echo") as client:
+    with Client(run_dir, "echo", is_direct=request.param) as client:
         yield client

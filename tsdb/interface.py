@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -62,13 +63,16 @@ class Grain:
 
 
 class Bounds(Protocol):
-    """What a selection may cost, asked while it is gathered. Both raise to end it."""
+    """What a selection may cost, asked while it is gathered. All raise to end it."""
 
     def found(self, count: int) -> None:
         """So many samples will be read in all, as far as is known by now; told before they are read."""
 
     def check(self) -> None:
         """Told now and then: whether somebody still waits."""
+
+    def room(self, count: int) -> AbstractContextManager[None]:
+        """So many bytes are needed for a while beside the samples; asked before they are allocated."""
 
 
 class SeriesSource(Protocol):

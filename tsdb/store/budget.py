@@ -106,10 +106,7 @@ class Budget:
     def stats(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> dict[str, Any]:
         """For the System page and /metrics. entries: the blocks of samples."""
         used_bytes = self.used_bytes
-        if self._forecast is None or self._forecast_at_s != self._measured_at_s:
-            self._forecast_at_s = self._measured_at_s
-            self._forecast = forecast(entries, used_bytes, self.bytes_max, raw_keep_ms)
-        ahead = self._forecast
+        ahead = self._ahead(entries, raw_keep_ms)
         return {
             "disk_bytes": used_bytes,
             "disk_bytes_max": self.bytes_max,
@@ -117,6 +114,24 @@ class Budget:
             "disk_days_until_full": ahead.days_until_full,
             "disk_raw_days": ahead.raw_days,
         }
+
+    def raw_reach_ms(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> int | None:
+        """How long samples will stay: by age or, once half of the budget is used, by what it has room for.
+
+        None: forever."""
+        ahead = self._ahead(entries, raw_keep_ms)
+        if ahead.raw_days is None or 2 * self.used_bytes < self.bytes_max:
+            return raw_keep_ms
+        reach_ms = int(ahead.raw_days * DAY_MS)
+        return reach_ms if raw_keep_ms is None else min(reach_ms, raw_keep_ms)
+
+    def _ahead(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> Forecast:
+        """The forecast by the latest measurement."""
+        used_bytes = self.used_bytes
+        if self._forecast is None or self._forecast_at_s != self._measured_at_s:
+            self._forecast_at_s = self._measured_at_s
+            self._forecast = forecast(entries, used_bytes, self.bytes_max, raw_keep_ms)
+        return self._forecast
 
     def note_nothing_left(self) -> None:
         """Say once that the budget is too small for what is being written."""

@@ -541,7 +541,7 @@ class Engine:
         groups = plan(
             joinable,
             closed_before_ms=closed_before_ms,
-            longest_ms=window_max_ms(self._schemas.raw_max_ms),
+            longest_ms=window_max_ms(self._budget.raw_reach_ms(self._catalogue.entries, self._schemas.raw_max_ms)),
             is_thorough=is_thorough,
         )
         if not groups:

@@ -352,7 +352,7 @@ class BlockReader:
             aggregate: [rolled(block) for block in blocks if block.name.aggregate is aggregate]
             for aggregate in aggregates_of(grain)
         }
-        return assemble(rollups, [raw], wanted.ids.size, grain, *range_ms)
+        return assemble(rollups, [raw], wanted.ids.size, grain, *range_ms, bounds)
 
     def _parts(
         self,

@@ -1,4 +1,5 @@
-"""What leaves the disk and what stands for it: the plan is pure, the steps are repeatable and crash-safe.
+"""What leaves the disk and what stands for it: steps that are repeatable and crash-safe, by the plan of
+tsdb.store.departures.
 
 Samples leave by age, as the schema of their series says, or because the disk budget is used up; their rollups are
 durable before they go. Rules and bounds: docs/format/rollup.md.
@@ -8,19 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from appliance.clock import Clock
+from appliance.units import duration_text
 from tsdb.errors import DiskFull
 from tsdb.interface import Aggregate
-from tsdb.store.block.layout import HOUR_MS, BlockEntry, BlockName
+from tsdb.store.block.layout import BlockEntry, BlockName
 from tsdb.store.budget import Budget
 from tsdb.store.catalogue import Catalogue
+from tsdb.store.departures import Drop, Join, Leave, Window, plan_by_age, plan_for_space, plan_joins, windows_of
 from tsdb.store.flush import BlockFolder
 from tsdb.store.index import SeriesIndex
 from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll
@@ -32,149 +34,8 @@ log = logging.getLogger(__name__)
 
 # When there was nothing to do, the next look is so much later; with ten thousand blocks one takes some 20 ms.
 LOOK_EVERY_MS = 10_000
-# The windows of rollups, shortest first: a year of hours is a long row, and few files hold ten years.
-ROLLUP_WINDOWS_MS = tuple(hours * HOUR_MS for hours in (2, 8, 32, 128, 512, 2_048))
-# As for blocks of samples: at most half a GiB at a byte a sample, and late parts wait until they are an eighth.
-_SAMPLES_PER_BLOCK_MAX = 1 << 29
-_LATE_PART = 8
-_LATE_BLOCKS_MAX = 8
-
-Present = Callable[[BlockEntry], frozenset[int]]
-"""The numbers of the schemas that the series of a block have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The blocks of samples of the longest window that any of them has, the others lying in it."""
-
-    start_ms: int
-    end_ms: int
-    entries: tuple[BlockEntry, ...]
-
-    @property
-    def max_ms(self) -> int:
-        return max(entry.summary.max_ms for entry in self.entries)
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Samples of the series with these schemas become rollups and go."""
-
-    window: Window
-    schemas: frozenset[int]
-    is_for_space: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Blocks of rollups go; schemas: with the series of these alone, None: whole."""
-
-    entries: tuple[BlockEntry, ...]
-    schemas: frozenset[int] | None = None
-    is_for_space: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Blocks of one tier and aggregate become one block of a window."""
-
-    start_ms: int
-    window_ms: int
-    entries: tuple[BlockEntry, ...]
-
-
-def windows_of(entries: Iterable[BlockEntry]) -> list[Window]:
-    """The windows in order; they are aligned, so that two of them do not overlap unless one holds the other."""
-    windows: list[list[BlockEntry]] = []
-    end_ms = None
-    for entry in sorted(entries, key=lambda entry: (entry.name.start_ms, -entry.name.window_ms)):
-        if end_ms is None or entry.name.start_ms >= end_ms:
-            windows.append([])
-            end_ms = entry.name.end_ms
-        windows[-1].append(entry)
-    return [Window(found[0].name.start_ms, found[0].name.end_ms, tuple(found)) for found in windows]
-
-
-def plan_by_age(
-    windows: Sequence[Window],
-    rollups: Sequence[BlockEntry],
-    table: SchemaTable,
-    present: Present,
-    now_ms: int,
-    damaged: Collection[BlockName] = (),
-) -> Leave | Drop | None:
-    """What is past its time, the oldest first. damaged: blocks that are not to be written again, but may go whole."""
-
-    def past(tier_ms: int, numbers: Iterable[int], max_ms: int) -> frozenset[int]:
-        keeps = ((number, table.schemas[number].keep_ms(tier_ms)) for number in numbers)
-        return frozenset(number for number, keep_ms in keeps if keep_ms is not None and max_ms < now_ms - keep_ms)
-
-    shortest_ms = table.keep_min_ms(0)
-    for window in windows if shortest_ms is not None else ():
-        if window.max_ms < now_ms - (shortest_ms or 0):
-            numbers = frozenset().union(*map(present, window.entries))
-            leaving = past(0, numbers, window.max_ms)
-            if leaving and (leaving == numbers or not any(entry.name in damaged for entry in window.entries)):
-                return Leave(window, leaving)
-    for entry in rollups:
-        shortest_ms = table.keep_min_ms(entry.name.tier_ms)
-        if shortest_ms is not None and entry.summary.max_ms < now_ms - shortest_ms:
-            numbers = present(entry)
-            leaving = past(entry.name.tier_ms, numbers, entry.summary.max_ms)
-            if leaving and (leaving == numbers or entry.name not in damaged):
-                return Drop((entry,), None if leaving == numbers else leaving)
-    return None
-
-
-def plan_for_space(
-    windows: Sequence[Window], rollups: Sequence[BlockEntry], present: Present, closed_before_ms: int
-) -> Leave | Drop | None:
-    """What goes first when the budget is used up: the oldest samples, then the oldest rollups of the finest tier.
-
-    closed_before_ms: a window that ends later is still being filled, and stays.
-    """
-    for window in windows:
-        if window.end_ms <= closed_before_ms:
-            return Leave(window, frozenset().union(*map(present, window.entries)), is_for_space=True)
-    if not rollups:
-        return None
-    finest_ms = min(entry.name.tier_ms for entry in rollups)
-    oldest = min((entry for entry in rollups if entry.name.tier_ms == finest_ms), key=lambda entry: entry.name)
-    same = [entry for entry in rollups if entry.name.tier_ms == finest_ms and entry.name.start_ms < oldest.name.end_ms]
-    return Drop(tuple(same), is_for_space=True)
-
-
-def plan_joins(rollups: Sequence[BlockEntry], table: SchemaTable) -> Join | None:
-    """The next group of rollups to join: the longest windows first, among equals the oldest.
-
-    A window is joined when later ones have been rolled up, so that it gets few samples more.
-    """
-    columns: defaultdict[tuple[int, Aggregate | None], list[BlockEntry]] = defaultdict(list)
-    for entry in rollups:
-        columns[entry.name.tier_ms, entry.name.aggregate].append(entry)
-    for (tier_ms, _), entries in sorted(columns.items()):
-        closed_before_ms = max(entry.name.end_ms for entry in entries)
-        for window_ms in reversed(ROLLUP_WINDOWS_MS):
-            keep_ms = table.keep_min_ms(tier_ms)
-            if keep_ms is not None and 8 * window_ms > keep_ms and window_ms > ROLLUP_WINDOWS_MS[0]:
-                continue
-            by_start: defaultdict[int, list[BlockEntry]] = defaultdict(list)
-            for entry in entries:
-                if entry.name.window_ms <= window_ms:
-                    by_start[entry.name.start_ms // window_ms * window_ms].append(entry)
-            for start_ms, members in sorted(by_start.items()):
-                if start_ms + window_ms <= closed_before_ms and _is_worth_joining(members, window_ms):
-                    return Join(start_ms, window_ms, tuple(members))
-    return None
-
-
-def _is_worth_joining(members: Sequence[BlockEntry], window_ms: int) -> bool:
-    counts = [entry.summary.sample_count for entry in members]
-    if len(members) < 2 or sum(counts) > _SAMPLES_PER_BLOCK_MAX:
-        return False
-    longest_ms = max(entry.name.window_ms for entry in members)
-    is_late = longest_ms == window_ms and len(members) <= _LATE_BLOCKS_MAX
-    return not is_late or (sum(counts) - max(counts)) * _LATE_PART >= max(counts)
+# Samples that leave to make room must make some: their rollups may take half of what they took.
+ROLLUP_PART_FOR_SPACE = 2
 
 
 class Retention:
@@ -272,12 +133,13 @@ class Retention:
         ]
         window = Window(step.window.start_ms, step.window.end_ms, tuple(inside))
         names = [entry.name for entry in window.entries]
+        is_full = False
         try:
-            new = self._rolled(window, step.schemas, now_ms)
+            new = self._rolled(window, step, now_ms)
         except DiskFull as error:
             if not step.is_for_space:
                 raise
-            new = []
+            new, is_full = [], True
             self.counts["dropped_without_rollup"] += 1
             log.error(
                 "%d blocks of samples from %d ms on go without a rollup, for there is no room to write it: %s",
@@ -291,17 +153,21 @@ class Retention:
         self._swap(names, new)
         self.counts["rolled_for_space" if step.is_for_space else "rolled"] += 1
         if step.is_for_space:
+            tiers_ms = sorted({entry.name.tier_ms for entry in new})
+            if not tiers_ms and not is_full:
+                self.counts["dropped_without_rollup"] += 1
             log.warning(
-                "the disk budget of %s bytes is used up: samples of %d ms to %d ms went, %d blocks of rollups stand "
-                "for them; raise store.disk_bytes_max or shorten store.retention",
+                "the disk budget of %s bytes is used up: samples of %d ms to %d ms went, and %s; raise "
+                "store.disk_bytes_max or shorten store.retention",
                 f"{self._budget.bytes_max:,}",
                 window.start_ms,
                 window.end_ms,
-                len(new),
+                f"rollups of {', '.join(map(duration_text, tiers_ms))} stand for them" if tiers_ms else "no rollups",
             )
 
-    def _rolled(self, window: Window, schemas: frozenset[int], now_ms: int) -> list[BlockEntry] | None:
+    def _rolled(self, window: Window, step: Leave, now_ms: int) -> list[BlockEntry] | None:
         """The blocks that take the place of a window's; None if damage forbids to write the series that stay."""
+        schemas = step.schemas
         index = SeriesIndex()
         opened = BlockSet(self._folder, index, window.entries, self._tombstones.live)
         numbers = self._table.numbers_of(index)
@@ -330,7 +196,15 @@ class Retention:
             and entry.summary.max_ms > window.start_ms - LOOK_BACK_MS
             and entry.summary.min_ms <= window.end_ms + LOOK_BACK_MS
         ]
-        rolling = Rolling(window.start_ms, window.end_ms - window.start_ms, window.entries, is_leaving, tiers)
+        raw_bytes = sum(entry.size_bytes for entry in window.entries)
+        rolling = Rolling(
+            window.start_ms,
+            window.end_ms - window.start_ms,
+            window.entries,
+            is_leaving,
+            tiers,
+            bytes_max=raw_bytes // ROLLUP_PART_FOR_SPACE if step.is_for_space else None,
+        )
         return roll(self._folder, rolling, opened, BlockSet(self._folder, index, lasts, self._tombstones.live))
 
     def _drop(self, step: Drop) -> None:

@@ -44,6 +44,7 @@ class Rolling:
     """Samples that leave: the blocks of one window, and which of their series go.
 
     tiers: by resolution in ms, finest first, which of the series (by id) are rolled up to it.
+    bytes_max: what all rollups together may take; the finest are left out until the others fit. None: what they take.
     """
 
     start_ms: int
@@ -51,6 +52,7 @@ class Rolling:
     entries: tuple[BlockEntry, ...]
     is_leaving: Mask
     tiers: Mapping[int, Mask]
+    bytes_max: int | None = None
 
 
 class BlockSet:
@@ -132,6 +134,18 @@ class ColumnWriters:
             self._done += [entry] if entry is not None else []
         return self._done
 
+    def leave_out_finest(self, bytes_max: int) -> None:
+        """Give up the finest tiers until the others are expected to fit."""
+        while sum(writer.expected_bytes for writer in self._writers if not writer.name.is_raw) > bytes_max:
+            finest_ms = min(writer.name.tier_ms for writer in self._writers if not writer.name.is_raw)
+            for writer in self.of_tier(finest_ms):
+                self._writers.remove(writer)
+                writer.abandon()
+
+    def of_tier(self, tier_ms: int) -> list[BlockWriter]:
+        """The writers of a tier that is not given up."""
+        return [writer for writer in self._writers if writer.name.tier_ms == tier_ms]
+
     def abandon(self) -> None:
         for writer in self._writers:
             writer.abandon()
@@ -155,7 +169,9 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: BlockSe
     history = _History(lasts, rolling.start_ms)
     writers = ColumnWriters(folder, index, ids, rolling.start_ms, rolling.window_ms)
     try:
-        columns = {tier_ms: {one: writers.open(tier_ms, one) for one in Aggregate} for tier_ms in rolling.tiers}
+        for tier_ms in rolling.tiers:
+            for aggregate in Aggregate:
+                writers.open(tier_ms, aggregate)
         rest = None if rolling.is_leaving.all() else writers.open()
         piece_count = max(1, _PIECE_SAMPLE_COUNT * ids.size // max(1, sample_count))
         for start in range(0, ids.size, piece_count):
@@ -169,9 +185,12 @@ def roll(folder: BlockFolder, rolling: Rolling, opened: BlockSet, lasts: BlockSe
             before, counted_until_ms = history.before(piece[leaving.row])
             found = _tiers(leaving, piece, rolling.tiers, before, counted_until_ms)
             for tier_ms, buckets in found.items():
-                for aggregate, writer in columns[tier_ms].items():
-                    part = as_written(buckets.rows(aggregate), writer.name.end_ms)
+                for writer in writers.of_tier(tier_ms):
+                    assert writer.name.aggregate is not None
+                    part = as_written(buckets.rows(writer.name.aggregate), writer.name.end_ms)
                     writer.add(part._replace(row=part.row + start))
+            if rolling.bytes_max is not None:
+                writers.leave_out_finest(rolling.bytes_max)
         if rest is not None and opened.damage_count:
             writers.abandon()
             return None

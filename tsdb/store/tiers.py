@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.interface import Aggregate, Grain
+from tsdb.interface import Aggregate, Bounds, Grain
 from tsdb.sample import RAW_ALONE_MS, Float64s, Int64s
 from tsdb.store.block.layout import BlockName
 from tsdb.store.buckets import bucket_ends, bucketed, combined, kept, last_numbers, running
@@ -21,6 +22,10 @@ from tsdb.store.columns import Rows, merged
 
 # Tiers of several schemas need not divide one another; beyond this the coarsest alone says where one may take over.
 _UNIT_MS_MAX = 31 * 86_400_000
+# While it is looked up which tier answers for a sample: its place and its stretch, one of them twice, and the answer.
+_RANK_BYTES = 25
+# Rows of a Choice that are held beside it while it is made: copies of one, with the places of its gaps.
+_SPARE_STRETCHES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,19 @@ class Choice:
     Where a tier ends, the bucket of the coarsest one through which the border goes belongs to the older side whole.
     """
 
-    def __init__(self, parts: Sequence[RolledBlock], series_count: int, resolution_max_ms: int) -> None:
+    def __init__(
+        self,
+        parts: Sequence[RolledBlock],
+        series_count: int,
+        resolution_max_ms: int,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._bounds = bounds
         tiers_ms = sorted({part.name.tier_ms for part in parts})
         self._order = preferred(tiers_ms, resolution_max_ms)
         unit_ms = math.lcm(*tiers_ms)
         self._unit_ms = unit_ms if unit_ms <= _UNIT_MS_MAX else tiers_ms[-1]
-        edges = sorted({edge for part in parts for edge in (part.name.start_ms, part.name.end_ms)})
+        edges = _edges(parts)
         self._edges = np.array(edges, np.int64)
         chosen = np.full((len(edges) - 1, series_count), len(self._order), np.int8)
         for part in parts:
@@ -103,8 +115,9 @@ class Choice:
         )
 
     def _rank_of(self, rows: Rows) -> npt.NDArray[np.int8]:
-        place = np.repeat(rows.row, rows.lengths)
-        rank: npt.NDArray[np.int8] = self._chosen[self._stretches(rows.timestamp_ms), place]
+        with _room(self._bounds, _RANK_BYTES * rows.value.size):
+            place = np.repeat(rows.row, rows.lengths)
+            rank: npt.NDArray[np.int8] = self._chosen[self._stretches(rows.timestamp_ms), place]
         return rank
 
     def _stretches(self, timestamp_ms: Int64s) -> Int64s:
@@ -112,6 +125,20 @@ class Choice:
         first_ms = bucket_ends(timestamp_ms, self._unit_ms) - self._unit_ms + 1
         stretch = np.searchsorted(self._edges, first_ms, side="right") - 1
         return np.clip(stretch, 0, self._edges.size - 2)
+
+
+def _edges(parts: Sequence[RolledBlock]) -> list[int]:
+    """The times between which no block begins or ends."""
+    return sorted({edge for part in parts for edge in (part.name.start_ms, part.name.end_ms)})
+
+
+def choice_bytes(parts: Sequence[RolledBlock], series_count: int) -> int:
+    """What a Choice takes: a byte for each series and stretch of time, and what is beside it while it is made."""
+    return (len(_edges(parts)) - 1 + _SPARE_STRETCHES) * series_count
+
+
+def _room(bounds: Bounds | None, count: int) -> AbstractContextManager[None]:
+    return nullcontext() if bounds is None else bounds.room(count)
 
 
 def preferred(tiers_ms: Sequence[int], resolution_max_ms: int) -> list[int]:
@@ -130,15 +157,31 @@ def assemble(
     grain: Grain,
     start_ms: int,
     end_ms: int,
+    bounds: Bounds | None = None,
 ) -> Answer:
     """The answer of a selection whose series may have rollups.
 
     rollups: of the aggregates that the grain needs; raw: the samples that are there, from read_from_ms() on.
+    Raises: what the bounds raise, if there is no room to tell which rollup answers.
     """
     parts = rollups.get(grain.aggregate, ())
     if not parts:
         return Answer([part.clipped(start_ms, end_ms) for part in raw], 0, RAW_ALONE_MS)
-    choice = Choice(parts, series_count, grain.resolution_max_ms)
+    with _room(bounds, choice_bytes(parts, series_count)):
+        choice = Choice(parts, series_count, grain.resolution_max_ms, bounds)
+        return _assembled(choice, rollups, raw, series_count, grain, start_ms, end_ms)
+
+
+def _assembled(
+    choice: Choice,
+    rollups: Mapping[Aggregate, Sequence[RolledBlock]],
+    raw: Sequence[Rows],
+    series_count: int,
+    grain: Grain,
+    start_ms: int,
+    end_ms: int,
+) -> Answer:
+    parts = rollups[grain.aggregate]
     # A bucket that ends behind the range still says that the samples in it are gone.
     rolled = choice.column(parts, start_ms, end_ms + max(part.name.tier_ms for part in parts) - 1)
     if not rolled.value.size:

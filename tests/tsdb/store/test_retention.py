@@ -31,10 +31,10 @@ from tsdb.sample import Labels, labels_of
 from tsdb.store.block.layout import BlockEntry, BlockName, Summary
 from tsdb.store.buckets import combined
 from tsdb.store.budget import Forecast, forecast
+from tsdb.store.departures import Drop, Join, Leave, plan_by_age, plan_for_space, plan_joins, windows_of
 from tsdb.store.engine import Engine
 from tsdb.store.flush import BlockFolder
 from tsdb.store.index import SeriesIndex
-from tsdb.store.retention import Drop, Join, Leave, plan_by_age, plan_for_space, plan_joins, windows_of
 from tsdb.store.rollup import BlockSet
 from tsdb.store.schemas import SchemaTable
 

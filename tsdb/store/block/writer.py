@@ -25,6 +25,10 @@ TEMPORARY_SUFFIX = ".tmp"
 _WRITE_BYTES = 1 << 20
 _ZLIB_LEVEL = 1  # Label text in the order of rows shrinks to a tenth at 300 MB/s; higher levels gain little.
 
+# For what is not written yet: a sample that does not compress well, and a row's key with its name, compressed.
+_WAITING_SAMPLE_BYTES = 4
+_ROW_BYTES = 24
+
 
 def cut(row_starts: Int64s, group_starts: Int64s, sample_count: int, *, is_last: bool) -> list[int]:
     """Where the tiles of a stretch of samples end; without is_last, what is left over waits for more.
@@ -115,6 +119,12 @@ class BlockWriter:
     def is_empty(self) -> bool:
         """Not one row was added."""
         return not self._candidates
+
+    @property
+    def expected_bytes(self) -> int:
+        """About what the file would take, if it were finished now."""
+        waiting_bytes = self._waiting_bytes + _WAITING_SAMPLE_BYTES * self._rest.value.size
+        return self._size_bytes + waiting_bytes + _ROW_BYTES * sum(map(len, self._candidates))
 
     def finish(
         self,

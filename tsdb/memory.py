@@ -30,7 +30,6 @@ OLD_EVERY_STEPS = 60
 OLD_PAUSE_S_MAX = 0.025
 TRIM_EVERY_STEPS = 10
 TRIM_SPARE_BYTES = 24 << 20  # What a process may hold over what it held after the last trim, before there is another.
-M_ARENA_MAX = -8  # glibc's name for a setting of mallopt(3).
 ARENA_COUNT_MAX = 2  # One for each core; by default eight, each of which keeps what it once had.
 _PAGE_BYTES = 4_096
 
@@ -110,14 +109,6 @@ class Housekeeping:
         if pause_s > self.pause_s_max:
             self.pause_s_max = pause_s
             self._gauge.set(pause_s, process=self._name)
-
-
-def limit_arenas() -> None:
-    """Tell glibc to serve all threads from few arenas. Another C library does not know the setting."""
-    try:
-        ctypes.CDLL(None).mallopt(ctypes.c_int(M_ARENA_MAX), ctypes.c_int(ARENA_COUNT_MAX))
-    except (OSError, AttributeError):
-        return
 
 
 def give_back() -> None:

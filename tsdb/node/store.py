@@ -6,18 +6,20 @@ import threading
 
 from appliance.bus import Server
 from appliance.child import ChildContext
-from tsdb.memory import Housekeeping, limit_arenas
+from appliance.memory import keep_large_blocks
+from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
 from tsdb.node.asking import samples_folder
 from tsdb.store.engine import Engine
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.service import LANES, StoreService
 
+KEPT_BYTES_MAX = 32 * 2**20  # What sorting a run takes besides its columns; each batch brings 5 MiB.
 THREADS = 4  # Of the appends: they share one lock, and wait together for one sync.
 
 
 def run_store(context: ChildContext) -> None:
     """The engine of one data folder, on the bus; upkeep runs on a thread of its own."""
-    limit_arenas()
+    keep_large_blocks(ARENA_COUNT_MAX, KEPT_BYTES_MAX)
     settings = context.config.store
     engine = Engine(
         samples_folder(context.config.data_dir),

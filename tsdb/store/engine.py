@@ -312,6 +312,8 @@ class Engine:
         for run in full:
             run.sort()
             self.sync_if_due()
+        if self._clock.monotonic_s() - self._appended_at_s >= BUSY_S:
+            self._head.spare.drop()
         self._index.index_some()
         with self._upkeep_lock:
             self._catalogue.remove_doomed(self._clock.monotonic_s())

@@ -13,8 +13,9 @@ from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName
 from tsdb.store.block.writer import BlockWriter
 from tsdb.store.columns import Columns, Rows, merged, rows_of
 from tsdb.store.disk import Disk
-from tsdb.store.head import Run, SortedRun
+from tsdb.store.head import Run
 from tsdb.store.index import SeriesIndex
+from tsdb.store.sorted_run import SortedRun
 
 # Samples merged at once: 2 Mi × 16 B, three times over while they are moved: about 100 MiB at the peak.
 _PIECE_SAMPLE_COUNT = 1 << 21
@@ -91,7 +92,7 @@ def flush_runs(folder: BlockFolder, index: SeriesIndex, runs: Sequence[Run]) -> 
     else:
         for part in done:
             for window, rows in split_by_window(part.rows):
-                parts_of.setdefault(window, []).append(SortedRun(rows))
+                parts_of.setdefault(window, []).append(SortedRun.of(rows))
     entries: list[BlockEntry] = []
     try:
         for window, parts in sorted(parts_of.items()):
@@ -110,7 +111,7 @@ def _flush_window(
     folder: BlockFolder, index: SeriesIndex, start_ms: int, parts: Sequence[SortedRun]
 ) -> BlockEntry | None:
     ids = _ids_of(parts)
-    sample_count = sum(part.rows.value.size for part in parts)
+    sample_count = sum(part.sample_count for part in parts)
     end_ms = start_ms + WINDOW_MS - 1
 
     def take(wanted: Int32s) -> list[Rows]:
@@ -121,9 +122,9 @@ def _flush_window(
 
 def _ids_of(parts: Sequence[SortedRun]) -> Int32s:
     """The series of all parts; ids are dense, so that marking them is far cheaper than sorting."""
-    is_there = np.zeros(1 + max(int(part.rows.row[-1]) for part in parts), np.bool_)
+    is_there = np.zeros(1 + max(int(part.row[-1]) for part in parts), np.bool_)
     for part in parts:
-        is_there[part.rows.row] = True
+        is_there[part.row] = True
     return np.flatnonzero(is_there).astype(np.int32)
 
 

@@ -18,6 +18,7 @@ from tsdb.sample import Int32s
 from tsdb.store import numbers
 from tsdb.store.columns import Columns
 from tsdb.store.disk import Bytes, Part
+from tsdb.store.numbers import Coded
 
 SEGMENT_MAGIC = b"HENGEWAL"
 SEGMENT_VERSION = 2
@@ -121,10 +122,22 @@ def segment_epoch(data: Bytes) -> int:
     return int(epoch)
 
 
+def coded_ids(series: Int32s) -> Coded:
+    return numbers.coded(series, *((int(series.min()), int(series.max())) if series.size else (0, 0)))
+
+
 def frame_parts(
-    sequence: int, definitions: Definitions, samples: Columns, time_min_ms: int, time_max_ms: int
+    sequence: int,
+    definitions: Definitions,
+    samples: Columns,
+    time_min_ms: int,
+    time_max_ms: int,
+    ids: Coded | None = None,
 ) -> list[Part]:
-    """The bytes of a frame as parts for one write, the columns uncopied where their coding allows."""
+    """The bytes of a frame as parts for one write, the columns uncopied where their coding allows.
+
+    ids: the samples' ids as coded_ids() gives them, if the caller has them.
+    """
     assert samples.series.size <= FRAME_SAMPLE_COUNT_MAX, samples.series.size
     defined: list[Part] = []
     if definitions.ids.size:
@@ -132,8 +145,8 @@ def frame_parts(
         checks = _definition_checks(definitions.ids, column.to_list())
         padding = _padding(12 * len(column) + column.text.size)
         defined = [definitions.ids, column.lengths, checks, column.text, padding]
-    count = samples.series.size
-    ids = numbers.coded(samples.series, *((int(samples.series.min()), int(samples.series.max())) if count else (0, 0)))
+    if ids is None:
+        ids = coded_ids(samples.series)
     times = numbers.coded(samples.timestamp_ms, time_min_ms, time_max_ms)
     columns = [*_padded(ids.parts), *_padded(times.parts), samples.value]
     body = _FRAME_BODY.pack(
@@ -141,7 +154,7 @@ def frame_parts(
         *_length_and_crc(defined),
         *_length_and_crc(columns),
         definitions.ids.size,
-        count,
+        samples.series.size,
         times.base,
         times.codec,
         ids.codec,

@@ -6,42 +6,48 @@ and knows the index that gave them: while an epoch ends, runs of two epochs stan
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tsdb.sample import Int32s
-from tsdb.store.columns import Columns, Rows, ordered, places_of, rows_of
+from tsdb.store.columns import Columns, Rows, ordered, rows_of
 from tsdb.store.index import SeriesIndex
 from tsdb.store.pieces import Pieces
+from tsdb.store.sorted_run import SortedRun, sorted_run
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
+SPARE_COUNT_MAX = 2  # × 20 MiB, while samples come: as many runs as fill between two steps of upkeep.
 
 
-@dataclass(frozen=True, slots=True)
-class SortedRun:
-    """The samples of a run by series; `rows.row` holds local ids, rising."""
+class SpareColumns:
+    """The columns of runs that have been sorted, for the next ones: the kernel need not clear as many pages anew.
 
-    rows: Rows
+    For any thread.
+    """
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(column.nbytes for column in self.rows)
+    def __init__(self) -> None:
+        self._kept: deque[Columns] = deque(maxlen=SPARE_COUNT_MAX)
 
-    def pieces(self, ids: Int32s) -> Pieces:
-        """Where the samples of the given series lie, which are distinct; a row's number is the place of its series in
-        ids."""
-        series, offsets, timestamp_ms, value = self.rows
-        row, at = places_of(ids, series)
-        starts = offsets[at]
-        return Pieces(row, starts, offsets[at + 1] - starts, timestamp_ms, value)
+    def take(self) -> Columns:
+        with contextlib.suppress(IndexError):
+            return self._kept.pop()
+        return Columns(
+            np.empty(RUN_SAMPLE_COUNT_MAX, np.int32),
+            np.empty(RUN_SAMPLE_COUNT_MAX, np.int64),
+            np.empty(RUN_SAMPLE_COUNT_MAX, np.float64),
+        )
 
-    def taken(self, ids: Int32s) -> Rows:
-        """The samples of the given series alone; see pieces()."""
-        return self.pieces(ids).gathered()
+    def give(self, columns: Columns) -> None:
+        """Nobody else may hold them, or a view of them."""
+        self._kept.append(columns)
+
+    def drop(self) -> None:
+        self._kept.clear()
 
 
 class Run:
@@ -50,13 +56,11 @@ class Run:
     Invariant: what lies below `count` never changes, so a view of it stays good while more is appended.
     """
 
-    def __init__(self, index: SeriesIndex) -> None:
+    def __init__(self, index: SeriesIndex, spare: SpareColumns) -> None:
         self.index = index
-        self._open: Columns | None = Columns(
-            np.empty(RUN_SAMPLE_COUNT_MAX, np.int32),
-            np.empty(RUN_SAMPLE_COUNT_MAX, np.int64),
-            np.empty(RUN_SAMPLE_COUNT_MAX, np.float64),
-        )
+        self._spare = spare
+        self._open: Columns | None = spare.take()
+        self._is_viewed = False  # Whether somebody may have views of the open columns.
         self._sorted: SortedRun | None = None
         self._sort_lock = threading.Lock()
         self.count = 0
@@ -91,6 +95,7 @@ class Run:
 
     def view(self) -> SortedRun | Columns:
         """What there is now: sorted, if that has been done, else the columns in the order of arrival."""
+        self._is_viewed = True  # Before the columns are read: sort() looks at it after it has taken them away.
         count, columns, done = self.count, self._open, self._sorted
         if done is not None:
             return done
@@ -102,11 +107,11 @@ class Run:
         with self._sort_lock:
             if self._sorted is None:
                 assert self._open is not None
-                rows = rows_of(ordered(self._open.taken(slice(0, self.count))))
-                if rows.value.base is not None:  # In order already: let the large arrays go.
-                    rows = rows._replace(timestamp_ms=rows.timestamp_ms.copy(), value=rows.value.copy())
-                self._sorted = SortedRun(rows)
+                columns = self._open
+                self._sorted = sorted_run(columns.taken(slice(0, self.count)))
                 self._open = None
+                if not self._is_viewed:
+                    self._spare.give(columns)
             return self._sorted
 
 
@@ -115,7 +120,8 @@ class Head:
 
     def __init__(self, index: SeriesIndex) -> None:
         self._index = index
-        self.runs: tuple[Run, ...] = (Run(index),)
+        self.spare = SpareColumns()
+        self.runs: tuple[Run, ...] = (Run(index, self.spare),)
 
     @property
     def sample_count(self) -> int:
@@ -130,20 +136,20 @@ class Head:
         done_count = 0
         while done_count < samples.series.size:
             if self.runs[-1].is_full:
-                self.runs = (*self.runs, Run(self._index))
+                self.runs = (*self.runs, Run(self._index, self.spare))
             done_count += self.runs[-1].append(samples, done_count, min_ms, max_ms)
 
     def detach(self) -> tuple[Run, ...]:
         """Close the open run and return all runs, which stay readable here until they are dropped."""
         detached = tuple(run for run in self.runs if run.count)
-        self.runs = (*detached, Run(self._index))
+        self.runs = (*detached, Run(self._index, self.spare))
         return detached
 
     def begin(self, index: SeriesIndex) -> None:
         """What comes from now on has ids of another index. The open run must be empty, as it is after detach()."""
         assert not self.runs[-1].count
         self._index = index
-        self.runs = (*self.runs[:-1], Run(index))
+        self.runs = (*self.runs[:-1], Run(index, self.spare))
 
     def drop(self, runs: Sequence[Run]) -> None:
         """Forget runs whose samples are in blocks."""
@@ -194,7 +200,7 @@ def is_present(index: SeriesIndex, runs: Sequence[Run]) -> npt.NDArray[np.bool_]
         len(index), np.bool_
     )  # Counted after the views were taken: a series is there before its samples.
     for view in views:
-        present[view.rows.row if isinstance(view, SortedRun) else view.series] = True
+        present[view.row if isinstance(view, SortedRun) else view.series] = True
     return present
 
 
@@ -208,8 +214,8 @@ def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:
             view = run.sort() if run.is_full else run.view()
             is_inside = run.min_ms >= start_ms and run.max_ms <= end_ms
             if isinstance(view, SortedRun):
-                series, offsets, timestamp_ms, _ = view.rows
-                first_ms, last_ms = timestamp_ms[offsets[:-1]], timestamp_ms[offsets[1:] - 1]
+                series = view.row
+                first_ms, last_ms = view.first_ms, view.last_ms
                 found.append(series if is_inside else series[(last_ms >= start_ms) & (first_ms <= end_ms)])
             else:
                 inside = (view.timestamp_ms >= start_ms) & (view.timestamp_ms <= end_ms)

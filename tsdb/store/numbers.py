@@ -28,6 +28,7 @@ _STEPS_HEAD = struct.Struct("<iI")  # step · stretches
 # small and quicker to read.
 _STRETCH_COUNT_MIN = 16
 _PROBE_COUNT = 5  # Pairs of neighbours that are asked for the step; an odd number, for the middle one is taken.
+_SLICES_COUNT_MAX = 256  # A slice costs as much as 200 places.
 _STEP_MAX = (1 << 31) - 1
 
 _Number = TypeVar("_Number", np.int32, np.int64)
@@ -41,6 +42,16 @@ class Stretches:
     step: int
     firsts: Numbers
     lengths: npt.NDArray[np.uint32]
+
+    def slices(self) -> list[slice] | None:
+        """The numbers as slices of what they are places in; None, if there are many stretches, or they fall."""
+        if self.step < 0 or self.lengths.size > _SLICES_COUNT_MAX:
+            return None
+        step = max(1, self.step)
+        return [
+            slice(first, first + self.step * (length - 1) + 1, step)
+            for first, length in zip(self.firsts.tolist(), self.lengths.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

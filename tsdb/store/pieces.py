@@ -51,13 +51,14 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A Part whose values lie in an array beside the times."""
+    """A Part whose values lie in an array: beside the times, or where value_starts says."""
 
     row: Int64s
     starts: Int64s
     lengths: Int64s
     timestamp_ms: Int64s
     value: Float64s
+    value_starts: Int64s | None = None  # By piece; None: as `starts`.
 
     @staticmethod
     def of(rows: Rows) -> Pieces:
@@ -68,19 +69,23 @@ class Pieces:
         return Pieces.of(Rows.empty())
 
     def put_values(self, target: Float64s, places: Int64s) -> None:
-        copy_ranges(self.value, self.starts, self.lengths, target, places)
+        starts = self.starts if self.value_starts is None else self.value_starts
+        copy_ranges(self.value, starts, self.lengths, target, places)
 
     def clipped(self, start_ms: int, end_ms: int) -> Pieces:
         """Only the samples in a range of time, both ends included."""
         kept, starts, lengths = clipped(self.timestamp_ms, self.starts, self.lengths, start_ms, end_ms)
-        return Pieces(self.row[kept], starts, lengths, self.timestamp_ms, self.value)
+        moved = None
+        if self.value_starts is not None:
+            moved = self.value_starts[kept] + (starts - self.starts[kept])
+        return Pieces(self.row[kept], starts, lengths, self.timestamp_ms, self.value, moved)
 
     def gathered(self) -> Rows:
         """The samples alone, without what lies between the pieces. The rows must be distinct."""
         offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(self.lengths)))
         timestamp_ms, value = np.empty(int(offsets[-1]), np.int64), np.empty(int(offsets[-1]), np.float64)
         copy_ranges(self.timestamp_ms, self.starts, self.lengths, timestamp_ms, offsets[:-1])
-        copy_ranges(self.value, self.starts, self.lengths, value, offsets[:-1])
+        self.put_values(value, offsets[:-1])
         return Rows(self.row, offsets, timestamp_ms, value)
 
 

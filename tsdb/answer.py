@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -47,7 +47,19 @@ class QueryAnswer:
     text: str = ""
     warnings: list[str] = field(default_factory=list)  # What the reader should know, in Prometheus' words.
     infos: list[str] = field(default_factory=list)
+    figures: dict[str, int | float] = field(default_factory=dict)  # What it cost; see Ledger.figures().
 
     def __post_init__(self) -> None:
         assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))
         assert self.timestamp_ms.size == self.value.size or self.kind is AnswerKind.STRING, self.kind
+
+    def first(self, count: int) -> QueryAnswer:
+        """The same of the first `count` series only."""
+        end = int(self.offsets[count])
+        return replace(
+            self,
+            labels=self.labels[:count],
+            offsets=self.offsets[: count + 1],
+            timestamp_ms=self.timestamp_ms[:end],
+            value=self.value[:end],
+        )

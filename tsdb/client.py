@@ -70,10 +70,25 @@ class TsdbClient:
         return Selection(labels=labels, offsets=offsets, timestamp_ms=timestamp_ms, value=value)
 
     def query_instant(
-        self, expression: str, time_ms: int, *, timeout_s: float | None = QUERY_TIMEOUT_S, query_id: str = ""
+        self,
+        expression: str,
+        time_ms: int,
+        *,
+        timeout_s: float | None = QUERY_TIMEOUT_S,
+        lookback_ms: int | None = None,
+        query_id: str = "",
     ) -> QueryAnswer:
-        """timeout_s: None asks for as long as query.timeout allows. query_id: any name, for cancel_query."""
-        body = {"expression": expression, "time_ms": time_ms, "timeout_s": timeout_s, "query_id": query_id}
+        """timeout_s: None asks for as long as query.timeout allows. query_id: any name, for cancel_query.
+
+        lookback_ms: how far back a sample still counts as the present one; None: five minutes.
+        """
+        body = {
+            "expression": expression,
+            "time_ms": time_ms,
+            "timeout_s": timeout_s,
+            "lookback_ms": lookback_ms,
+            "query_id": query_id,
+        }
         return _answer(_call(self._query, "instant", body, timeout_s=_patience_s(timeout_s)))
 
     def query_range(
@@ -84,15 +99,17 @@ class TsdbClient:
         step_ms: int,
         *,
         timeout_s: float | None = QUERY_TIMEOUT_S,
+        lookback_ms: int | None = None,
         query_id: str = "",
     ) -> QueryAnswer:
-        """timeout_s: None asks for as long as query.timeout allows. query_id: any name, for cancel_query."""
+        """The last three as in query_instant."""
         body = {
             "expression": expression,
             "start_ms": start_ms,
             "end_ms": end_ms,
             "step_ms": step_ms,
             "timeout_s": timeout_s,
+            "lookback_ms": lookback_ms,
             "query_id": query_id,
         }
         return _answer(_call(self._query, "range", body, timeout_s=_patience_s(timeout_s)))
@@ -145,6 +162,21 @@ class TsdbClient:
         """Read selectors such as `up{job="x"}`, as the `match[]` parameters of the Prometheus API hold them."""
         reply = _call(self._query, "selectors", {"texts": list(texts)}, timeout_s=QUERY_TIMEOUT_S)
         return [[Matcher(name, MatchOp(op), value) for name, op, value in selector] for selector in reply.body]
+
+    def remote_read(self, body: bytes | memoryview) -> tuple[bytes, bool]:
+        """Answer a remote-read request as it came. Returns: the body to give back, and whether it is a stream of
+        chunks (as it is) or one message of samples (not yet compressed)."""
+        columns = (np.frombuffer(body, np.uint8),)
+        reply = _call(self._query, "remote_read", {}, columns, timeout_s=_patience_s(None))
+        return reply.columns[0].tobytes(), bool(reply.body["is_streamed"])
+
+    def formatted(self, expression: str) -> str:
+        """The expression in its canonical form."""
+        return str(_call(self._query, "format", {"expression": expression}).body)
+
+    def syntax_tree(self, expression: str) -> bytes:
+        """The syntax tree of an expression, in the JSON of Prometheus' HTTP API."""
+        return bytes(_call(self._query, "tree", {"expression": expression}).body)
 
     def cardinality(self, top_count: int) -> dict[str, Any]:
         """Which metrics, labels and values have most series, and most new ones."""
@@ -258,4 +290,5 @@ def _answer(reply: Reply) -> QueryAnswer:
         text=reply.body["text"],
         warnings=reply.body["warnings"],
         infos=reply.body["infos"],
+        figures=reply.body.get("stats", {}),
     )

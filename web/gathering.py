@@ -13,6 +13,7 @@ from appliance.metrics import Sample
 from web.services import Services
 
 SERVICES = ("supervisor", "state", "store", "intake", "query", "spawner", "scheduler")
+NEEDED_TO_BE_READY = ("state", "store", "intake", "query")
 TIMEOUT_S = 2.0
 
 
@@ -38,3 +39,17 @@ def gather_metrics(services: Services) -> list[Sample]:
         if body is not None:
             samples += msgspec.convert(body, list[Sample])
     return samples
+
+
+def answers_by_service(services: Services) -> dict[str, bool]:
+    """Whether each process answers without which samples and queries cannot be served."""
+
+    def answers(name: str) -> bool:
+        try:
+            services.ask(name, "ping", timeout_s=TIMEOUT_S)
+        except BusError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(NEEDED_TO_BE_READY)) as pool:
+        return dict(zip(NEEDED_TO_BE_READY, pool.map(answers, NEEDED_TO_BE_READY), strict=True))

@@ -20,6 +20,8 @@ OPEN = {
     "setup.check_login",
     "setup.logout",
     "setup.theme",
+    "prometheus_status.healthy",
+    "prometheus_status.ready",
     "static",
 }
 MACHINE_PATHS = ("/api/", "/prometheus/")
@@ -50,6 +52,8 @@ def test_a_stranger_gets_401_from_machines_doors_and_the_log_in_page_elsewhere(h
 def test_a_viewer_changes_nothing(house: House) -> None:
     own = {"account.change_password", "account.end_other_sessions"}
     reading_posts = {"prometheus.query", "prometheus.query_range", "prometheus.series", "prometheus.labels"}
+    reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
+    reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read"}
     for rule, method, path in routes(house):
         if method == "GET" or rule.endpoint in own | reading_posts:
             continue

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from appliance.bus import Answer, Request, Server
 from appliance.metrics import Metrics
 from tsdb.answer import QueryAnswer
-from tsdb.errors import QueryTooLarge, RefusedQuery, TsdbError
+from tsdb.errors import QueryTooLarge, TsdbError
 from tsdb.interface import SeriesSource
 from tsdb.query.gate import Gate, Register
-from tsdb.query.promql import nodes
+from tsdb.query.promql.describe import formatted, tree_json
 from tsdb.query.promql.evaluate import instant, range_
 from tsdb.query.promql.ledger import Ledger, Pool
-from tsdb.query.promql.limits import Deadline, Limits
-from tsdb.query.promql.parse import parse
+from tsdb.query.promql.limits import Deadline, Limits, Options
+from tsdb.query.promql.selector import selector_of
+from tsdb.query.remote_read import frames_of, read_request, samples_message
 from tsdb.sample import Matcher, MatchOp
 
 CONTROL = "control"
@@ -38,13 +40,22 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     query_id: str = ""
 
 
-class Instant(Asked, frozen=True, kw_only=True):
+class Expression(Asked, frozen=True, kw_only=True):
+    """lookback_ms: how far back a sample still counts as the present one; without it as PromQL has it."""
+
     expression: str
+    lookback_ms: int | None = None
+
+    @property
+    def options(self) -> Options:
+        return Options() if self.lookback_ms is None else Options(lookback_ms=self.lookback_ms)
+
+
+class Instant(Expression, frozen=True, kw_only=True):
     time_ms: int
 
 
-class Range(Asked, frozen=True, kw_only=True):
-    expression: str
+class Range(Expression, frozen=True, kw_only=True):
     start_ms: int
     end_ms: int
     step_ms: int
@@ -71,6 +82,10 @@ class Crowd:
     def threads_count(self) -> int:
         """What a server needs to serve so many: threads that wait cost some KiB each."""
         return self.concurrent_count_max + self.queue_count_max + 1
+
+
+class Source(msgspec.Struct, frozen=True):
+    expression: str
 
 
 class Texts(msgspec.Struct, frozen=True):
@@ -103,14 +118,17 @@ class QueryService:
         server.handle("instant", self.instant, Instant)
         server.handle("range", self.range, Range)
         server.handle("select", self.select, Select)
+        server.handle("remote_read", self.remote_read, Asked)
         server.handle("selectors", self.selectors, Texts, lane=CONTROL)
+        server.handle("format", self.format, Source, lane=CONTROL)
+        server.handle("tree", self.tree, Source, lane=CONTROL)
         server.handle("cancel", self.cancel, Cancel, lane=CONTROL)
 
     def instant(self, request: Request) -> Answer:
         ask: Instant = request.body
 
         def evaluate(ledger: Ledger) -> Answer:
-            return _answer(instant(ask.expression, ask.time_ms, self._source, ledger=ledger))
+            return _answer(instant(ask.expression, ask.time_ms, self._source, options=ask.options, ledger=ledger))
 
         return self._asked("instant", ask, evaluate)
 
@@ -118,7 +136,8 @@ class QueryService:
         ask: Range = request.body
 
         def evaluate(ledger: Ledger) -> Answer:
-            found = range_(ask.expression, ask.start_ms, ask.end_ms, ask.step_ms, self._source, ledger=ledger)
+            times = (ask.start_ms, ask.end_ms, ask.step_ms)
+            found = range_(ask.expression, *times, self._source, options=ask.options, ledger=ledger)
             return _answer(found)
 
         return self._asked("range", ask, evaluate)
@@ -134,8 +153,30 @@ class QueryService:
 
         return self._asked("select", ask, read)
 
+    def remote_read(self, request: Request) -> Answer:
+        """Its column is the body of a remote-read request as it came; the answer's is the body to give back."""
+        wanted = read_request(request.columns[0].data)
+
+        def read(ledger: Ledger) -> Answer:
+            found = []
+            for query in wanted.queries:
+                with ledger.stage("select"):
+                    found.append(self._source.select(query.matchers, query.start_ms, query.end_ms, bounds=ledger))
+                ledger.selected(found[-1])
+            body = b"".join(frames_of(found)) if wanted.is_streamed else samples_message(found)
+            ledger.check("result preparation")
+            return Answer({"is_streamed": wanted.is_streamed}, (np.frombuffer(body, np.uint8),))
+
+        return self._asked("remote_read", request.body, read)
+
     def selectors(self, request: Request) -> list[list[tuple[str, str, str]]]:
         return [[(m.name, m.op.value, m.value) for m in selector_of(text)] for text in request.body.texts]
+
+    def format(self, request: Request) -> str:
+        return formatted(request.body.expression)
+
+    def tree(self, request: Request) -> bytes:
+        return tree_json(request.body.expression)
 
     def cancel(self, request: Request) -> dict[str, int]:
         """End the queries of one name, waiting or running; they are answered as cancelled within half a second."""
@@ -172,14 +213,6 @@ class QueryService:
         self._running.set(self._gate.running_count)
         self._waiting.set(self._gate.waiting_count)
         self._held.set(self._pool.bytes_count)
-
-
-def selector_of(text: str) -> Sequence[Matcher]:
-    """The matchers of one selector. Raises: RefusedQuery, when the text is another kind of expression."""
-    node = parse(text)
-    if not isinstance(node, nodes.Selector):
-        raise RefusedQuery(f'{text[:80]!r} is not a selector such as up{{job="web"}}')
-    return node.matchers
 
 
 def matchers_of(plain: Sequence[tuple[str, MatchOp, str]]) -> list[Matcher]:

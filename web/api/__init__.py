@@ -6,10 +6,20 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    from web.api import access, channels, chart, checks, downtimes, incidents, openapi, operations, push, series, system
-    from web.api.prometheus import admin as prometheus_admin
-    from web.api.prometheus import views as prometheus
-    from web.api.prometheus import write as prometheus_write
+    from web.api import (
+        access,
+        channels,
+        chart,
+        checks,
+        downtimes,
+        incidents,
+        openapi,
+        operations,
+        prometheus,
+        push,
+        series,
+        system,
+    )
 
     for bp in (
         checks.bp,
@@ -23,8 +33,6 @@ def install(app: Flask) -> None:
         openapi.bp,
         operations.bp,
         push.bp,
-        prometheus.bp,
-        prometheus_admin.bp,
-        prometheus_write.bp,
     ):
         app.register_blueprint(bp)
+    prometheus.install(app)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from flask import Blueprint, Response
 
-from appliance.bus import BusError
 from appliance.metrics import render
 from web.auth.guard import is_local, open_to_all, require
 from web.auth.roles import Role
 from web.errors import json_response
-from web.gathering import gather_metrics
+from web.gathering import answers_by_service, gather_metrics
 from web.services import services
 
 bp = Blueprint("operations", __name__)
-
-READY_TIMEOUT_S = 2.0
-NEEDED_TO_BE_READY = ("state", "store", "intake", "query")
 
 
 @bp.get("/metrics")
@@ -41,16 +35,6 @@ def live() -> Response:
 @open_to_all()
 def ready() -> Response:
     """200 when samples and queries can be served; else 503, naming who does not answer."""
-    ask = services().ask
-
-    def answers(service: str) -> bool:
-        try:
-            ask(service, "ping", timeout_s=READY_TIMEOUT_S)
-        except BusError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(len(NEEDED_TO_BE_READY)) as pool:
-        found = dict(zip(NEEDED_TO_BE_READY, pool.map(answers, NEEDED_TO_BE_READY), strict=True))
+    found = answers_by_service(services())
     is_ready = all(found.values())
     return json_response({"ready": is_ready, "services": found}, 200 if is_ready else 503)

@@ -46,7 +46,7 @@ def test_too_many_cells_are_refused_before_they_are_made() -> None:
 
 def test_too_many_steps_are_refused_as_prometheus_does() -> None:
     with pytest.raises(QueryTooLarge, match="exceeded maximum resolution of 11,000 points per timeseries"):
-        promql.range_("1", 0, 11_000_000, 1_000, MemorySource())
+        promql.range_("1", 0, 11_001_000, 1_000, MemorySource())
 
 
 @pytest.mark.parametrize(("start_ms", "end_ms", "step_ms"), [(0, 10, 0), (0, 10, -1), (10, 0, 1)])

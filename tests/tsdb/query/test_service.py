@@ -100,9 +100,9 @@ def test_a_query_over_the_limit_of_bytes_is_refused_with_the_way_out(tmp_path: P
 def test_every_limit_is_refused_by_its_name(tmp_path: Path) -> None:
     source = FixedSource(selection(10, 100))
     with served(tmp_path, source, series_count_max=10, samples_count_max=1_000, steps_count_max=50) as room:
-        room.client.query_range("m", 0, 49_000, 1_000)
+        room.client.query_range("m", 0, 50_000, 1_000)
         with pytest.raises(QueryFailed, match=r"query\.steps_count_max"):
-            room.client.query_range("m", 0, 50_000, 1_000)
+            room.client.query_range("m", 0, 51_000, 1_000)
         with pytest.raises(QueryFailed, match=r"query\.samples_count_max"):
             room.client.query_instant("sum_over_time(vector(1)[1h:1s])", 0)
     with served(tmp_path, source, series_count_max=9) as room:

@@ -172,8 +172,15 @@ def test_series_labels_and_values(house: House, now_s: int) -> None:
         ("query", 400, "bad_data"),
         ("query?query=foo(", 400, "bad_data"),
         ("query?query=up&time=yesterday", 400, "bad_data"),
-        ("query?query=up&time=nan", 400, "bad_data"),
-        ("query?query=up&time=1e300", 400, "bad_data"),
+        ("query?query=up&timeout=1x", 400, "bad_data"),
+        ("query?query=up&lookback_delta=soon", 400, "bad_data"),
+        ("query?query=up&limit=1.5", 400, "bad_data"),
+        ("query_range?query=up&start=0&end=5&step=1e300", 400, "bad_data"),
+        (
+            "query?query=vector(1)%2Bon()(vector(1)or+label_replace(vector(2),%22a%22,%22b%22,%22%22,%22%22))",
+            422,
+            "execution",
+        ),
         ("query_range?query=up", 400, "bad_data"),
         ("query_range?query=up&start=10&end=5&step=1", 400, "bad_data"),
         ("query_range?query=up&start=0&end=5&step=0", 400, "bad_data"),
@@ -182,7 +189,6 @@ def test_series_labels_and_values(house: House, now_s: int) -> None:
         ("series", 400, "bad_data"),
         ("series?match[]={", 400, "bad_data"),
         ("labels?limit=-1", 400, "bad_data"),
-        ("no-such-endpoint", 404, "not_found"),
     ],
 )
 def test_an_error_has_prometheus_shape(house: House, path: str, status: int, error_type: str) -> None:
@@ -191,6 +197,44 @@ def test_an_error_has_prometheus_shape(house: House, path: str, status: int, err
     assert answer.json["status"] == "error"
     assert answer.json["errorType"] == error_type
     assert answer.json["error"]
+
+
+def test_what_is_not_there_is_told_as_text_with_the_methods_that_are(house: House) -> None:
+    missing = house.call("GET", "/prometheus/api/v1/no-such-endpoint")
+    assert (missing.status_code, missing.mimetype, missing.text) == (404, "text/plain", "404 page not found\n")
+    wrong = house.call("PUT", "/prometheus/api/v1/query")
+    assert (wrong.status_code, wrong.mimetype, wrong.text) == (405, "text/plain", "Method Not Allowed\n")
+    assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
+
+
+def test_a_limit_cuts_series_and_says_so(house: House, now_s: int) -> None:
+    cut = house.call("GET", f"/prometheus/api/v1/query?query=http_requests_total&time={now_s}&limit=1").json
+    assert [row["metric"]["job"] for row in cut["data"]["result"]] == ["api"]
+    assert cut["warnings"] == ["results truncated due to limit"]
+    whole = house.call("GET", f"/prometheus/api/v1/query?query=http_requests_total&time={now_s}&limit=2").json
+    assert len(whole["data"]["result"]) == 2
+    assert "warnings" not in whole
+    matrix = house.call("GET", f"/prometheus/api/v1/query?query=http_requests_total[1m]&time={now_s}&limit=1").json
+    assert [len(row["values"]) for row in matrix["data"]["result"]] == [6]
+
+
+def test_a_look_back_and_figures_are_given_when_asked_for(house: House, now_s: int) -> None:
+    path = f"/prometheus/api/v1/query?query=http_requests_total&time={now_s + 9}"
+    assert len(house.call("GET", path).json["data"]["result"]) == 2
+    assert house.call("GET", path + "&lookback_delta=5s").json["data"]["result"] == []
+    stats = house.call("GET", path + "&stats=all").json["data"]["stats"]
+    assert stats["samples"]["totalQueryableSamples"] >= 2
+    assert stats["timings"]["execTotalTime"] > 0
+    assert "stats" not in house.call("GET", path).json["data"]
+
+
+def test_a_tree_that_is_too_deep_is_refused(house: House) -> None:
+    chain = " + ".join(["up"] * 900)
+    answer = house.app.test_client().post(
+        "/prometheus/api/v1/parse_query", data={"query": chain}, headers=house.token("viewer")
+    )
+    assert answer.status_code in (200, 400)
+    assert house.call("GET", "/prometheus/api/v1/parse_query?query=up").json["data"]["name"] == "up"
 
 
 def test_thirty_kilobytes_of_nesting_are_refused_and_nobody_crashes(house: House, now_s: int) -> None:

@@ -51,8 +51,7 @@ def test_the_good_of_a_body_is_stored_and_the_bad_is_named_in_a_400(house: House
     future = wire.series([("__name__", "partly"), ("job", "0")], [(now_ms + 86_400_000, 1.0), (-5, 1.0)])
     answer = send(house, wire.snappy(body(house, "partly", 7.0) + wire.request([bad, future])))
     assert answer.status_code == 400
-    assert answer.json["errorType"] == "bad_data"
-    said = answer.json["error"]
+    said = answer.text
     assert "stored 1 samples, refused duplicate_label 1, negative_time 1, too_far_in_future 1" in said
     assert "label 'a' is given twice" in said
     assert values_of(house, "partly") == ["7"]
@@ -68,7 +67,7 @@ def test_what_is_not_remote_write_1_0_is_refused_with_415(house: House) -> None:
         ({"Content_Encoding": "gzip"}, "snappy"),
     ):
         answer = send(house, good, **headers)
-        assert (answer.status_code, word in answer.json["error"]) == (415, True), answer.json
+        assert (answer.status_code, word in answer.text) == (415, True), answer.text
     named = "application/x-protobuf; proto=prometheus.WriteRequest"
     assert send(house, wire.snappy(body(house, "named", 1.0)), Content_Type=named).status_code == 204
 
@@ -77,7 +76,7 @@ def test_bad_bodies_are_refused_and_large_ones_with_413(house: House) -> None:
     assert send(house, b"").status_code == 400
     assert send(house, b"up 1\n").status_code == 400
     large = send(house, wire.varint(2**31) + b"a")
-    assert (large.status_code, "split it" in large.json["error"]) == (413, True)
+    assert (large.status_code, "split it" in large.text) == (413, True)
     assert send(house, bytes(32 * 2**20 + 1)).status_code == 413
 
 
@@ -94,5 +93,5 @@ def test_a_sender_is_told_to_try_again_when_the_store_cannot_take_it(
 ) -> None:
     with mock.patch.object(TsdbClient, "write", side_effect=error):
         answer = send(house, wire.snappy(body(house, "never", 1.0)))
-    assert (answer.status_code, answer.json["errorType"]) == (status, "unavailable")
+    assert (answer.status_code, answer.mimetype) == (status, "text/plain")
     assert status != 503 or answer.headers["Retry-After"] == "1"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.compression import LZ4, ZSTD, BadCompression, decompress_to
 from tsdb.errors import BodyTooLarge
 from tsdb.ingest.arrow.flatbuffer import BadArrow
 from tsdb.ingest.arrow.messages import Batch, Field
-from tsdb.ingest.compression import LZ4, ZSTD, BadCompression, decompress_to
 
 _CODECS = {0: LZ4, 1: ZSTD}
 _SIZE_BYTES = 8  # In front of each compressed buffer; -1: it is not compressed after all.

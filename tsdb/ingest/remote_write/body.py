@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.compression import snappy_block, zstd_frames
 from tsdb.errors import BodyTooLarge, RefusedSample
-from tsdb.ingest.compression import snappy_block, zstd_frames
 from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals, used_names
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.raw_names import PADDING, RawNames
@@ -17,8 +17,8 @@ from tsdb.ingest.remote_write.exact import read_series
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
 from tsdb.ingest.remote_write.straight import BARE_BYTES, FULL_BYTES, places, straight
-from tsdb.ingest.remote_write.wire import BYTES, BadWire, varint
 from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int32s, Int64s
+from tsdb.wire import BYTES, BadWire, varint
 
 _TIMESERIES, _METADATA = 1, 3
 _TIMESERIES_TAG = 0x0A

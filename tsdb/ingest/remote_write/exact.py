@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tsdb.errors import BodyTooLarge
-from tsdb.ingest.remote_write.wire import BYTES, FIXED64, VARINT, fields, int64, varint
 from tsdb.sample import LABEL_COUNT_MAX, Float64s
+from tsdb.wire import BYTES, FIXED64, VARINT, fields, int64, varint
 
 _LABELS, _SAMPLES, _EXEMPLARS, _HISTOGRAMS = 1, 2, 3, 4
 _VALUE, _TIMESTAMP = 1, 2

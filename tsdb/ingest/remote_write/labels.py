@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tsdb.errors import RefusedSample
-from tsdb.ingest.remote_write.wire import BYTES, BadWire, fields
 from tsdb.sample import LABEL_COUNT_MAX, canonical_bytes, labels_from
+from tsdb.wire import BYTES, BadWire, fields
 
 LABELS = 1
 _NAME, _VALUE = 1, 2

@@ -48,10 +48,11 @@ class Limits:
             )
 
     def check_steps(self, count: int) -> None:
-        if count > self.steps_count_max:
+        """count: of points; between them lies a step less, and as in Prometheus those are limited."""
+        if count - 1 > self.steps_count_max:
             raise QueryTooLarge(
                 f"exceeded maximum resolution of {self.steps_count_max:,} points per timeseries: the range has "
-                f"{count:,} steps. Try decreasing the query resolution (?step=XX), or raise query.steps_count_max"
+                f"{count - 1:,} steps. Try decreasing the query resolution (?step=XX), or raise query.steps_count_max"
             )
 
 

@@ -59,7 +59,7 @@ def error_text(expression: str, tokens: list[Token], message: str) -> str:
     if at == len(tokens):
         where, what = len(expression), "unexpected end of input"
     else:
-        where, what = tokens[at].start, f"unexpected {_described(tokens[at])}"
+        where, what = tokens[at].start, f"unexpected {described(tokens[at])}"
     if message not in GRAMMAR_ERRORS:
         what = _reworded(message)
     return f"{position(expression, where)}: parse error: {what}"
@@ -118,7 +118,8 @@ def _culprit(tokens: list[Token], message: str) -> int:
     return tokens[0].start if tokens else 0
 
 
-def _described(token: Token) -> str:
+def described(token: Token) -> str:
+    """A token as Prometheus' complaints name it."""
     text = token.text.lower()
     if text in KEYWORDS:
         return f"<{text}>"

@@ -30,18 +30,26 @@ CARDINALITIES = {
 }
 
 
-def parse(expression: str) -> nodes.Node:
-    """Read an expression.
+def parse_tree(expression: str) -> Any:
+    """The parser library's own tree of an expression.
 
     Raises: RefusedQuery, whose text begins with the position; NotSupported.
     """
     tokens = scan(expression)
     try:
-        tree = promql_parser.parse(expression)
+        return promql_parser.parse(expression)
     except ValueError as error:
         refuse_unbuilt(tokens)
         message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
         raise RefusedQuery(message) from None
+
+
+def parse(expression: str) -> nodes.Node:
+    """Read an expression.
+
+    Raises: RefusedQuery, whose text begins with the position; NotSupported.
+    """
+    tree = parse_tree(expression)
     try:
         return _Reader(Places(expression, tokens)).node(tree, 0)
     except (ValueError, OverflowError):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
-from tsdb.errors import RefusedQuery
+from web.api.prometheus import arguments
 from web.api.prometheus.shape import success
-from web.api.prometheus.views import match_arguments, time_range
 from web.auth.guard import needs
 from web.auth.roles import Role
 from web.services import services
-
-_TRUTH = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 bp = Blueprint("prometheus_admin", __name__, url_prefix="/prometheus/api/v1/admin/tsdb")
 
@@ -19,7 +16,9 @@ bp = Blueprint("prometheus_admin", __name__, url_prefix="/prometheus/api/v1/admi
 @bp.route("/delete_series", methods=["POST", "PUT"])
 @needs(Role.ADMIN)
 def delete_series() -> Response:
-    selectors, (start_ms, end_ms) = match_arguments(required=True), time_range()
+    selectors, (start_ms, end_ms) = arguments.match_arguments(required=True), arguments.time_range_ms()
+    if end_ms < start_ms:
+        raise arguments.invalid("end", "end timestamp must not be before start time")
     services().tsdb.delete(selectors, start_ms, end_ms)
     return Response(status=204)
 
@@ -34,7 +33,4 @@ def clean_tombstones() -> Response:
 @bp.route("/snapshot", methods=["POST", "PUT"])
 @needs(Role.ADMIN)
 def snapshot() -> Response:
-    text = request.values.get("skip_head", "") or "false"
-    if text not in _TRUTH:
-        raise RefusedQuery(f'invalid parameter "skip_head": {text[:60]!r} is neither true nor false')
-    return success({"name": services().tsdb.snapshot(skips_head=_TRUTH[text]).name})
+    return success({"name": services().tsdb.snapshot(skips_head=arguments.truth("skip_head")).name})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Response
+from flask import Response, request
 
 from web.api.prometheus.numbers import number_texts, pair_heads, time_text
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
     from web.errors import Refusal
 
+SAMPLE_BYTES = 16
+TEXT_TYPE = "text/plain; charset=utf-8"
+TEXT_BY_STATUS = {404: "404 page not found\n", 405: "Method Not Allowed\n"}
+TEXT_PATHS = ("/api/v1/write", "/api/v1/read", "/federate")
 ERROR_TYPE_BY_STATUS = {
     400: "bad_data",
     401: "unauthorized",
     403: "forbidden",
-    404: "not_found",
     413: "bad_data",
     415: "bad_data",
     422: "execution",
@@ -26,16 +30,23 @@ ERROR_TYPE_BY_STATUS = {
 }
 
 
-def success(data: Any) -> Response:
-    return Response(msgspec.json.encode({"status": "success", "data": data}), mimetype="application/json")
+TRUNCATED = "results truncated due to limit"
+
+
+def success(data: Any, *, warnings: Sequence[str] = ()) -> Response:
+    body = {"status": "success", "data": data} | ({"warnings": list(warnings)} if warnings else {})
+    return Response(msgspec.json.encode(body), mimetype="application/json")
 
 
 def error_response(refusal: Refusal) -> Response:
     """An error in Prometheus' shape: bad_data with 400, execution with 422, timeout and unavailable with 503.
 
-    A method that a path does not have is answered before the API is reached, in plain text."""
-    if refusal.status == 405:
-        return Response("Method Not Allowed\n", 405, content_type="text/plain; charset=utf-8")
+    Text where Prometheus answers with text: what is not there, and the doors for whole bodies.
+    """
+    if refusal.status in TEXT_BY_STATUS:
+        return Response(TEXT_BY_STATUS[refusal.status], refusal.status, content_type=TEXT_TYPE)
+    if request.path.endswith(TEXT_PATHS):
+        return Response(f"{refusal.message}\n", refusal.status, content_type=TEXT_TYPE)
     status, error_type = refusal.status, ERROR_TYPE_BY_STATUS.get(refusal.status, "internal")
     if refusal.code == "execution":
         status, error_type = 422, "execution"
@@ -45,16 +56,40 @@ def error_response(refusal: Refusal) -> Response:
     return Response(msgspec.json.encode(body), status, mimetype="application/json")
 
 
-def answer_response(answer: QueryAnswer) -> Response:
-    """The result of a query, joined from texts of whole columns."""
-    head = b'{"status":"success","data":{"resultType":"' + answer.kind.encode() + b'","result":'
-    return Response([head, _result(answer), b"}", _annotations(answer), b"}"], mimetype="application/json")
+def answer_response(answer: QueryAnswer, limit: int | None = None, *, has_stats: bool = False) -> Response:
+    """The result of a query, joined from texts of whole columns. limit: of series; None: all of them."""
+    warnings = answer.warnings
+    if limit is not None and len(answer.labels) > limit:
+        answer = answer.first(limit)
+        warnings = [*warnings, TRUNCATED]
+    parts = [b'{"status":"success","data":{"resultType":"', answer.kind.encode(), b'","result":', _result(answer)]
+    if has_stats:
+        parts += [b',"stats":', msgspec.json.encode(_stats(answer.figures))]
+    parts += [b"}", *_notes("warnings", warnings), *_notes("infos", answer.infos), b"}"]
+    return Response(parts, mimetype="application/json")
 
 
-def _annotations(answer: QueryAnswer) -> bytes:
-    """The lists that are not empty, as further members of the answer."""
-    lists = (("warnings", answer.warnings), ("infos", answer.infos))
-    return b"".join(b',"' + name.encode() + b'":' + msgspec.json.encode(texts) for name, texts in lists if texts)
+def _notes(name: str, notes: Sequence[str]) -> list[bytes]:
+    return [b',"', name.encode(), b'":', msgspec.json.encode(notes)] if notes else []
+
+
+def _stats(figures: Mapping[str, int | float]) -> dict[str, Any]:
+    """Seconds by stage, and samples; the most that were held at once is told from bytes, 16 a sample."""
+    seconds = {name.removesuffix("_ms"): value / 1_000 for name, value in figures.items() if name.endswith("_ms")}
+    return {
+        "timings": {
+            "evalTotalTime": seconds["evaluate"] + seconds["select"],
+            "resultSortTime": 0,
+            "queryPreparationTime": seconds["select"],
+            "innerEvalTime": seconds["evaluate"],
+            "execQueueTime": seconds["queue"],
+            "execTotalTime": seconds["total"],
+        },
+        "samples": {
+            "totalQueryableSamples": figures["samples_count"],
+            "peakSamples": max(int(figures["bytes_peak"]) // SAMPLE_BYTES, int(figures["samples_count"])),
+        },
+    }
 
 
 def _result(answer: QueryAnswer) -> bytes:

@@ -1,4 +1,4 @@
-"""Protobuf's wire format, one field at a time; for whatever the vectorised path does not take.
+"""Protobuf's wire format, one field at a time; for whatever the vectorised paths do not take.
 
 Source: protobuf.dev/programming-guides/encoding.
 """
@@ -55,3 +55,24 @@ def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 def int64(number: int) -> int:
     """Undo the two's complement in which protobuf writes negative numbers."""
     return number - (1 << 64) if number & _INT64_SIGN else number
+
+
+def varint_bytes(number: int) -> bytes:
+    """The number as a varint; negative ones as 64 bits of two's complement."""
+    number &= 0xFFFF_FFFF_FFFF_FFFF
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def field_of_bytes(number: int, *parts: bytes | memoryview) -> bytes:
+    """A field with a length: bytes, text or a message in parts."""
+    return b"".join((varint_bytes(number << 3 | BYTES), varint_bytes(sum(map(len, parts))), *parts))
+
+
+def field_of_number(number: int, value: int) -> bytes:
+    """A field with a number; zero is not written, as proto3 has it."""
+    return varint_bytes(number << 3 | VARINT) + varint_bytes(value) if value else b""

@@ -10,8 +10,8 @@ import cramjam
 import numpy as np
 
 from tsdb.errors import BodyTooLarge, RefusedSample
-from tsdb.ingest.decoded import Body
 
+Body = bytes | memoryview
 LZ4, ZSTD = "lz4", "zstd"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CONTENT_SIZE_BYTES = (0, 2, 4, 8)  # By the two top bits of a zstd frame's descriptor.

@@ -1,0 +1,138 @@
+"""Prometheus' HTTP API on a real appliance: as recorded from Prometheus, and as its own tools use it."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import shutil
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import cramjam
+import pytest
+
+from tests.running import Appliance
+from tests.scripts.prometheus_http import holding_demo, known, load, outcomes
+from tests.waiting import wait_until
+
+DEMO_S = 1_700_004_200
+# Half a minute of work, in pieces of some seconds.
+SLOW = " + ".join(["quantile_over_time(0.5, sum by (instance) (rate(demo_cpu_usage_seconds_total[5m]))[1h:1s])"] * 15)
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with holding_demo(tmp_path_factory.mktemp("prometheus")) as running:
+        load(running)
+        yield running
+
+
+def test_every_recorded_request_is_answered_as_by_prometheus(appliance: Appliance) -> None:
+    found = outcomes(appliance)
+    assert len(found) > 200
+    differing = {outcome.id: (outcome.what, outcome.differs) for outcome in found if outcome.differs}
+    unknown = {number: what for number, what in differing.items() if number not in known()}
+    assert unknown == {}
+    assert known().keys() - differing.keys() == set(), "these pass now: take them off the list"
+
+
+def ask(appliance: Appliance, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    address = urllib.parse.urlsplit(appliance.url)
+    assert address.hostname is not None
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {appliance.token}", **headers})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer, body
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "gzip;q=0, zstd;q=0.5", "gzip;q=0", "br"])
+def test_an_answer_is_compressed_as_the_client_takes_it(appliance: Appliance, encoding: str) -> None:
+    path = (
+        f"/prometheus/api/v1/query_range?query=demo_cpu_usage_seconds_total&start={DEMO_S}&end={DEMO_S + 600}&step=10"
+    )
+    _, plain = ask(appliance, path)
+    answer, body = ask(appliance, path, **{"Accept-Encoding": encoding})
+    used = answer.getheader("Content-Encoding")
+    assert used == {"gzip": "gzip", "zstd": "zstd", "gzip;q=0, zstd;q=0.5": "zstd"}.get(encoding)
+    if used is not None:
+        assert len(body) < len(plain) / 3
+        body = gzip.decompress(body) if used == "gzip" else cramjam.zstd.decompress(body).read()
+    assert body == plain
+    assert "Accept-Encoding" in str(answer.getheader("Vary"))
+
+
+def cancelled_count(appliance: Appliance) -> float:
+    _, text = appliance.call("GET", "/metrics")
+    lines = [line for line in text.splitlines() if "henge_query_refused_total" in line and 'reason="canceled"' in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def test_a_query_whose_client_leaves_is_cancelled(appliance: Appliance) -> None:
+    before = cancelled_count(appliance)
+    address = urllib.parse.urlsplit(appliance.url)
+    assert address.hostname is not None
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    arguments = urllib.parse.urlencode({"query": SLOW, "start": DEMO_S - 3_600, "end": DEMO_S + 1_800, "step": 1})
+    headers = {"Authorization": f"Bearer {appliance.token}"}
+    connection.request("GET", f"/prometheus/api/v1/query_range?{arguments}", headers=headers)
+
+    def running() -> bool:
+        _, text = appliance.call("GET", "/metrics")
+        return any(line.startswith("henge_query_running") and line.endswith(" 1") for line in text.splitlines())
+
+    wait_until(running, timeout_s=10, what="the query to run")
+    connection.close()
+    wait_until(lambda: cancelled_count(appliance) > before, timeout_s=10, what="the query to be cancelled")
+
+
+def told(*arguments: str, fails: bool = False) -> str:
+    """What Debian's promtool prints of a query."""
+    program = shutil.which("promtool")
+    assert program, "promtool is missing: `make test-tools` installs Debian's prometheus"
+    done = subprocess.run([program, "query", *arguments], capture_output=True, text=True, timeout=20)
+    assert (done.returncode != 0) is fails, (arguments, done.stdout, done.stderr)
+    return done.stderr if fails else done.stdout
+
+
+def test_promtool_reads_instant_range_series_and_labels(appliance: Appliance) -> None:
+    url = f"{appliance.url}/prometheus".replace("://", f"://henge:{appliance.token}@")
+    instant = told("instant", url, "sum by (job) (demo_num_cpus)", f"--time={DEMO_S}")
+    assert instant == f'{{job="demo"}} => 12 @[{DEMO_S}]\n'
+    ranged = told("range", url, "sum(demo_num_cpus)", f"--start={DEMO_S}", f"--end={DEMO_S + 60}", "--step=30s")
+    assert ranged.splitlines() == ["{} =>", *(f"12 @[{DEMO_S + after}]" for after in (0, 30, 60))]
+    times = (f"--start={DEMO_S - 600}", f"--end={DEMO_S + 600}")
+    series = told("series", url, "--match=demo_num_cpus", *times)
+    assert len(series.splitlines()) == 3
+    assert told("labels", url, "job", *times).split() == ["demo"]
+    assert "1:5: parse error: unclosed left parenthesis" in told("instant", url, "sum(", fails=True)
+
+
+def test_metadata_and_federation_tell_what_is_there(appliance: Appliance) -> None:
+    _, metadata = appliance.call("GET", "/prometheus/api/v1/metadata?metric=henge_query_total")
+    assert metadata["data"]["henge_query_total"][0]["type"] == "counter"
+    now_ms = int(_number(appliance, "time()") * 1_000) - 1_000
+    rows: list[dict[str, Any]] = [
+        {"labels": {"__name__": name, "job": 'a"b\\c'}, "samples": [[now_ms - 5_000, 1.5], [now_ms, value]]}
+        for name, value in (("fed_b", 2.5), ("fed_a", 7.0), ("fed.dotted", -0.5))
+    ]
+    assert appliance.call("POST", "/api/v1/series", rows)[0] == 200
+    answer, body = ask(appliance, "/prometheus/federate?" + urllib.parse.urlencode({"match[]": '{job=~"a.*"}'}))
+    assert str(answer.getheader("Content-Type")).startswith("text/plain; version=0.0.4")
+    label = '{job="a\\"b\\\\c"}'
+    assert body.decode().splitlines() == [
+        f"# TYPE {name} untyped" if is_type else f"{name}{label} {value} {now_ms}"
+        for name, value in (("fed_dotted", "-0.5"), ("fed_a", "7"), ("fed_b", "2.5"))
+        for is_type in (True, False)
+    ]
+
+
+def _number(appliance: Appliance, expression: str) -> float:
+    arguments = urllib.parse.urlencode({"query": expression})
+    status, answer = appliance.call("GET", f"/prometheus/api/v1/query?{arguments}")
+    assert status == 200, answer
+    return float(json.loads(json.dumps(answer["data"]["result"]))[1])

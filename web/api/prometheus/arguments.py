@@ -1,0 +1,179 @@
+"""The arguments of a request: in the address or, by POST, in a form; both may be mixed. Refused in Prometheus' words.
+
+Source of the words: web/api/v1/api.go of Prometheus 3.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TypeVar
+
+from flask import request
+
+from tsdb.client import SERIES_COUNT_MAX
+from tsdb.errors import NotSupported, RefusedQuery
+from tsdb.sample import Matcher
+from web.services import services
+
+Found = TypeVar("Found")
+
+TIMEOUT_S_MAX = 600.0  # The query process allows as much as query.timeout says.
+TIME_MS_MIN, TIME_MS_MAX = -(2**53), 2**53
+TEXT_SIZE_MAX = 60  # Of an argument that is repeated in a refusal.
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_UNIT_MS = (365 * 86_400_000, 7 * 86_400_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
+_TRUTH = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+
+
+def invalid(name: str, why: object) -> RefusedQuery:
+    return RefusedQuery(f'invalid parameter "{name}": {why}')
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text[:TEXT_SIZE_MAX], ensure_ascii=False)
+
+
+def text(name: str) -> str:
+    """An argument, empty when it is missing."""
+    return str(request.values.get(name, ""))
+
+
+def optional_time_ms(name: str, default_ms: int) -> int:
+    """Epoch seconds with a fraction, or RFC 3339; times that no clock shows are taken as the ends of all time."""
+    given = text(name)
+    if not given:
+        return default_ms
+    try:
+        return _time_ms(given)
+    except RefusedQuery as error:
+        raise invalid(name, f"invalid time value for '{name}': {error}") from None
+
+
+def time_ms(name: str) -> int:
+    """The same, and it must be there."""
+    try:
+        return _time_ms(text(name))
+    except RefusedQuery as error:
+        raise invalid(name, error) from None
+
+
+def _time_ms(given: str) -> int:
+    try:
+        seconds = float(given)
+    except ValueError:
+        return _rfc3339_ms(given)
+    if math.isnan(seconds):
+        return TIME_MS_MIN
+    return round(min(max(seconds * 1_000, TIME_MS_MIN), TIME_MS_MAX))
+
+
+def _rfc3339_ms(given: str) -> int:
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        raise RefusedQuery(f"cannot parse {quoted(given)} to a valid timestamp") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)  # noqa: UP017 - datetime.UTC reads as a class here.
+    return round(moment.timestamp() * 1_000)
+
+
+def duration_ms(given: str) -> int:
+    """Seconds as a number, or Prometheus' durations: 5m, 1h30m. Raises: RefusedQuery, without the argument's name."""
+    refused = RefusedQuery(f"cannot parse {quoted(given)} to a valid duration")
+    try:
+        seconds = float(given)
+    except ValueError:
+        found = _DURATION.fullmatch(given)
+        if not given or found is None:
+            raise refused from None
+        return sum(int(count or 0) * unit_ms for count, unit_ms in zip(found.groups(), _UNIT_MS, strict=True))
+    if not abs(seconds) * 1_000 <= TIME_MS_MAX:
+        raise refused
+    return round(seconds * 1_000)
+
+
+def step_ms() -> int:
+    """Raises: RefusedQuery; a step is longer than zero."""
+    try:
+        found = duration_ms(text("step"))
+    except RefusedQuery as error:
+        raise invalid("step", error) from None
+    if found <= 0:
+        why = "zero or negative query resolution step widths are not accepted. Try a positive integer"
+        raise invalid("step", why)
+    return found
+
+
+def timeout_s() -> float | None:
+    """None: as long as query.timeout allows."""
+    given = text("timeout")
+    if not given:
+        return None
+    try:
+        return max(0.001, min(duration_ms(given) / 1_000, TIMEOUT_S_MAX))
+    except RefusedQuery as error:
+        raise invalid("timeout", error) from None
+
+
+def lookback_ms() -> int | None:
+    """None: as PromQL has it."""
+    given = text("lookback_delta")
+    if not given:
+        return None
+    try:
+        found = duration_ms(given)
+    except RefusedQuery as error:
+        raise RefusedQuery(f"error parsing lookback delta duration: {error}") from None
+    return found if found > 0 else None
+
+
+def limit() -> int | None:
+    """How many series or names are asked for; None: all. Raises: RefusedQuery."""
+    given = text("limit")
+    if not given:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", given):
+        raise invalid("limit", f"strconv.Atoi: parsing {quoted(given)}: invalid syntax")
+    if int(given) < 0:
+        raise invalid("limit", "limit must be non-negative")
+    return int(given) or None
+
+
+def series_limit() -> int:
+    """The same for look-ups, which never answer more than SERIES_COUNT_MAX."""
+    return min(limit() or SERIES_COUNT_MAX, SERIES_COUNT_MAX)
+
+
+def truth(name: str) -> bool:
+    """A yes or no as Go reads one; missing is no. Raises: RefusedQuery."""
+    given = text(name) or "false"
+    if given.lower() not in _TRUTH:
+        raise invalid(name, f"error converting {name}: strconv.ParseBool: parsing {quoted(given)}: invalid syntax")
+    return _TRUTH[given.lower()]
+
+
+def time_range_ms() -> tuple[int, int]:
+    """`start` and `end`, all of time without them. A range that ends before it starts holds nothing."""
+    return optional_time_ms("start", TIME_MS_MIN), optional_time_ms("end", TIME_MS_MAX)
+
+
+def match_arguments(*, required: bool = False) -> list[list[Matcher]]:
+    """The selectors of `match[]`. Raises: RefusedQuery."""
+    texts = request.values.getlist("match[]")
+    if required and not texts:
+        raise RefusedQuery("no match[] parameter provided")
+    return services().tsdb.selectors(texts) if texts else []
+
+
+def named(name: str, ask: Callable[[], Found]) -> Found:
+    """What ask() gives; an expression that cannot be read is refused with the argument's name before it."""
+    try:
+        return ask()
+    except RefusedQuery as error:
+        if type(error) in (RefusedQuery, NotSupported):
+            raise invalid(name, error) from None
+        raise

@@ -29,13 +29,13 @@ SCALARS = frozenset({"scalar", "time", "pi"})
 
 def formatted(expression: str) -> str:
     """The expression in its canonical form, long ones over several lines. Raises: RefusedQuery, NotSupported."""
-    return str(parse_tree(expression).prettify())
+    return str(parse_tree(expression)[0].prettify())
 
 
 def tree_json(expression: str) -> bytes:
     """The syntax tree as JSON. Raises: RefusedQuery, NotSupported."""
     try:
-        return msgspec.json.encode(_tree(parse_tree(expression)))
+        return msgspec.json.encode(_tree(parse_tree(expression)[0]))
     except RecursionError:
         raise RefusedQuery("the expression is too deep for a tree; split it into recording rules") from None
 

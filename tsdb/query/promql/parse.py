@@ -12,7 +12,7 @@ import promql_parser
 from tsdb import regex
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query.promql import nodes
-from tsdb.query.promql.guard import NESTING_MAX, refuse_unbuilt, scan
+from tsdb.query.promql.guard import NESTING_MAX, Token, refuse_unbuilt, scan
 from tsdb.query.promql.locate import error_text
 from tsdb.query.promql.places import Places
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
@@ -30,14 +30,14 @@ CARDINALITIES = {
 }
 
 
-def parse_tree(expression: str) -> Any:
-    """The parser library's own tree of an expression.
+def parse_tree(expression: str) -> tuple[Any, list[Token]]:
+    """The parser library's own tree of an expression, and its tokens.
 
     Raises: RefusedQuery, whose text begins with the position; NotSupported.
     """
     tokens = scan(expression)
     try:
-        return promql_parser.parse(expression)
+        return promql_parser.parse(expression), tokens
     except ValueError as error:
         refuse_unbuilt(tokens)
         message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
@@ -49,7 +49,7 @@ def parse(expression: str) -> nodes.Node:
 
     Raises: RefusedQuery, whose text begins with the position; NotSupported.
     """
-    tree = parse_tree(expression)
+    tree, tokens = parse_tree(expression)
     try:
         return _Reader(Places(expression, tokens)).node(tree, 0)
     except (ValueError, OverflowError):

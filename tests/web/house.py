@@ -115,8 +115,8 @@ def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
     ]
     opened: list[Client] = []  # By processes that end with their clients; here they are threads, so we close them.
 
-    def recorded(run_dir: Path, service: str) -> Client:
-        opened.append(Client(run_dir, service))
+    def recorded(run_dir: Path, service: str, *, is_direct: bool = False) -> Client:
+        opened.append(Client(run_dir, service, is_direct=is_direct))
         return opened[-1]
 
     with mock.patch("tsdb.node.intake.Client", recorded), mock.patch("tsdb.node.query.Client", recorded):

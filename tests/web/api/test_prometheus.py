@@ -199,14 +199,6 @@ def test_an_error_has_prometheus_shape(house: House, path: str, status: int, err
     assert answer.json["error"]
 
 
-def test_what_is_not_there_is_told_as_text_with_the_methods_that_are(house: House) -> None:
-    missing = house.call("GET", "/prometheus/api/v1/no-such-endpoint")
-    assert (missing.status_code, missing.mimetype, missing.text) == (404, "text/plain", "404 page not found\n")
-    wrong = house.call("PUT", "/prometheus/api/v1/query")
-    assert (wrong.status_code, wrong.mimetype, wrong.text) == (405, "text/plain", "Method Not Allowed\n")
-    assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
-
-
 def test_a_limit_cuts_series_and_says_so(house: House, now_s: int) -> None:
     cut = house.call("GET", f"/prometheus/api/v1/query?query=http_requests_total&time={now_s}&limit=1").json
     assert [row["metric"]["job"] for row in cut["data"]["result"]] == ["api"]

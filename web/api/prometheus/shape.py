@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES = 16
 TEXT_TYPE = "text/plain; charset=utf-8"
-TEXT_BY_STATUS = {404: "404 page not found\n", 405: "Method Not Allowed\n"}
 TEXT_PATHS = ("/api/v1/write", "/api/v1/read", "/federate")
 ERROR_TYPE_BY_STATUS = {
     400: "bad_data",
@@ -43,9 +42,9 @@ def error_response(refusal: Refusal) -> Response:
 
     Text where Prometheus answers with text: what is not there, and the doors for whole bodies.
     """
-    if refusal.status in TEXT_BY_STATUS:
-        return Response(TEXT_BY_STATUS[refusal.status], refusal.status, content_type=TEXT_TYPE)
-    if request.path.endswith(TEXT_PATHS):
+    if refusal.status == 405:
+        return Response("Method Not Allowed\n", 405, content_type=TEXT_TYPE)
+    if refusal.status == 404 or request.path.endswith(TEXT_PATHS):
         return Response(f"{refusal.message}\n", refusal.status, content_type=TEXT_TYPE)
     status, error_type = refusal.status, ERROR_TYPE_BY_STATUS.get(refusal.status, "internal")
     if refusal.code == "execution":

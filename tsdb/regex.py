@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import re2
@@ -36,14 +36,14 @@ def compiled(pattern: str) -> Any:
 
 def value_test(pattern: str) -> Callable[[bytes], bool]:
     """Whether a whole value matches. Raises: RefusedQuery."""
-    literals = _around_wildcards(pattern)
+    literals = around_wildcards(pattern)
     if literals is not None:
         return _wildcard_test(*literals)
     fullmatch = compiled(pattern).fullmatch
     return lambda value: fullmatch(value) is not None
 
 
-def _around_wildcards(pattern: str) -> list[bytes] | None:
+def around_wildcards(pattern: str) -> list[bytes] | None:
     r"""The literals of a pattern such as `web\..*\.cpu.*`; None if it is anything else than literals and `.*`."""
     parts = pattern.split(".*")
     if len(parts) < 2 or not all(_SPECIAL.isdisjoint(part.replace(r"\.", "")) for part in parts):
@@ -75,6 +75,7 @@ class Narrowed:
 
     literals: each value is one of them (is_exact), or begins with one of them. goes_on_freely: whatever begins so
     matches. Every value may match a pattern of which nothing is known: its only literal is empty.
+    held: each matching value has one of these in it; empty, if nothing is known.
     shape: the bytes with which each value begins, and None for any one character, for `servers.host1.*` means dots
     and says any character.
     """
@@ -83,9 +84,11 @@ class Narrowed:
     is_exact: bool
     goes_on_freely: bool = False
     shape: tuple[int | None, ...] = ()
+    held: tuple[bytes, ...] = ()
 
 
 EVERYTHING = Narrowed((b"",), is_exact=False)
+_HELD_COUNT_MAX = 16  # Each is looked for by itself.
 _LITERALS_COUNT_MAX = 1_000  # An alternation of alternations multiplies; beyond it, prefixes are known well enough.
 
 
@@ -98,7 +101,10 @@ def narrowed(pattern: str) -> Narrowed:
         return EVERYTHING
     literals = tuple(dict.fromkeys(text.encode() for text in found.texts))
     is_certain = found.is_exact or found.goes_on_freely
-    return Narrowed(literals, found.is_exact, found.goes_on_freely, () if is_certain else _shape(pattern))
+    if is_certain:
+        return Narrowed(literals, found.is_exact, found.goes_on_freely)
+    held = tuple(dict.fromkeys(text.encode() for text in found.held))
+    return Narrowed(literals, is_exact=False, shape=_shape(pattern), held=held)
 
 
 def _shape(pattern: str) -> tuple[int | None, ...]:
@@ -130,6 +136,12 @@ class _Found:
     texts: list[str]
     is_exact: bool = True
     goes_on_freely: bool = False
+    held: list[str] = field(default_factory=list)  # What matches has one of them in it; empty, if nothing is known.
+
+    def hold(self, texts: list[str]) -> None:
+        """Take these in the place of others, if they say more."""
+        if min(map(len, texts), default=0) > min(map(len, self.held), default=0):
+            self.held = texts
 
 
 def _alternatives(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
@@ -145,12 +157,13 @@ def _alternatives(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
     is_exact = all(branch.is_exact for branch in branches)
     # `a|b.*` takes "ax" for one that begins with a literal, and it does not match.
     goes_on_freely = all(branch.goes_on_freely for branch in branches)
-    return _Found(texts, is_exact, goes_on_freely), at
+    held = [text for branch in branches for text in branch.held] if all(branch.held for branch in branches) else []
+    return _Found(texts, is_exact, goes_on_freely, held if len(held) <= _HELD_COUNT_MAX else []), at
 
 
 def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
     """Read one branch: atoms that follow one another."""
-    found = _Found([""])
+    found, run = _Found([""]), [""]
     if depth == 0 and pattern[at : at + 1] == "^":  # A whole value is meant anyway.
         at += 1
     while at < len(pattern) and pattern[at] not in "|)":
@@ -162,6 +175,13 @@ def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
         is_quantified = at < len(pattern) and pattern[at] in _QUANTIFIERS
         if is_quantified:
             at = _after_quantifiers(pattern, at)
+        if not is_quantified and atom is not None and atom.is_exact and len(run) * len(atom.texts) <= _HELD_COUNT_MAX:
+            run = [text + more for text in run for more in atom.texts]
+        else:
+            found.hold(run)
+            run = [""]
+            if not is_quantified and atom is not None:
+                found.hold(atom.held)
         if not found.is_exact:
             found.goes_on_freely = False
             continue
@@ -172,6 +192,7 @@ def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
         found.texts = [text + more for text in found.texts for more in atom.texts]
         found.is_exact = atom.is_exact
         found.goes_on_freely = atom.goes_on_freely
+    found.hold(run)
     return found, at
 
 
@@ -194,12 +215,12 @@ def _atom(pattern: str, at: int, depth: int) -> tuple[_Found | None, int]:
         if escaped in _CLASS_LETTERS:
             return None, at + 2
         is_literal = escaped.isascii() and not escaped.isalnum()
-        return (_Found([escaped]), at + 2) if is_literal else (None, len(pattern) + 1)
+        return (_Found([escaped], held=[escaped]), at + 2) if is_literal else (None, len(pattern) + 1)
     if char == "[":
         return None, _after_class(pattern, at)
     if char in ".^$":
         return None, at + 1
-    return _Found([char]), at + 1
+    return _Found([char], held=[char]), at + 1
 
 
 def _after_class(pattern: str, at: int) -> int:

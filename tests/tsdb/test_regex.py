@@ -113,6 +113,7 @@ def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern:
         may_match = value in known.literals if known.is_exact else value.startswith(known.literals)
         if test(value):
             assert may_match, (known, value)
+            assert not known.held or any(literal in value for literal in known.held), (known, value)
         elif may_match:
             assert not known.is_exact, (known, value)
             assert not known.goes_on_freely, (known, value)
@@ -124,12 +125,17 @@ def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern:
         ("a|b|c", Narrowed((b"a", b"b", b"c"), is_exact=True)),
         (r"web\.(x|y)\.cpu", Narrowed((b"web.x.cpu", b"web.y.cpu"), is_exact=True)),
         ("^web.*$", Narrowed((b"web",), is_exact=False, goes_on_freely=True)),
-        (r"(api|web)-\d+", Narrowed((b"api-", b"web-"), is_exact=False)),
-        ("ab?c", Narrowed((b"a",), is_exact=False)),
-        ("a|b.*", Narrowed((b"a", b"b"), is_exact=False)),
+        (r"(api|web)-\d+", Narrowed((b"api-", b"web-"), is_exact=False, held=(b"api-", b"web-"))),
+        ("ab?c", Narrowed((b"a",), is_exact=False, held=(b"a",))),
+        ("a|b.*", Narrowed((b"a", b"b"), is_exact=False, held=(b"a", b"b"))),
+        (r".*foo\.bar.+baz", Narrowed((b"",), is_exact=False, held=(b"foo.bar",))),
+        (".*(cpu|mem)[0-9]x", Narrowed((b"",), is_exact=False, held=(b"cpu", b"mem"))),
+        ("(.*ab|.*cd+)", Narrowed((b"",), is_exact=False, held=(b"ab", b"c"))),
+        ("(.*ab|.*d*)", Narrowed((b"",), is_exact=False)),
+        (".*(ab)?.", Narrowed((b"",), is_exact=False)),
         ("(?i)web", EVERYTHING),
-        ("a.b.*", Narrowed((b"a",), is_exact=False, shape=(97, None, 98))),
-        (r"a.\.b?", Narrowed((b"a",), is_exact=False, shape=(97, None, 46))),
+        ("a.b.*", Narrowed((b"a",), is_exact=False, shape=(97, None, 98), held=(b"a",))),
+        (r"a.\.b?", Narrowed((b"a",), is_exact=False, shape=(97, None, 46), held=(b"a",))),
     ],
 )
 def test_literals_of_patterns(pattern: str, known: Narrowed) -> None:

@@ -5,7 +5,6 @@ Used twice: by the engine for the series of the head, by the reader for the seri
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from collections import Counter
@@ -22,20 +21,22 @@ from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
 from tsdb.store.paths import PathNode, find_paths
 from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
+from tsdb.store.scan import scanned
+from tsdb.store.shapes import Shapes
 from tsdb.store.text_order import SLACK_BYTES
 
 # Decoded label sets kept: about 1 KiB each with their strings, so 128 MiB at most.
 _LABELS_CACHED_COUNT_MAX = 131_072
 # Series indexed in one step: the columns of their labels take 30 MB while that is done, if each has ten.
 _INDEX_STEP_COUNT = 50_000
-# Series shaped in one step, so that no other thread waits for the interpreter much longer than its switch interval.
-_SHAPE_STEP_COUNT = 20_000
-# Shapes told apart: about 150 B each. Names that differ in letters alone could make one each; what comes later shares
-# a shape, and compresses a little worse.
-_SHAPES_COUNT_MAX = 65_536
+# Series shaped in one step.
+_SHAPE_STEP_COUNT = 50_000
+# While series come at such a rate, between two steps, all the time is left to those who register them.
+_RUSH_COUNT = 10_000
+# So many series that have no postings yet are looked through as they lie, if a matcher allows it.
+_SCAN_COUNT_MIN = 20_000
 UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-_CHANGING_SEGMENT = re.compile(rb"[^.\xff0-9]*+[0-9][^.\xff]*+")
 
 
 class Keys(NamedTuple):
@@ -73,9 +74,8 @@ class SeriesIndex:
         self._seen_s: UInt32s = np.zeros(1_024, np.uint32)
         self._count = 0
         self._segments: tuple[Segment, ...] = ()  # Of the postings; they cover the series from 0 without a gap.
-        self._shape_of: Int32s = np.empty(0, np.int32)  # by id, below the shaped count: the number of its shape
-        self._shaped_count = 0
-        self._shapes: dict[bytes, int] = {}
+        self._shapes = Shapes()
+        self._count_at_last_step = 0
         self._postings_lock = threading.Lock()  # Held while segments are added or changed for others.
         self._merging_lock = threading.Lock()  # Held by the thread that merges segments, beside the other lock.
         self._labels: dict[int, Labels] = {}
@@ -86,9 +86,9 @@ class SeriesIndex:
     @property
     def size_bytes(self) -> int:
         """The memory of the arrays and the postings."""
-        arrays = (self._text, self._ends, self._since_s, self._seen_s, self._shape_of)
+        arrays = (self._text, self._ends, self._since_s, self._seen_s)
         parts = (part.size_bytes for segment in self._segments for part in segment.parts.values())
-        return self._lookup.size_bytes + sum(array.nbytes for array in arrays) + sum(parts)
+        return self._lookup.size_bytes + self._shapes.size_bytes + sum(array.nbytes for array in arrays) + sum(parts)
 
     def find(self, keys: Keys) -> Int32s:
         return self._lookup.find(keys.high, keys.low)
@@ -219,6 +219,13 @@ class SeriesIndex:
 
     def match(self, matchers: Sequence[Matcher]) -> Int32s:
         """The ids of the series that satisfy every matcher, rising. Raises: RefusedQuery."""
+        segments, count = self._segments, self._count
+        indexed_count = segments[-1].end if segments else 0
+        if count - indexed_count >= _SCAN_COUNT_MIN:
+            # Between these two lines the arrays may have been replaced, by longer ones of the same beginning.
+            tail = scanned(self._text, self._ends, indexed_count, count, matchers)
+            if tail is not None:
+                return np.concatenate((match(self._text, segments, matchers), tail))
         segments = self._indexed()  # Before the text is looked up: it has to be the text of all of them.
         return match(self._text, segments, matchers)
 
@@ -281,25 +288,23 @@ class SeriesIndex:
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
         done_count = self._segments[-1].end if self._segments else 0
-        behind = done_count < self._count or self._shaped_count < self._count
-        self._indexed(up_to=min(self._count, done_count + _INDEX_STEP_COUNT))
-        with self._postings_lock:
-            self._build_shapes(min(self._count, self._shaped_count + _SHAPE_STEP_COUNT))
+        behind = done_count < self._count or self._shapes.count < self._count
+        is_rush = self._count - self._count_at_last_step >= _RUSH_COUNT
+        self._count_at_last_step = self._count
+        if not is_rush:
+            self._indexed(up_to=min(self._count, done_count + _INDEX_STEP_COUNT))
+            self._build_shapes(min(self._count, self._shapes.count + _SHAPE_STEP_COUNT))
         return behind
 
     def shape_rank(self, ids: npt.NDArray[np.integer]) -> Int32s:
-        """By id: the place of its shape among all shapes in byte order.
-
-        A shape is the canonical bytes without the dotted parts that hold digits: what is left of
-        `servers.host0001.cpu.user` is the same for all hosts, and their samples compress well side by side.
-        """
+        """By id: the place of its shape among all shapes in byte order; see tsdb.store.shapes."""
+        self._build_shapes(self._count)
         with self._postings_lock:
-            self._build_shapes(self._count)
-            by_text = sorted(self._shapes.items())
-            rank = np.empty(len(by_text), np.int32)
-            rank[[number for _, number in by_text]] = np.arange(len(by_text), dtype=np.int32)
-            shape_rank: Int32s = rank[self._shape_of[ids]]
-            return shape_rank
+            return self._shapes.rank(ids)
+
+    def _build_shapes(self, up_to: int) -> None:
+        with self._postings_lock:
+            self._shapes.extend(self._text, self._ends, up_to)
 
     def _indexed(self, up_to: int | None = None) -> tuple[Segment, ...]:
         """The segments of all series there are now, or at least of the first."""
@@ -324,21 +329,6 @@ class SeriesIndex:
                     self._segments = (*self._segments[: few.start], merged, *self._segments[few.stop :])
         finally:
             self._merging_lock.release()
-
-    def _build_shapes(self, up_to: int) -> None:
-        while (start := self._shaped_count) < up_to:
-            end = min(up_to, start + _SHAPE_STEP_COUNT)
-            canonical = self.canonical_of(np.arange(start, end))
-            self._shape_of = _grown(self._shape_of, end, start)
-            self._shape_of[start:end] = [self._shape_number(_CHANGING_SEGMENT.sub(b"", one)) for one in canonical]
-            self._shaped_count = end
-
-    def _shape_number(self, shape: bytes) -> int:
-        number = self._shapes.get(shape)
-        if number is None:
-            shape = shape if len(self._shapes) < _SHAPES_COUNT_MAX else b""
-            number = self._shapes.setdefault(shape, len(self._shapes))
-        return number
 
 
 def _parts_of(segments: Iterable[Segment], name: str) -> Iterator[LabelPart]:

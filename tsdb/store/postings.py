@@ -10,7 +10,7 @@ from __future__ import annotations
 import array
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +23,7 @@ from tsdb.sample import SEPARATOR, Int32s, Int64s, Matcher, MatchOp
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
 from tsdb.store.text_order import Texts, ordered_texts
+from tsdb.store.text_search import ending, holding
 
 # A selector may look at the values of a label for so long.
 _LOOKING_S_MAX = 10.0
@@ -31,6 +32,11 @@ _VALUES_BETWEEN_LOOKS_AT_THE_CLOCK = 4_096
 _SET_SERIES_COUNT_MIN = 256
 _SET_BYTES = 200  # Of a set, beside its ids: the object, its place in the mapping.
 _SEPARATOR_BYTE = SEPARATOR[0]
+# What a regex matches of so many values is kept, for dashboards ask the same again and again: of a few of them, and if
+# it is not much, so 4 MiB for each label of so many values at most.
+_KNOWN_VALUES_COUNT_MIN = 4_096
+_KNOWN_FOUND_COUNT_MAX = 65_536
+_KNOWN_COUNT_MAX = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +51,7 @@ class LabelPart:
     ids: Int32s
     sets: Mapping[int, BitMap]
     sets_bytes: int
+    known: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)  # By regex: the values that it matches.
 
     @property
     def size_bytes(self) -> int:
@@ -269,7 +276,23 @@ def _passing(part: LabelPart, text: Bytes, matcher: Matcher, test: Callable[[byt
         return np.empty(0, np.int64) if number is None else np.array([number])
     if (matcher.op, matcher.value) in ((MatchOp.NOT_EQUAL, ""), (MatchOp.REGEX, ".+")):
         return np.arange(part.value_count)  # No value is empty.
-    narrowed = regex.narrowed(matcher.value) if matcher.op is MatchOp.REGEX else regex.EVERYTHING
+    if matcher.op in (MatchOp.NOT_REGEX, MatchOp.NOT_EQUAL):
+        is_passing = np.ones(part.value_count, np.bool_)
+        is_passing[_passing(part, text, _opposed(matcher), _opposite(test))] = False
+        return np.flatnonzero(is_passing)
+    if (known := part.known.get(matcher.value)) is not None:
+        return known
+    found = _matching(part, text, matcher, test)
+    if part.value_count >= _KNOWN_VALUES_COUNT_MIN and found.size <= _KNOWN_FOUND_COUNT_MAX:
+        if len(part.known) >= _KNOWN_COUNT_MAX:
+            part.known.clear()
+        part.known[matcher.value] = found
+    return found
+
+
+def _matching(part: LabelPart, text: Bytes, matcher: Matcher, test: Callable[[bytes], bool]) -> npt.NDArray[np.int64]:
+    """The numbers of the values that a regex matches. Raises: QueryTooLarge."""
+    narrowed = regex.narrowed(matcher.value)
     if narrowed.is_exact:
         numbers = [part.number(text, literal) for literal in narrowed.literals]
         return np.array(sorted(number for number in numbers if number is not None), np.int64)
@@ -279,6 +302,16 @@ def _passing(part: LabelPart, text: Bytes, matcher: Matcher, test: Callable[[byt
         return wanted
     if narrowed.shape:
         wanted = part.shaped(text, wanted, narrowed.shape)
+    around = None if narrowed is regex.EVERYTHING else regex.around_wildcards(matcher.value)
+    if around is not None:
+        wanted = ending(text, part.values, wanted, around[-1])
+    if around is not None and len(around) == 2:
+        return wanted[part.values.lengths[wanted] >= len(around[0]) + len(around[1])]
+    if narrowed.held:
+        holders = holding(text, part.values, wanted, narrowed.held)
+        if holders is not None and around is not None and len(around) == 3 and not (around[0] or around[2]):
+            return holders
+        wanted = wanted if holders is None else holders
     return np.array(list(_tested(part, text, wanted, matcher, test)), np.int64)
 
 

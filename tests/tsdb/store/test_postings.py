@@ -45,6 +45,32 @@ def test_matching_is_what_each_matcher_says_of_each_series(wanted: list[Matcher]
     assert index.match(wanted).tolist() == expected
 
 
+@given(st.lists(matchers, max_size=4), st.lists(st.sampled_from(SERIES), unique=True), st.integers(0, 8))
+def test_series_without_postings_are_found_as_those_with(wanted: list[Matcher], series: list, cut: int) -> None:
+    index = index_of(*series[:cut])
+    index.match([])
+    index.add([canonical_bytes(one) for one in series])
+    expected = [number for number, one in enumerate(series) if satisfies(one, wanted)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.index._SCAN_COUNT_MIN", 1)
+        patch.setattr("tsdb.store.scan._PIECE_COUNT", 2)
+        patch.setattr("tsdb.store.scan._FOUND_COUNT_MAX", 3)
+        assert index.match(wanted).tolist() == expected
+
+
+def test_many_new_series_are_looked_through_and_leave_the_postings_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: the first query after a million new series does not wait for postings of them, where it needs none."""
+    monkeypatch.setattr("tsdb.store.index._SCAN_COUNT_MIN", 300)
+    monkeypatch.setattr("tsdb.store.scan._FOUND_COUNT_MAX", 299)
+    index = index_of(*(labels(name="m", host=f"h{number}") for number in range(300)))
+    assert index.match([Matcher("host", MatchOp.EQUAL, "h77")]).tolist() == [77]
+    assert index.match([Matcher("host", MatchOp.EQUAL, "h7")]).tolist() == [7]
+    assert index.match([Matcher("ost", MatchOp.EQUAL, "h77")]).tolist() == []
+    assert not index._segments
+    assert len(index.match([Matcher("__name__", MatchOp.EQUAL, "m")])) == 300
+    assert index._segments
+
+
 texts = st.text("ab\x00ü", max_size=20)
 label_sets = st.dictionaries(st.sampled_from(["__name__", "job", "a", "ab"]), texts, min_size=1, max_size=4).filter(
     lambda pairs: any(pairs.values())
@@ -88,6 +114,33 @@ def test_dots_that_stand_for_any_character_find_what_the_pattern_says(texts: lis
         assert index_of(*series).match(wants).tolist() == [at for at, one in enumerate(series) if satisfies(one, wants)]
 
 
+literals = st.sampled_from(["a", "b", "ab", "aab", "abababab", "ababababab", "ü"])
+parts_of_patterns = st.lists(literals | st.sampled_from([".*", ".+", ".", "(a|bb)", "[ab]", "(ab)?"]), max_size=5)
+
+
+@pytest.mark.parametrize("span_bytes", [0, 1 << 16], ids=["one by one", "as they lie"])
+@given(
+    st.lists(st.lists(literals, max_size=4).map("".join), unique=True, max_size=12),
+    parts_of_patterns.map("".join),
+    st.integers(1, 40),
+)
+def test_patterns_find_what_they_say_of_each_value_and_remember_it(
+    span_bytes: int, texts: list[str], pattern: str, piece_bytes: int
+) -> None:
+    series = [labels(name="m", job=text, pad="ab" * (number % 7)) for number, text in enumerate(texts)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.postings._KNOWN_VALUES_COUNT_MIN", 1)
+        patch.setattr("tsdb.store.postings._KNOWN_COUNT_MAX", 1)
+        patch.setattr("tsdb.store.text_search._SPAN_BYTES_MIN", span_bytes)
+        patch.setattr("tsdb.store.text_search._SPAN_TIMES_MAX", span_bytes)
+        patch.setattr("tsdb.store.text_search._PIECE_BYTES", piece_bytes)
+        index = index_of(*series)
+        for one in (pattern, f".*{pattern}", f"{pattern}.*", f"(.*{pattern}|b)", pattern):
+            for op in (MatchOp.REGEX, MatchOp.NOT_REGEX, MatchOp.REGEX):
+                wants = [Matcher("job", op, one)]
+                assert index.match(wants).tolist() == [at for at, has in enumerate(series) if satisfies(has, wants)]
+
+
 def test_the_segments_of_an_index_stay_few() -> None:
     index = SeriesIndex()
     for number in range(300):
@@ -127,6 +180,24 @@ def test_series_of_one_shape_share_a_rank() -> None:
     assert rank[0] == rank[2] != rank[1]
     assert rank[3] == rank[4] != rank[0]
     assert sorted(set(rank)) == [0, 1, 2]
+
+
+@given(st.lists(st.text("a.1é9", min_size=1, max_size=12), unique=True), st.integers(1, 60), st.integers(1, 9))
+def test_shapes_are_what_is_left_without_parts_that_hold_digits(names: list[str], piece_bytes: int, cut: int) -> None:
+    index = SeriesIndex()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.shapes._PIECE_BYTES", piece_bytes)
+        for start in range(0, len(names), cut):
+            index.add([canonical_bytes((("a1", name), ("b.2.c", name))) for name in names[start : start + cut]])
+            index.shape_rank(np.arange(0))
+        shapes = [re.sub(rb"[^.\xff0-9]*[0-9][^.\xff]*", b"", one) for one in index.canonical_of(np.arange(len(names)))]
+        by_text = sorted(set(shapes))
+        assert index.shape_rank(np.arange(len(names))).tolist() == [by_text.index(shape) for shape in shapes]
+
+
+def test_shapes_beyond_their_bound_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.shapes._SHAPES_COUNT_MAX", 2)
+    assert index_of(*(labels(name=name) for name in "cabd")).shape_rank(np.arange(4)).tolist() == [1, 0, 0, 0]
 
 
 def test_a_wrong_regex_is_refused() -> None:

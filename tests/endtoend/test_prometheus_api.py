@@ -8,11 +8,14 @@ import json
 import shutil
 import subprocess
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import cramjam
 import pytest
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 
 from tests.running import Appliance
 from tests.scripts.prometheus_http import holding_demo, known, load, outcomes
@@ -110,6 +113,59 @@ def test_promtool_reads_instant_range_series_and_labels(appliance: Appliance) ->
     assert len(series.splitlines()) == 3
     assert told("labels", url, "job", *times).split() == ["demo"]
     assert "1:5: parse error: unclosed left parenthesis" in told("instant", url, "sum(", fails=True)
+
+
+def test_the_python_client_reads_metrics_values_and_ranges(appliance: Appliance) -> None:
+    client = PrometheusConnect(
+        url=f"{appliance.url}/prometheus", headers={"Authorization": f"Bearer {appliance.token}"}
+    )
+    assert client.check_prometheus_connection()
+    start, end = (datetime.fromtimestamp(DEMO_S + after_s, UTC) for after_s in (0, 60))
+    assert "demo_num_cpus" in client.all_metrics()
+    assert "demo" in client.get_label_values("job")
+    instant = client.custom_query("sum(demo_num_cpus)", params={"time": DEMO_S})
+    assert instant == [{"metric": {}, "value": [DEMO_S, "12"]}]
+    ranged = client.custom_query_range("sum(demo_num_cpus)", start_time=start, end_time=end, step="30s")
+    assert ranged[0]["values"] == [[DEMO_S + after, "12"] for after in (0, 30, 60)]
+    raw = client.get_metric_range_data("demo_num_cpus", {"job": "demo"}, start_time=start, end_time=end)
+    assert {row["metric"]["instance"][-5:] for row in raw} == {"10000", "10001", "10002"}
+    with pytest.raises(PrometheusApiClientException, match="parse error"):
+        client.custom_query("sum(")
+
+
+GRAFANA = [  # What its Prometheus data source asks: at "save and test", in the builder, in a panel, for a variable.
+    ("GET", "status/buildinfo", {}),
+    ("GET", "query", {"query": "1+1", "time": "4"}),
+    ("POST", "query", {"query": "1+1", "time": "4"}),
+    ("GET", "label/__name__/values", {"start": "1700004000", "end": "1700004600"}),
+    ("GET", "label/job/values", {"match[]": "up", "start": "1700004000", "end": "1700004600", "limit": "40000"}),
+    ("POST", "labels", {"match[]": '{__name__="up"}', "start": "1700004000", "end": "1700004600"}),
+    ("POST", "series", {"match[]": 'up{job="demo"}', "start": "1700004000", "end": "1700004600"}),
+    ("GET", "metadata", {"limit": "40000"}),
+    ("GET", "rules", {}),
+    (
+        "POST",
+        "query_range",
+        {"query": "rate(demo_cpu_usage_seconds_total[1m])", "start": "1700004000", "end": "1700004600", "step": "15"},
+    ),
+    ("POST", "query_exemplars", {"query": "up", "start": "1700004000", "end": "1700004600"}),
+    ("GET", "query", {"query": "count(up) by (job)", "time": "1700004200.000"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "arguments"), GRAFANA)
+def test_what_grafana_asks_is_answered(appliance: Appliance, method: str, path: str, arguments: dict[str, str]) -> None:
+    data = urllib.parse.urlencode(arguments)
+    request = urllib.request.Request(
+        f"{appliance.url}/prometheus/api/v1/{path}" + (f"?{data}" if method == "GET" and data else ""),
+        method=method,
+        data=data.encode() if method == "POST" else None,
+        headers={"Authorization": f"Bearer {appliance.token}", "X-Grafana-Org-Id": "1"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        body = json.loads(answer.read())
+    assert body["status"] == "success"
+    assert "data" in body
 
 
 def test_metadata_and_federation_tell_what_is_there(appliance: Appliance) -> None:

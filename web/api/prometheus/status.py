@@ -145,6 +145,12 @@ def walreplay() -> Response:
     return success({"min": 0, "max": 0, "current": 0})
 
 
+@bp.get("/")
+def root() -> Response:
+    """Where Prometheus has its page, and clients look whether there is one."""
+    return Response("Henge speaks Prometheus' HTTP API below /prometheus/api/v1.\n", mimetype="text/plain")
+
+
 @bp.get("/-/healthy")
 @open_to_all()
 def healthy() -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,10 @@ OLD_EVERY_STEPS = 60
 OLD_PAUSE_S_MAX = 0.025
 TRIM_EVERY_STEPS = 10
 TRIM_SPARE_BYTES = 24 << 20  # What a process may hold over what it held after the last trim, before there is another.
+# A process that used less of a core for TRIM_EVERY_STEPS is calm: it will not need its spare room at once.
+CALM_SHARE = 0.1
+TRIM_SPARE_CALM_BYTES = 2 << 20
+PR_SET_THP_DISABLE = 41  # linux/prctl.h
 ARENA_COUNT_MAX = 2  # One for each core; by default eight, each of which keeps what it once had.
 _PAGE_BYTES = 4_096
 
@@ -37,9 +42,17 @@ _PAGE_BYTES = 4_096
 class Housekeeping:
     """The collector's pauses, and the pages of this process. step() is for one thread, about once in STEP_S."""
 
-    def __init__(self, name: str, metrics: Metrics, *, clock_s: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        name: str,
+        metrics: Metrics,
+        *,
+        clock_s: Callable[[], float] = time.perf_counter,
+        work_s: Callable[[], float] = time.process_time,
+    ) -> None:
         self._name = name
         self._clock_s = clock_s
+        self._work_s = work_s
         self._gauge = metrics.gauge(
             "henge_gc_pause_seconds_max", "The longest pause that Python's collector of cycles made, by process."
         )
@@ -49,6 +62,8 @@ class Housekeeping:
         self._young_waited = self._old_waited = self._trim_waited = 0
         self._crowds_left = CROWDS_KEPT_MAX
         self._kept_bytes = 0
+        self._worked_s = work_s()
+        self._calm_steps = 0
 
     def begin(self) -> None:
         """Take over from the automatic collector; what is there by now stays for good, and is not looked at again."""
@@ -62,14 +77,14 @@ class Housekeeping:
         gc.callbacks.remove(self._note)
         gc.enable()
         gc.unfreeze()
+        allow_huge_pages(is_allowed=True)
 
     def step(self) -> None:
         self._collect()
+        self._note_work()
         self._trim_waited += 1
-        if self._trim_waited >= TRIM_EVERY_STEPS and resident_bytes() > self._kept_bytes + TRIM_SPARE_BYTES:
-            give_back()
-            self._kept_bytes = resident_bytes()
-            self._trim_waited = 0
+        if self._trim_waited >= TRIM_EVERY_STEPS:
+            self._trim()
 
     def run(self, stopping: threading.Event) -> None:
         while not stopping.wait(STEP_S):
@@ -101,6 +116,31 @@ class Housekeeping:
         if self._clock_s() - start_s > OLD_PAUSE_S_MAX:
             gc.freeze()
 
+    def _note_work(self) -> None:
+        """Huge pages are for a process that works.
+
+        In one that has done its work the kernel fills them up again, and so undoes what was given back: after the flush
+        of a million series the store held 120 MB of nothing.
+        """
+        before_s, self._worked_s = self._worked_s, self._work_s()
+        is_busy = self._worked_s - before_s >= CALM_SHARE * STEP_S
+        was_calm = self._is_calm
+        self._calm_steps = 0 if is_busy else self._calm_steps + 1
+        if self._is_calm != was_calm:
+            allow_huge_pages(is_allowed=was_calm)
+            if self._is_calm:
+                self._kept_bytes = 0  # What was held at work is no measure for a calm process: there is a trim now.
+
+    @property
+    def _is_calm(self) -> bool:
+        return self._calm_steps >= TRIM_EVERY_STEPS
+
+    def _trim(self) -> None:
+        if resident_bytes() > self._kept_bytes + (TRIM_SPARE_CALM_BYTES if self._is_calm else TRIM_SPARE_BYTES):
+            give_back()
+            self._kept_bytes = resident_bytes()
+            self._trim_waited = 0
+
     def _note(self, phase: str, _: dict[str, Any]) -> None:
         if phase == "start":
             self._began_s = self._clock_s()
@@ -117,6 +157,12 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
     except (OSError, AttributeError):
         return
+
+
+def allow_huge_pages(*, is_allowed: bool) -> None:
+    """Tell Linux whether this process may have pages of 2 MiB, as numpy asks for large arrays. See prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 0 if is_allowed else 1, 0, 0, 0)
 
 
 def resident_bytes() -> int:

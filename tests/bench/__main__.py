@@ -111,15 +111,15 @@ def replay(hosts: int, samples: int, victim: str, runs: int, quick: bool, as_jso
 
 @bench.command()
 @click.option("--hosts", default=10_000, show_default=True, help="Hosts of 100 series each.")
-@click.option("--more-hosts", default=2_000, show_default=True, help="Further ones, for the cost of one more series.")
+@click.option("--more-hosts", default=10_000, show_default=True, help="Further ones, for the cost of one more series.")
 @click.option("--steps", default=3, show_default=True, help="Samples a series, 10 s apart.")
 @quick_option
 @json_option
 def memory(hosts: int, more_hosts: int, steps: int, quick: bool, as_json: bool) -> None:
-    """PSS of the whole tree: idle, with active series, and for each further series."""
+    """PSS of the whole tree: idle, with active series, with a full head, and for each further series."""
     from tests.bench.memory import run
 
-    settle_s = 10.0
+    settle_s = 20.0  # A calm process gives back what it does not use after 10 s.
     if quick:
         hosts, more_hosts, steps, settle_s = 50, 50, 2, 0.2
     show(run(hosts=hosts, more_hosts=more_hosts, steps=steps, settle_s=settle_s), as_json)

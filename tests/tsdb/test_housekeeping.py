@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import weakref
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from tsdb import memory
 from tsdb.memory import Housekeeping
 from tsdb.sample import Matcher, MatchOp, canonical_bytes
 from tsdb.store.index import SeriesIndex
+
+PR_GET_THP_DISABLE = 42  # linux/prctl.h
 
 
 class Knot:
@@ -75,6 +78,44 @@ def test_the_longest_pause_is_on_the_gauge() -> None:
         housekeeping._note(phase, {})
     (sample,) = metrics.snapshot()
     assert (sample.name, sample.labels, sample.value) == ("henge_gc_pause_seconds_max", {"process": "query"}, 1.0)
+
+
+def test_huge_pages_and_spare_room_are_for_a_process_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: a calm process holds what it needs. Method: drive its CPU time; the kernel's flag is read back."""
+    work_s, resident = [0.0], [100 << 20]
+    given_back: list[int] = []
+    monkeypatch.setattr(memory, "resident_bytes", lambda: resident[0])
+    monkeypatch.setattr(memory, "give_back", lambda: given_back.append(resident[0]))
+    housekeeping = Housekeeping("store", Metrics(), work_s=lambda: work_s[0])
+
+    def step(count: int, share: float) -> None:
+        for _ in range(count):
+            work_s[0] += share * memory.STEP_S
+            housekeeping.step()
+
+    housekeeping.begin()
+    try:
+        step(memory.TRIM_EVERY_STEPS, 0.5)
+        assert given_back.pop() == 100 << 20, "more than before the first trim"
+        resident[0] += 10 << 20
+        step(2 * memory.TRIM_EVERY_STEPS, 0.5)
+        assert not given_back, "room that a busy process will use again"
+        assert not are_huge_pages_refused()
+        resident[0] -= 20 << 20
+        step(memory.TRIM_EVERY_STEPS, 0.01)
+        assert given_back == [90 << 20], "though it is less than was held after the last trim"
+        assert are_huge_pages_refused()
+        step(1, 0.5)
+        assert not are_huge_pages_refused(), "at once: what comes now is work"
+        assert len(given_back) == 1
+        step(memory.TRIM_EVERY_STEPS, 0.01)
+    finally:
+        housekeeping.end()
+    assert not are_huge_pages_refused()
+
+
+def are_huge_pages_refused() -> bool:
+    return bool(ctypes.CDLL(None).prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0))
 
 
 def test_series_cost_the_collector_nothing() -> None:

@@ -47,6 +47,9 @@ from tsdb.store.wal import Wal
 
 # A head that never fills is flushed this often, so that a restart replays two hours at most.
 FLUSH_AFTER_S = 2 * 3_600.0
+# What the index of series takes beyond this, which is enough for 100,000, comes off the room of the head, down to half
+# of it: so 1 M series with a full head stay within 900 MB, and no flush is smaller than half of the limit.
+INDEX_FREE_BYTES = 16 << 20
 # A sender waits so long for a head that is over twice its limit; intake meanwhile stops reading its sockets.
 ROOM_WAIT_S = 2.0
 # Samples came so short a time ago that the next ones will want a new segment to know their series already.
@@ -89,7 +92,7 @@ class Engine:
         self._clock = clock
         self._fsync = fsync
         self._fsync_interval_ms = fsync_interval_ms
-        self._head_bytes_max = head_bytes_max
+        self._head_bytes_max = self._head_room_bytes = head_bytes_max
         self._schemas = schemas
         self._out_of_order_window_ms = out_of_order_window_ms
         self._future_max_ms = future_max_ms
@@ -356,6 +359,7 @@ class Engine:
             "index_bytes": self._index.size_bytes,
             "head_samples": sum(run.count for run in runs),
             "head_bytes": sum(run.size_bytes for run in runs),
+            "head_room_bytes": self._head_room_bytes,
             "wal_bytes": self._wal.size_bytes,
             "block_count": len(entries),
             "block_bytes": sum(entry.size_bytes for entry in entries),
@@ -394,11 +398,11 @@ class Engine:
         """Hold a sender back while the head is far over its limit; refuse him when that lasts. The lock is held."""
 
         def has_room() -> bool:
-            return self._is_closed or self._head.size_bytes <= 2 * self._head_bytes_max
+            return self._is_closed or self._head.size_bytes <= 2 * self._head_room_bytes
 
         if not has_room() and not self._has_room.wait_for(has_room, ROOM_WAIT_S):
             raise NotReady(
-                f"the head holds {self._head.size_bytes:,} bytes, twice store.head_bytes_max; "
+                f"the head holds {self._head.size_bytes:,} bytes, twice store.head_bytes_max less the index of series; "
                 f"send the batch again when blocks have been written"
             )
 
@@ -511,7 +515,9 @@ class Engine:
 
     def _flush_if_due(self) -> None:
         now_s = self._clock.monotonic_s()
-        is_full = self._head.size_bytes >= self._head_bytes_max
+        index_bytes = max(0, self._index.size_bytes - INDEX_FREE_BYTES)
+        self._head_room_bytes = max(self._head_bytes_max // 2, self._head_bytes_max - index_bytes)
+        is_full = self._head.size_bytes >= self._head_room_bytes
         if is_full:
             self._pressure.filled(now_s)
         if is_full or now_s - self._flushed_at_s >= FLUSH_AFTER_S or self._wal.needs_blocks or self._is_crowded():

@@ -346,6 +346,25 @@ def test_upkeep_flushes_a_head_that_is_full_or_old() -> None:
     assert engine.stats()["head_samples"] == 0
 
 
+ROOMS = {  # name: (head_bytes_max, samples of 20 B that stay in memory, samples that do not; beside 94,216 B of index)
+    "what the index leaves": (1_000_000, 45_000, 46_000),
+    "half in any case": (100_000, 2_400, 2_600),
+}
+
+
+@pytest.mark.parametrize(("head_bytes_max", "stay_count", "leave_count"), ROOMS.values(), ids=ROOMS.keys())
+def test_the_index_of_series_takes_room_from_the_head(
+    head_bytes_max: int, stay_count: int, leave_count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsdb.store.engine.INDEX_FREE_BYTES", 0)
+    engine = open_engine(MemoryDisk(), head_bytes_max=head_bytes_max)
+    for count, block_count in ((stay_count, 0), (leave_count - stay_count, 1)):
+        append(engine, [(A, NOW_MS + at, ONE) for at in range(count)])
+        assert 90_000 < engine.stats()["index_bytes"] < 98_000
+        engine.tick(NOW_MS)
+        assert engine.stats()["block_count"] == block_count
+
+
 def test_a_head_far_over_its_limit_refuses_until_blocks_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsdb.store.engine.ROOM_WAIT_S", 0.01)
     engine = open_engine(MemoryDisk(), head_bytes_max=1_000)

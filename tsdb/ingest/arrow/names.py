@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import polars as pl
 
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import RefusedSample
+from tsdb.ingest.arrow.notation import plain_names
 from tsdb.ingest.graphite import names as graphite
 from tsdb.ingest.raw_names import RawNames
 from tsdb.ingest.spelling import Plain, Spelling
@@ -36,9 +39,21 @@ def _exact(name: str | bytes) -> bytes:
 
 
 def _plain(names: pl.Series | RawNames) -> Plain:
-    """Graphite's paths without tags."""
+    """Graphite's paths without tags, and the usual form of Prometheus' notation."""
     assert isinstance(names, pl.Series), names
-    return graphite.plain_paths(names, is_other=names.str.ends_with("}").to_numpy())
+    is_braced = names.str.ends_with("}")
+    if not is_braced.any():
+        return graphite.plain_paths(names)
+    braced = plain_names(names.filter(is_braced))
+    if is_braced.all():
+        return braced
+    is_braced_array = is_braced.to_numpy()
+    paths = graphite.plain_paths(names.filter(~is_braced))
+    is_plain = np.empty(len(names), np.bool_)
+    is_plain[is_braced_array], is_plain[~is_braced_array] = braced.is_plain, paths.is_plain
+    of_kind = iter(braced.canonical), iter(paths.canonical)
+    kinds = np.where(is_braced_array, 0, 1)[is_plain].tolist()
+    return Plain(is_plain, CanonicalColumn.of([next(of_kind[kind]) for kind in kinds]))
 
 
 canonical_of = Spelling(_exact, _plain)

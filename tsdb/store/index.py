@@ -315,7 +315,7 @@ class SeriesIndex:
                 if start < up_to:
                     end = min(up_to, start + _INDEX_STEP_COUNT)
                     self._segments = (*self._segments, segment_of(self._text, self._ends, start, end))
-            self._merge_some()
+        self._merge_some()  # Once: each merge moves all that is in it.
         return self._segments
 
     def _merge_some(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -96,6 +96,16 @@ def db() -> None:
     """The stored samples: what is there, whether it is whole, and what to do about it."""
 
 
+def stored_text(stats: Mapping[str, Any]) -> str:
+    """What blocks there are; a line for those of rollups, if there are any."""
+    samples_count, bytes_count = stats["block_samples"], stats["block_bytes"]
+    per_sample = f", {bytes_count / samples_count:.2f} bytes a sample" if samples_count else ""
+    text = f"{stats['block_count']} blocks, {samples_count:,} samples, {bytes_count:,} bytes{per_sample}"
+    if stats["rollup_count"]:
+        text += f"\n{stats['rollup_count']} blocks of rollups, {stats['rollup_bytes']:,} bytes"
+    return text
+
+
 @db.command()
 @data_option
 def compact(data: Path | None) -> None:
@@ -111,9 +121,7 @@ def compact(data: Path | None) -> None:
             state.call("compact", timeout_s=COMPACT_TIMEOUT_S)
         finally:
             state.close()
-    samples_count, bytes_count = stats["block_samples"], stats["block_bytes"]
-    per_sample = f", {bytes_count / samples_count:.2f} bytes a sample" if samples_count else ""
-    click.echo(f"{stats['block_count']} blocks, {samples_count:,} samples, {bytes_count:,} bytes{per_sample}")
+    click.echo(stored_text(stats))
 
 
 @db.command()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.running import CHECKOUT, HENGE, Appliance
 from tests.waiting import wait_until
+from tsdb.cli import stored_text
 from tsdb.commands.notation import series_text
 
 
@@ -55,6 +56,13 @@ def test_what_is_no_snapshot_is_refused_and_leaves_no_data_folder(tmp_path: Path
     assert done.returncode == 1
     assert "snapshot" in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_stored_is_told_with_its_rollups() -> None:
+    stats = {"block_count": 2, "block_samples": 1_000, "block_bytes": 1_500, "rollup_count": 0, "rollup_bytes": 0}
+    assert stored_text(stats) == "2 blocks, 1,000 samples, 1,500 bytes, 1.50 bytes a sample"
+    with_rollups = stored_text(stats | {"rollup_count": 6, "rollup_bytes": 4_096})
+    assert with_rollups.splitlines()[1:] == ["6 blocks of rollups, 4,096 bytes"]
 
 
 def test_compacting_leaves_everything_in_verified_blocks(appliance: Appliance) -> None:

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 
-from tsdb.errors import NotReady
+from tsdb.errors import CorruptData, NotReady
 from tsdb.store.disk import Bytes, Part
 
 SECTOR_BYTES = 512
@@ -87,6 +87,26 @@ class MemoryFile:
         pass
 
 
+class MemoryReadFile:
+    """A file as it is now, whatever becomes of its name; bytes that it has lost meanwhile are missed as on a disk."""
+
+    def __init__(self, name: str, inode: _Inode) -> None:
+        self._name = name
+        self._inode = inode
+        self.size_bytes = len(inode.content)
+
+    def read(self, start: int, length: int) -> bytes:
+        found = bytes(self._inode.content[start : start + length])
+        if len(found) < length:
+            raise CorruptData(f"{self._name}: bytes {start:,} to {start + length:,} are not there")
+        return found
+
+
+def held(data: bytes) -> MemoryReadFile:
+    """Bytes as a file that is not on any disk."""
+    return MemoryReadFile("held", _Inode(data))
+
+
 class MemoryDisk:
     """See tsdb.store.disk.Disk. Every operation that changes something is counted; number crash_at raises DiskCrash.
 
@@ -152,6 +172,11 @@ class MemoryDisk:
         inode = _Inode()
         self._name(path, inode)
         return MemoryFile(self, inode)
+
+    def open(self, path: Path) -> MemoryReadFile:
+        if path not in self._files:
+            raise FileNotFoundError(path)
+        return MemoryReadFile(path.name, self._files[path])
 
     def map(self, path: Path) -> Bytes:
         if path not in self._files:

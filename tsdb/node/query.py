@@ -11,7 +11,7 @@ import msgspec
 from appliance.bus import Client, Server
 from appliance.child import ChildContext
 from appliance.memory import keep_large_blocks
-from tsdb.errors import StaleEpoch
+from tsdb.errors import StaleEpoch, TsdbError
 from tsdb.interface import Bounds, Grain
 from tsdb.memory import Housekeeping
 from tsdb.node.asking import ask, samples_folder
@@ -23,6 +23,7 @@ from tsdb.store.reader import BlockGone, BlockReader
 from tsdb.store.tombstones import Tombstone
 
 STORE_TIMEOUT_S = 20.0
+DAMAGE_TIMEOUT_S = 2.0  # An answer that is there does not wait for long to tell of damage.
 # Series whose labels are asked for at once; with labels of 100 B a message has 10 MiB.
 CANONICAL_COUNT_MAX = 100_000
 SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
@@ -51,7 +52,7 @@ def run_query(context: ChildContext) -> None:
 
 
 class StoreSource:
-    """The store as queries see it: the head by snapshot over the bus, the blocks from their mapped files."""
+    """The store as queries see it: the head by snapshot over the bus, the blocks from their files."""
 
     def __init__(self, store: Client, folder: Path) -> None:
         self._store = store
@@ -73,12 +74,23 @@ class StoreSource:
             except (BlockGone, StaleEpoch):
                 if not left:
                     raise
+            finally:
+                self._tell_damage()
         raise AssertionError("the last try returns or raises")
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         body = {"selectors": [_plain(matchers)], "start_ms": start_ms, "end_ms": end_ms, "limit": 2**31 - 1}
         reply = ask(self._store, "series", body, (), STORE_TIMEOUT_S)
         return [tuple(labels.items()) for labels in reply.body]
+
+    def _tell_damage(self) -> None:
+        """The store looks at blocks that could not be read, and shows how many there are."""
+        damage = self._blocks.take_damage()
+        try:
+            if damage:
+                ask(self._store, "damage", {"blocks": dict(damage)}, (), DAMAGE_TIMEOUT_S)
+        except TsdbError:
+            self._blocks.note_damage(damage)  # The next selection tells it.
 
     def _snapshot(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, grain: Grain | None

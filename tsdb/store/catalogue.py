@@ -7,6 +7,7 @@ Before that the one that stays is read to its last byte: while there are two cop
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -75,6 +76,26 @@ class Catalogue:
             self._disk.sync_folder(self._folder)
             self._doomed = [doomed for doomed in self._doomed if doomed[0] != at_s]
 
+    def has(self, name: BlockName) -> bool:
+        return any(entry.name == name for entry in (self.entries if name.is_raw else self.rollups))
+
+    def set_aside(self, name: BlockName, lock: threading.Lock) -> None:
+        """Take a block out, now that it cannot be read, and move it to the quarantine.
+
+        It is not known any more before its name goes, so that no snapshot names a block that is not there.
+        """
+        self.forget(name, lock)
+        try:
+            self._set_aside(str(name), str(name))
+        except OSError as error:  # The disk takes nothing any more; the next start tries again.
+            self.quarantined_count += 1
+            log.warning("block %s could not be moved to %s: %s", name, self._quarantine, error)
+
+    def forget(self, name: BlockName, lock: threading.Lock) -> None:
+        """Know a block no more; its file stays as it is."""
+        with lock:
+            self._keep([entry for entry in (*self.entries, *self.rollups) if entry.name != name])
+
     @property
     def doomed_bytes(self) -> int:
         """Of the files that are still there for readers alone."""
@@ -124,7 +145,7 @@ class Catalogue:
                 continue
             sources = _sources(found[file_name])
             there = sources & found.keys()
-            fault = checksum_fault(self._disk.map(self._folder / file_name), file_name) if there else None
+            fault = checksum_fault(self._disk.open(self._folder / file_name), file_name) if there else None
             if fault is None or there != sources:
                 superseded |= there
                 continue
@@ -146,7 +167,7 @@ class Catalogue:
     def _read_entry(self, name: BlockName) -> BlockEntry | None:
         path = self._folder / str(name)
         try:
-            file = BlockFile(self._disk.map(path), str(name))
+            file = BlockFile(self._disk.open(path), str(name))
         except CorruptData as error:
             log.error("block set aside in %s: %s", self._quarantine, error)
             self._set_aside(str(name), str(name))

@@ -121,13 +121,13 @@ def _is_due(members: Sequence[BlockEntry], window_ms: int, *, is_closed: bool, i
 def join(folder: BlockFolder, group: Group, tombstones: Sequence[Tombstone] = ()) -> list[BlockEntry] | None:
     """Write one block with the samples of a group that are not deleted; no block, if that is none of them.
 
-    None, if one of the tables or tiles is damaged. A damaged block is left as it is: what is whole in it stays
-    readable, and a repair finds all of its bytes.
+    None, if one of the tables or tiles is damaged, or a block is not there. A damaged block is left as it is: what is
+    whole in it stays readable, and a repair finds all of its bytes.
     """
     index = SeriesIndex()
     try:
         blocks = [
-            OpenBlock(BlockFile(folder.disk.map(folder.path / str(entry.name)), str(entry.name)), index)
+            OpenBlock(BlockFile(folder.disk.open(folder.path / str(entry.name)), str(entry.name)), index)
             for entry in group.entries
         ]
         mask = Mask(tombstones, index)
@@ -142,7 +142,7 @@ def join(folder: BlockFolder, group: Group, tombstones: Sequence[Tombstone] = ()
             replaces=[str(entry.name) for entry in group.entries],
         )
         return [joined] if joined is not None else []
-    except CorruptData as error:
+    except (CorruptData, FileNotFoundError) as error:
         log.error("%d blocks of one window are not joined: %s", len(group.entries), error)
         return None
 

@@ -19,12 +19,14 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.errors import DiskFull, NotReady
+from tsdb.errors import CorruptData, DiskFull, NotReady
 
 Bytes = npt.NDArray[np.uint8]
 Part: TypeAlias = Any  # bytes or a contiguous array: what os.writev and crc32c take; Python 3.11 has no name for it
 
 _IOV_MAX = 1_024  # Linux: UIO_MAXIOV.
+# What a disk, or the file system on it, says of bytes that it has lost: nothing that trying again would cure.
+_UNREADABLE = (errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.EREMOTEIO, errno.EILSEQ)
 
 
 class AppendFile(Protocol):
@@ -41,6 +43,21 @@ class AppendFile(Protocol):
     def close(self) -> None: ...
 
 
+class ReadFile(Protocol):
+    """A file that is read in parts; it stays readable when its name is removed.
+
+    Its bytes are copied out of it, never mapped: a mapped page that the disk cannot give, because the file was cut or
+    the sector is bad, ends the process (SIGBUS). Here it is an error with a name.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it was when it was opened."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """So many bytes, exactly. Raises: CorruptData, if the disk does not give them."""
+
+
 class Disk(Protocol):
     def make_folder(self, path: Path) -> None:
         """Make a folder, durably, unless it is there; its parent must be there."""
@@ -54,8 +71,14 @@ class Disk(Protocol):
     def create(self, path: Path) -> AppendFile:
         """A new, empty file; one of that name is emptied."""
 
+    def open(self, path: Path) -> ReadFile:
+        """A file to be read. Raises: FileNotFoundError; CorruptData, if the disk cannot even open it."""
+
     def map(self, path: Path) -> Bytes:
-        """The bytes of a file, read-only; they stay readable when the name is removed."""
+        """The bytes of a file, read-only; they stay readable when the name is removed.
+
+        For small files, and the log at a start: see ReadFile for what a mapping costs when the disk breaks.
+        """
 
     def size_bytes(self, path: Path) -> int: ...
 
@@ -128,6 +151,47 @@ class OsFile:
             self._descriptor = -1
 
 
+class OsReadFile:
+    """Holds one file descriptor, as a mapping does."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._descriptor = -1  # For __del__, when open() raises.
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._size_bytes = os.fstat(self._descriptor).st_size
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                raise CorruptData(f"{self._name}: the disk does not open it: {error.strerror}") from error
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def read(self, start: int, length: int) -> bytes:
+        try:
+            found = os.pread(self._descriptor, length, start)
+            while len(found) < length and (more := os.pread(self._descriptor, length - len(found), start + len(found))):
+                found += more  # The kernel gives 2 GiB at once at most.
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                raise CorruptData(
+                    f"{self._name}: the disk does not give bytes {start:,} to {start + length:,}: {error.strerror}"
+                ) from error
+            raise
+        if len(found) < length:
+            size_bytes = os.fstat(self._descriptor).st_size
+            raise CorruptData(
+                f"{self._name}: bytes {start:,} to {start + length:,} are not there, the file has {size_bytes:,}"
+            )
+        return found
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
 class OsDisk:
     """The file system of this machine."""
 
@@ -155,6 +219,9 @@ class OsDisk:
     def create(self, path: Path) -> OsFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         return OsFile(os.open(path, flags, 0o600))
+
+    def open(self, path: Path) -> OsReadFile:
+        return OsReadFile(path)
 
     def map(self, path: Path) -> Bytes:
         with path.open("rb") as file:

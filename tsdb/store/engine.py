@@ -41,6 +41,7 @@ from tsdb.store.recovery import replay
 from tsdb.store.retention import Retention
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.series_limits import TEAM_LABEL, SeriesLimits
+from tsdb.store.suspects import Suspects
 from tsdb.store.tiers import aggregates_of, read_from_ms
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
@@ -146,6 +147,7 @@ class Engine:
         self._synced_at_s = self._flushed_at_s = clock.monotonic_s()
         self._appended_at_s = clock.monotonic_s() - BUSY_S
         self._erasure = Erasure(disk, folder, self._synced_at_s)
+        self.suspects = Suspects(disk, folder / "blocks", self._catalogue, self._lock)
         self._not_joinable: set[str] = set()
         self._pressure = Pressure()
         self._waiting: tuple[Run, ...] = ()  # Of the head, see _write_waiting().
@@ -320,6 +322,7 @@ class Engine:
         self._index.index_some()
         with self._upkeep_lock:
             self._catalogue.remove_doomed(self._clock.monotonic_s())
+            self.suspects.check(self._reader.take_damage())
             try:
                 self._flush_if_due()
             except DiskFull:
@@ -350,6 +353,7 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Counts for the System page and /metrics; cheap."""
+        self.suspects.tell(self._reader.take_damage())
         with self._lock:
             runs, entries, rollups = self._head.runs, self._catalogue.entries, self._catalogue.rollups
         return {
@@ -368,7 +372,9 @@ class Engine:
             "quarantined_blocks": self._catalogue.quarantined_count,
             "quarantined_tombstones": self._tombstones.quarantined_count,
             "tombstone_count": len(self._tombstones.live),
-            "damaged_reads": self._reader.damage_count,
+            "damaged_blocks": self.suspects.damaged_count,
+            "missing_blocks": self.suspects.missing_count,
+            "damaged_reads": self.suspects.reads_count,
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,
@@ -563,8 +569,9 @@ class Engine:
         folder = replace(self._block_folder, breathe=self._breathe_while_joining)
         joined = join(folder, group, self._tombstones.live)
         if joined is None:
-            self._not_joinable.update(map(str, names))
-            self._erasure.note_damage(names)
+            faulty = self.suspects.faulty(names)
+            self._not_joinable.update(map(str, faulty))
+            self._erasure.note_damage(faulty)
             return
         with self._lock:
             self._catalogue.swap(names, joined, self._clock.monotonic_s())

@@ -64,7 +64,7 @@ class Erasure:
                 continue
             try:
                 touching = self._touching(entry, asking)
-            except CorruptData as error:
+            except (CorruptData, FileNotFoundError) as error:
                 log.error("deleted samples stay in a damaged block, hidden: %s", error)
                 self.note_damage([entry.name])
                 continue
@@ -105,7 +105,7 @@ class Erasure:
             return []
         index = SeriesIndex()
         name = str(entry.name)
-        block = OpenBlock(BlockFile(self._disk.map(self._blocks / name), name), index)
+        block = OpenBlock(BlockFile(self._disk.open(self._blocks / name), name), index)
         mask = Mask(near, index)
         first_sample = block.tiles["first_sample"].astype(np.int64)
         touching = []

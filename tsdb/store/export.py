@@ -1,6 +1,6 @@
-"""Reading much of a store in bounded memory: pieces of so many samples, from blocks that are all mapped at the start.
+"""Reading much of a store in bounded memory: pieces of so many samples, from blocks that are all opened at the start.
 
-What is replaced or removed meanwhile stays readable through its mapping, so the export is of one moment.
+What is replaced or removed meanwhile stays readable to who has it open, so the export is of one moment.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Export:
             if name is None or not name.is_raw:
                 continue
             try:
-                self._files.append((name, BlockFile(disk.map(folder / "blocks" / text), text)))
+                self._files.append((name, BlockFile(disk.open(folder / "blocks" / text), text)))
             except FileNotFoundError as error:
                 raise BlockGone(f"block {text} is no longer there; begin again") from error
             except CorruptData as error:

@@ -22,8 +22,9 @@ from tsdb.store.block import layout, tile
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import HOUR_MS, PARTITION_BITS, PARTITION_COUNT, WINDOW_MS, BlockName
 from tsdb.store.content import BlockContent, Content, Place, by_place, known
-from tsdb.store.disk import Bytes, Disk, OsDisk
+from tsdb.store.disk import Bytes, Disk, OsDisk, ReadFile
 from tsdb.store.frame import SEGMENT_MAGIC, check_segment_header, segment_epoch, segment_version
+from tsdb.store.readable import all_bytes
 from tsdb.store.segment import stretches
 from tsdb.store.wal import segment_name, segment_numbers
 
@@ -50,10 +51,12 @@ _TILE_CODECS = {
 
 def describe_file(path: Path, limit: int, disk: Disk | None = None) -> Described:
     """A block, a segment of the log or a tombstone. Raises: FileNotFoundError; CorruptData, if it is none of these."""
-    data = (OsDisk() if disk is None else disk).map(path)
-    magic = data[: len(layout.MAGIC)].tobytes()
+    disk = OsDisk() if disk is None else disk
+    file = disk.open(path)
+    magic = file.read(0, min(file.size_bytes, len(layout.MAGIC)))
     if magic == layout.MAGIC or BlockName.parse(path.name) is not None:
-        return _block(data, path.name, limit)
+        return _block(file, path.name, limit)
+    data, _ = all_bytes(disk, path)
     if magic == SEGMENT_MAGIC or path.suffix == ".wal":
         return _segment(data, path.name, limit)
     if magic == tombstones.MAGIC or path.suffix == tombstones.SUFFIX:
@@ -69,7 +72,7 @@ def describe_folder(folder: Path, limit: int, disk: Disk | None = None) -> Descr
     opened: list[BlockFile] = []
     for name in names:
         try:
-            block = BlockFile(disk.map(folder / "blocks" / name), name)
+            block = BlockFile(disk.open(folder / "blocks" / name), name)
         except FileNotFoundError:
             continue
         except TsdbError as error:
@@ -107,7 +110,7 @@ def _deletions(disk: Disk, folder: Path) -> list[tombstones.Tombstone]:
     for name in disk.names(folder):
         if name.endswith(tombstones.SUFFIX):
             with contextlib.suppress(TsdbError, FileNotFoundError):
-                found.append(tombstones.decode(disk.map(folder / name).tobytes(), name))
+                found.append(tombstones.decode(all_bytes(disk, folder / name)[0].tobytes(), name))
     return found
 
 
@@ -157,11 +160,11 @@ def _summary(block: BlockFile) -> Described:
     }
 
 
-def _block(data: Bytes, name: str, limit: int) -> Described:
-    told: Described = {"kind": "block", "name": name, "bytes": int(data.size)}
+def _block(file: ReadFile, name: str, limit: int) -> Described:
+    told: Described = {"kind": "block", "name": name, "bytes": file.size_bytes}
     damage: list[str] = []
     try:
-        block = BlockFile(data, name)
+        block = BlockFile(file, name)
         told |= {"version": block.version, "window_ms": block.window_start_ms, "window_h": block.window_ms // HOUR_MS}
         told |= {**_summary(block), "sections": list(_sections(block))}
         for part in (_tiles, _rows, _content):

@@ -1,4 +1,4 @@
-"""Reading sealed blocks, in any process: mapped read-only, series known by key, decoded tiles kept for a while.
+"""Reading sealed blocks, in any process: series known by key, tables and some decoded tiles kept for a while.
 
 The engine's process says which blocks there are and what the head has (a snapshot); a BlockReader does the rest.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
 from tsdb.store.buckets import as_read
 from tsdb.store.columns import Rows, merged, places_of
-from tsdb.store.disk import Bytes, Disk, OsDisk
+from tsdb.store.disk import Disk, OsDisk, ReadFile
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
 from tsdb.store.labels import LabelColumn
@@ -238,7 +239,8 @@ class BlockReader:
         self._met: AbstractSet[int] = frozenset()  # The tokens of the store's indexes in the last snapshot.
         self._cache = TileCache(cache_bytes_max)
         self._lock = threading.Lock()
-        self.damage_count = 0  # Damaged blocks and tiles met so far; what they held is missing from answers.
+        self._damage: Counter[str] = Counter()  # by block, since somebody asked last: what could not be read
+        self._damage_lock = threading.Lock()
 
     def select(
         self,
@@ -321,6 +323,18 @@ class BlockReader:
         known, blocks, _ = self._opened(names, start_ms, end_ms)
         return known.index.label_values(name, _ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
 
+    def take_damage(self) -> Mapping[str, int]:
+        """By block, how many parts of it could not be read since the last call, and so are missing from answers;
+        nought: it was not there. The store is to look at them."""
+        with self._damage_lock:
+            found, self._damage = self._damage, Counter()
+        return found
+
+    def note_damage(self, damage: Mapping[str, int]) -> None:
+        """Keep what was taken and could not be told."""
+        with self._damage_lock:
+            self._damage.update(damage)
+
     def _with_rollups(
         self,
         blocks: Sequence[OpenBlock],
@@ -378,11 +392,12 @@ class BlockReader:
         parts: list[Part] = []
         for (block, place, rows), size in zip(asked, sizes, strict=True):
             cache = self._cache if size <= _CACHED_SAMPLES_PER_SELECTION_MAX else None
+            note_damage = partial(self._note_damage, block.file.name)
             for piece in _pieces(block.row_offsets, rows):
                 if bounds is not None:
                     bounds.check()
                 starts, ends = block.row_offsets[rows[piece]], block.row_offsets[rows[piece] + 1]
-                part = read_part(block.table, place[piece], starts, ends, *range_ms, cache, self._note_damage)
+                part = read_part(block.table, place[piece], starts, ends, *range_ms, cache, note_damage)
                 if part is None:
                     continue
                 if bounds is not None and not block.lies_in(*range_ms):
@@ -404,7 +419,10 @@ class BlockReader:
             self._begin_anew_if_due()
             self._meet({head.index_token for head in heads})
             known = self._known
+            is_new = any(name not in self._open for name in wanted)
             opened = [self._open_block(name) for name in wanted]
+            if is_new:
+                self._forget_removed()
             known.head_count_max = max(known.head_count_max, sum(head.ids.size for head in heads))
         head_ids = [self._ids_of(known, head) for head in heads]
         blocks = [
@@ -439,16 +457,19 @@ class BlockReader:
             return
         self._met = index_tokens
         for name, block in list(self._open.items()):
-            if block is None or not self._is_there(name, block.file.data):
+            if block is None or not self._is_there(name, block.file.file):
                 del self._open[name]
 
-    def _is_there(self, name: str, held: Bytes) -> bool:
+    def _is_there(self, name: str, held: ReadFile) -> bool:
         """Whether the file is the one that is held: its end has the checksums of the tables, they those of tiles."""
+        length = min(_END_BYTES, held.size_bytes)
         try:
-            data = self._disk.map(self._folder / name)
-        except FileNotFoundError:
+            file = self._disk.open(self._folder / name)
+            if file.size_bytes != held.size_bytes:
+                return False
+            return file.read(file.size_bytes - length, length) == held.read(held.size_bytes - length, length)
+        except (FileNotFoundError, CorruptData):
             return False
-        return data.size == held.size and bool((data[-_END_BYTES:] == held[-_END_BYTES:]).all())
 
     def _open_rows_count(self) -> int:
         return sum(block.ids.size for block in self._open.values() if block is not None)
@@ -457,21 +478,20 @@ class BlockReader:
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
+        block: OpenBlock | None = None
         try:
-            data = self._disk.map(self._folder / name)
+            block = OpenBlock(BlockFile(self._disk.open(self._folder / name), name), self._known.index)
         except FileNotFoundError as error:
+            with self._damage_lock:
+                self._damage[name] += 0  # If it was not replaced, the store does not know that it is gone.
             raise BlockGone(f"block {name} is no longer there; take a new snapshot") from error
-        try:
-            block = OpenBlock(BlockFile(data, name), self._known.index)
         except CorruptData as error:
-            self._note_damage(error)
-            block = None
+            self._note_damage(name, error)
         self._open[name] = block
-        self._forget_removed()
         return block
 
     def _forget_removed(self) -> None:
-        """A new block often takes the place of others: give back the mappings of files that are gone."""
+        """A new block often takes the place of others: give back the files that are gone."""
         there = set(self._disk.names(self._folder))
         for name in [name for name in self._open if name not in there]:
             del self._open[name]
@@ -480,9 +500,12 @@ class BlockReader:
             _, dropped = self._open.popitem(last=False)
             row_count -= dropped.ids.size if dropped is not None else 0
 
-    def _note_damage(self, error: CorruptData) -> None:
-        self.damage_count += 1
-        log.error("damaged, left out of the answer: %s", error)
+    def _note_damage(self, name: str, error: CorruptData) -> None:
+        with self._damage_lock:
+            is_first = name not in self._damage
+            self._damage[name] += 1
+        if is_first:  # A file that was cut has ten thousand tiles to complain of.
+            log.error("damaged, left out of the answer: %s", error)
 
 
 def _pieces(row_offsets: Int64s, rows: Int64s) -> list[slice]:

@@ -23,15 +23,15 @@ from tsdb.store.block.salvage import Salvage, salvage
 from tsdb.store.block.writer import TEMPORARY_SUFFIX, BlockWriter
 from tsdb.store.catalogue import ASIDE_SUFFIX
 from tsdb.store.columns import Columns, Rows
-from tsdb.store.disk import Bytes, Disk, OsDisk, full_disk_named
+from tsdb.store.disk import Bytes, Disk, OsDisk, ReadFile, full_disk_named
 from tsdb.store.flush import block_order
 from tsdb.store.index import Keys, SeriesIndex
+from tsdb.store.readable import all_bytes, pieces
 from tsdb.store.segment import Stretch, stretches
 from tsdb.store.verify import root_verdict, segment_verdict, tombstone_verdict
 from tsdb.store.wal import segment_name, segment_numbers
 
 _PIECE_SAMPLE_COUNT = 1 << 21  # Samples of a block rewritten at once; × 16 B, a few times over: 100 MiB.
-_COPY_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def repair(folder: Path, disk: Disk | None = None) -> Iterator[Repaired]:
                 yield done
         path = folder / budget.FILE_NAME
         if path.name in disk.names(folder) and root_verdict(disk, folder, path).damage:
-            kept = _move_aside(disk, folder, path, disk.map(path))
+            kept = _move_aside(disk, folder, path)
             yield Repaired(path=path.name, what=f"the disk budget cannot be read; the next start sets it; it is {kept}")
     finally:
         unlock()
@@ -77,7 +77,13 @@ def _repair_blocks(disk: Disk, folder: Path) -> Iterator[Repaired]:
     for below in ("blocks", "quarantine"):
         for name in disk.names(folder / below):
             parsed = BlockName.parse(name)
-            if parsed is not None and (done := _Block(disk, folder, below, parsed).repair()) is not None:
+            if parsed is None:
+                continue
+            try:
+                done = _Block(disk, folder, below, parsed).repair()
+            except CorruptData as error:
+                done = Repaired(path=f"{below}/{name}", what=f"left alone: {error}", lost_samples=None)
+            if done is not None:
                 yield done
 
 
@@ -105,7 +111,7 @@ class _Block:
         self._path = folder / below / str(name)
         self._target = folder / "blocks" / str(name)
         self._is_in_place = self._path == self._target
-        self._data = disk.map(self._path)
+        self._file = disk.open(self._path)
 
     def repair(self) -> Repaired | None:
         """None, if nothing is wrong with it."""
@@ -113,20 +119,20 @@ class _Block:
         try:
             if self._is_in_place and self._is_sound():
                 return None
-            found = salvage(self._data, str(self._name))
+            found = salvage(self._file, str(self._name))
         except NotReady as error:
             return Repaired(path=where, what=f"left alone: {error}")
         except CorruptData as error:
-            kept = _move_aside(self._disk, self._folder, self._path, self._data)
+            kept = _move_aside(self._disk, self._folder, self._path)
             return Repaired(path=where, what=f"nothing could be kept ({error}); it is {kept}", lost_samples=None)
         if not self._is_in_place and self._target.name in self._disk.names(self._target.parent):
             return self._beside_another(where, found)
         if self._is_in_place:
-            kept = _copy_aside(self._disk, self._folder, f"{self._path.name}{ASIDE_SUFFIX}", self._data)
+            kept = _copy_aside(self._disk, self._folder, f"{self._path.name}{ASIDE_SUFFIX}", self._file)
         found = self._with_texts_from_elsewhere(found)
         written, why = self._written(found)
         if not self._is_in_place:
-            kept = _move_aside(self._disk, self._folder, self._path, self._data)
+            kept = _move_aside(self._disk, self._folder, self._path)
         elif not written or not written[0]:
             self._disk.remove(self._path)
             self._disk.sync_folder(self._path.parent)
@@ -152,19 +158,19 @@ class _Block:
     def _is_sound(self) -> bool:
         """Raises: NotReady, for a later version."""
         try:
-            return next(faults_of(BlockFile(self._data, str(self._name))), None) is None
+            return next(faults_of(BlockFile(self._file, str(self._name))), None) is None
         except CorruptData:
             return False
 
     def _beside_another(self, where: str, found: Salvage) -> Repaired | None:
         """A block of this name is there: written by a repair that was interrupted, or another by chance."""
         try:
-            there = _each(BlockFile(self._disk.map(self._target), str(self._name)).keys())
+            there = _each(BlockFile(self._disk.open(self._target), str(self._name)).keys())
         except (CorruptData, NotReady):
             there = []
         if not there or not set(there) <= set(_each(found.keys)):
             return Repaired(path=where, what=f"left alone: blocks/{self._name} is another block of this name")
-        kept = _move_aside(self._disk, self._folder, self._path, self._data)
+        kept = _move_aside(self._disk, self._folder, self._path)
         return Repaired(path=where, what=f"was repaired before; it is {kept}")
 
     def _rewrite(self, found: Salvage) -> tuple[int, int] | None:
@@ -216,7 +222,7 @@ class _Block:
             return found.summary
         for name in self._disk.names(self._target.parent) if not self._name.is_raw else ():
             try:
-                summary = BlockFile(self._disk.map(self._target.parent / name), name).summary
+                summary = BlockFile(self._disk.open(self._target.parent / name), name).summary
             except (CorruptData, NotReady):
                 continue
             if str(self._name) in summary.rolled_with:
@@ -228,7 +234,7 @@ class _Block:
 
         def read(number: int) -> tuple[Int64s, Float64s] | None:
             try:
-                return read_tile(self._data, str(self._name), number, found.tiles[number])
+                return read_tile(self._file, str(self._name), number, found.tiles[number])
             except CorruptData:
                 return None
 
@@ -276,11 +282,11 @@ def _texts_of_folder(disk: Disk, folder: Path, without: str) -> Iterator[Sequenc
     for name in disk.names(folder / "blocks"):
         if name != without and BlockName.parse(name) is not None:
             try:
-                yield BlockFile(disk.map(folder / "blocks" / name), name).canonical()
+                yield BlockFile(disk.open(folder / "blocks" / name), name).canonical()
             except (CorruptData, NotReady):
                 continue
     for number in segment_numbers(disk, folder / "wal"):
-        for stretch in stretches(disk.map(folder / "wal" / segment_name(number))):
+        for stretch in stretches(all_bytes(disk, folder / "wal" / segment_name(number))[0]):
             if stretch.frame is not None:
                 yield stretch.frame.definitions.canonical
 
@@ -292,7 +298,8 @@ def _repair_segment(disk: Disk, folder: Path, number: int, *, is_last: bool) -> 
     verdict = segment_verdict(disk, folder, path, is_last=is_last)
     if verdict is None or not verdict.damage:
         return None
-    data = disk.map(path)
+    file = disk.open(path)
+    data, _ = all_bytes(disk, path)
     try:
         wrong = frame.check_segment_header(data)
     except NotReady as error:
@@ -300,13 +307,13 @@ def _repair_segment(disk: Disk, folder: Path, number: int, *, is_last: bool) -> 
     found = list(stretches(data))
     kept_count = sum(stretch.is_known.size - stretch.unknown_count for stretch in found)
     if all(stretch.frame is None for stretch in found):
-        kept = _move_aside(disk, folder, path, data)
+        kept = _move_aside(disk, folder, path)
         return Repaired(path=where, what=f"no frame in it is whole; moved to {kept}", lost_samples=None)
     aside = []
     for stretch in found:
         if _is_partly_lost(data, stretch):
             name = f"{path.name}-{stretch.start}{ASIDE_SUFFIX}"
-            aside.append(_copy_aside(disk, folder, name, data[stretch.start : stretch.end]))
+            aside.append(_copy_aside(disk, folder, name, file, stretch.start, stretch.end))
     _write_segment(disk, path, number, 0 if wrong else frame.segment_epoch(data), found)
     unknown_count = sum(stretch.unknown_count for stretch in found)
     is_counted = all(stretch.frame is not None and stretch.unknown_count for stretch in found if stretch.is_damaged)
@@ -322,13 +329,12 @@ def _repair_tombstone(disk: Disk, folder: Path, path: Path) -> Repaired | None:
     """What a damaged deletion has hidden is visible again; nobody can say any more what that was."""
     if not (verdict := tombstone_verdict(disk, folder, path)).damage:
         return None
-    data = disk.map(path)
     try:
-        tombstones.decode(data.tobytes(), path.name)
+        tombstones.decode(all_bytes(disk, path)[0].tobytes(), path.name)
     except NotReady as error:
         return Repaired(path=verdict.path, what=f"left alone: {error}")
     except CorruptData as error:
-        kept = _move_aside(disk, folder, path, data)
+        kept = _move_aside(disk, folder, path)
         return Repaired(path=verdict.path, what=f"a deletion cannot be read ({error}): delete again; it is {kept}")
     return None
 
@@ -367,22 +373,26 @@ def _range_of(samples: Columns) -> tuple[int, int]:
     return int(samples.timestamp_ms.min()), int(samples.timestamp_ms.max())
 
 
-def _move_aside(disk: Disk, folder: Path, path: Path, data: Bytes) -> str:
+def _move_aside(disk: Disk, folder: Path, path: Path) -> str:
     """A whole file to quarantine/: copied, for a name that moves between folders could be lost with the power."""
-    kept = _copy_aside(disk, folder, f"{path.name}{ASIDE_SUFFIX}", data)
+    kept = _copy_aside(disk, folder, f"{path.name}{ASIDE_SUFFIX}", disk.open(path))
     disk.remove(path)
     disk.sync_folder(path.parent)
     return kept
 
 
-def _copy_aside(disk: Disk, folder: Path, name: str, data: Bytes) -> str:
-    """Bytes to quarantine/, durably; what a repair that was interrupted has put there is written again."""
-    kept = _free_name(disk, folder, name, data)
+def _copy_aside(disk: Disk, folder: Path, name: str, source: ReadFile, start: int = 0, end: int | None = None) -> str:
+    """Bytes of a file to quarantine/, durably; what a repair that was interrupted has put there is written again.
+
+    What the disk does not give any more is there as zeros.
+    """
+    end = source.size_bytes if end is None else end
+    kept = _free_name(disk, folder, name, source, start, end)
     with full_disk_named(f"{kept}, the damaged bytes of a repair,"):
         file = disk.create(folder / kept)
         try:
-            for start in range(0, data.size, _COPY_BYTES):
-                file.append([data[start : start + _COPY_BYTES]])
+            for piece, _ in pieces(source, start, end):
+                file.append([piece])
             file.sync()
         finally:
             file.close()
@@ -390,14 +400,17 @@ def _copy_aside(disk: Disk, folder: Path, name: str, data: Bytes) -> str:
     return kept
 
 
-def _free_name(disk: Disk, folder: Path, name: str, data: Bytes) -> str:
+def _free_name(disk: Disk, folder: Path, name: str, source: ReadFile, start: int, end: int) -> str:
     """A name in quarantine/ that is free, or whose file holds these bytes or the first of them already."""
     names = set(disk.names(folder / "quarantine"))
     for attempt in range(1, len(names) + 2):
         candidate = name if attempt == 1 else f"{name}-{attempt}"
         if candidate not in names:
             break
-        there = disk.map(folder / "quarantine" / candidate)
-        if there.size <= data.size and np.array_equal(there, data[: there.size]):
+        there = disk.open(folder / "quarantine" / candidate)
+        wanted = pieces(source, start, min(end, start + there.size_bytes))
+        if there.size_bytes <= end - start and all(
+            one == other for (one, _), (other, _) in zip(pieces(there), wanted, strict=True)
+        ):
             break
     return f"quarantine/{candidate}"

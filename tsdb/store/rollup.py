@@ -74,9 +74,9 @@ class BlockSet:
         self.blocks: list[tuple[BlockEntry, OpenBlock]] = []
         for entry in entries:
             try:
-                file = BlockFile(folder.disk.map(folder.path / str(entry.name)), str(entry.name))
+                file = BlockFile(folder.disk.open(folder.path / str(entry.name)), str(entry.name))
                 self.blocks.append((entry, OpenBlock(file, index)))
-            except CorruptData as error:
+            except (CorruptData, FileNotFoundError) as error:
                 self._note(error)
 
     def rows(self, block: OpenBlock, ids: Int32s) -> Rows:
@@ -99,7 +99,7 @@ class BlockSet:
             self._note(error)
             return None
 
-    def _note(self, error: CorruptData) -> None:
+    def _note(self, error: Exception) -> None:
         self.damage_count += 1
         log.error("damaged, left out of a rollup: %s", error)
 

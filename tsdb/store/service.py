@@ -78,6 +78,12 @@ class Backup(msgspec.Struct, frozen=True):
     skips_head: bool = False
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """What a reader in another process could not read: parts by block."""
+
+    blocks: dict[str, int]
+
+
 class Top(msgspec.Struct, frozen=True):
     count: int
 
@@ -124,6 +130,7 @@ class StoreService:
         server.handle("delete", self.delete, Deletion, lane=UPKEEP)
         server.handle("backup", self.backup, Backup, lane=UPKEEP)
         server.handle("erase", lambda _: self._engine.erase(), lane=UPKEEP)
+        server.handle("damage", lambda request: self._engine.suspects.tell(request.body.blocks), Damage, lane=READS)
         server.handle("cardinality", self.cardinality, Top, lane=READS)
         server.handle("stats", lambda _: self._engine.stats())
 

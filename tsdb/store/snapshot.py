@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import msgspec
 
 from tsdb.errors import CorruptData, NotReady, TsdbError
 from tsdb.store.block.layout import BlockEntry, BlockName
-from tsdb.store.disk import Bytes, Disk, full_disk_named
+from tsdb.store.disk import Disk, ReadFile, full_disk_named
 from tsdb.store.frame import SEGMENT_HEADER_BYTES
 from tsdb.store.tombstones import SUFFIX as TOMBSTONE_SUFFIX
 from tsdb.store.tombstones import Tombstone
@@ -122,7 +122,7 @@ def _linked(disk: Disk, path: Path, new_path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _write(disk, new_path, _pieces(disk.map(path)), _no_breath)
+        _write(disk, new_path, _pieces(disk.open(path)), _no_breath)
 
 
 def seal(disk: Disk, staging: Path, target: Path, entries: Sequence[BlockEntry], now_ms: int, breathe: Breathe) -> Path:
@@ -136,8 +136,8 @@ def seal(disk: Disk, staging: Path, target: Path, entries: Sequence[BlockEntry],
         files = []
         for below in (BLOCKS, TOMBSTONES):
             for name in disk.names(staging / below):
-                data = disk.map(staging / below / name)
-                files.append(StoredFile(f"{below}/{name}", int(data.size), _checksum(data, breathe)))
+                file = disk.open(staging / below / name)
+                files.append(StoredFile(f"{below}/{name}", file.size_bytes, _checksum(file, breathe)))
         raw = [entry for entry in entries if entry.name.is_raw]
         manifest = Manifest(
             created_ms=now_ms,
@@ -180,10 +180,10 @@ def copy(disk: Disk, source: Path, target: Path, manifest: Manifest, breathe: Br
     """Copy the files of a manifest into a new folder, durably. Raises: CorruptData, DiskFull."""
     for path in (target, target / SAMPLES, target / BLOCKS, target / TOMBSTONES):
         disk.make_folder(path)
-    for file in manifest.files:
-        data = disk.map(source / file.path)
-        _compare(file, data, breathe)
-        _write(disk, target / file.path, _pieces(data), breathe)
+    for stored in manifest.files:
+        file = disk.open(source / stored.path)
+        _compare(stored, file, breathe)
+        _write(disk, target / stored.path, _pieces(file), breathe)
     for below in (BLOCKS, TOMBSTONES):
         disk.sync_folder(target / below)
     disk.sync_folder(target / SAMPLES)
@@ -192,7 +192,8 @@ def copy(disk: Disk, source: Path, target: Path, manifest: Manifest, breathe: Br
 def read_manifest(disk: Disk, snapshot: Path) -> Manifest:
     """Raises: CorruptData; NotReady, for a folder that is no snapshot or one of a later version."""
     try:
-        data = disk.map(snapshot / MANIFEST).tobytes()
+        file = disk.open(snapshot / MANIFEST)
+        data = file.read(0, file.size_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotReady(f"{snapshot} holds no {MANIFEST}: it is no snapshot, or one that was never finished") from error
     line, _, rest = data.partition(b"\n")
@@ -205,21 +206,21 @@ def read_manifest(disk: Disk, snapshot: Path) -> Manifest:
         manifest = msgspec.json.decode(line, type=Manifest)
     except (msgspec.MsgspecError, TypeError, KeyError) as error:
         raise CorruptData(f"{snapshot / MANIFEST}: {error}") from error
-    for file in manifest.files:
-        if not _is_name(file.path):
-            raise CorruptData(f"{snapshot / MANIFEST}: {file.path[:120]!r} is no file of a snapshot")
+    for stored in manifest.files:
+        if not _is_name(stored.path):
+            raise CorruptData(f"{snapshot / MANIFEST}: {stored.path[:120]!r} is no file of a snapshot")
     return manifest
 
 
 def check(disk: Disk, snapshot: Path) -> Manifest:
     """The manifest of a snapshot all of whose files are as they were written. Raises: CorruptData, NotReady."""
     manifest = read_manifest(disk, snapshot)
-    for file in manifest.files:
+    for stored in manifest.files:
         try:
-            data = disk.map(snapshot / file.path)
+            file = disk.open(snapshot / stored.path)
         except FileNotFoundError as error:
-            raise CorruptData(f"{snapshot / file.path} is missing") from error
-        _compare(file, data, _no_breath)
+            raise CorruptData(f"{snapshot / stored.path} is missing") from error
+        _compare(stored, file, _no_breath)
     return manifest
 
 
@@ -274,26 +275,28 @@ def _is_name(path: str) -> bool:
     return below == TOMBSTONES and name.removesuffix(TOMBSTONE_SUFFIX).isdecimal() and name.endswith(TOMBSTONE_SUFFIX)
 
 
-def _compare(file: StoredFile, data: Bytes, breathe: Breathe) -> None:
-    if data.size != file.size_bytes:
-        raise CorruptData(f"{file.path} has {data.size:,} bytes, {file.size_bytes:,} by the manifest")
-    if _checksum(data, breathe) != file.crc32c:
-        raise CorruptData(f"{file.path}: its checksum is not that of the manifest")
+def _compare(stored: StoredFile, file: ReadFile, breathe: Breathe) -> None:
+    if file.size_bytes != stored.size_bytes:
+        raise CorruptData(f"{stored.path} has {file.size_bytes:,} bytes, {stored.size_bytes:,} by the manifest")
+    if _checksum(file, breathe) != stored.crc32c:
+        raise CorruptData(f"{stored.path}: its checksum is not that of the manifest")
 
 
-def _pieces(data: Bytes) -> list[Bytes]:
-    return [data[start : start + _PIECE_BYTES] for start in range(0, data.size, _PIECE_BYTES)]
+def _pieces(file: ReadFile) -> Iterator[bytes]:
+    """Raises: CorruptData."""
+    for start in range(0, file.size_bytes, _PIECE_BYTES):
+        yield file.read(start, min(_PIECE_BYTES, file.size_bytes - start))
 
 
-def _checksum(data: Bytes, breathe: Breathe) -> int:
+def _checksum(file: ReadFile, breathe: Breathe) -> int:
     crc = 0
-    for piece in _pieces(data):
-        crc = google_crc32c.extend(crc, piece.tobytes())
+    for piece in _pieces(file):
+        crc = google_crc32c.extend(crc, piece)
         breathe()
     return crc
 
 
-def _write(disk: Disk, path: Path, pieces: Sequence[Bytes | bytes], breathe: Breathe) -> None:
+def _write(disk: Disk, path: Path, pieces: Iterable[bytes], breathe: Breathe) -> None:
     with full_disk_named(f"{path.name} of a snapshot"):
         file = disk.create(path)
         try:

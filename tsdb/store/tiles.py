@@ -168,7 +168,7 @@ class BlockPart:
         number = int(self.numbers[place])
         try:
             file = self.table.file
-            packed_tile(file.data, file.name, number, entry, is_compared=True).decode_values(into)
+            packed_tile(file.file, file.name, number, entry).decode_values(into)
         except CorruptData as error:
             self.table.is_damaged[number] = True
             self.note_damage(error)
@@ -263,9 +263,9 @@ def _tile(
     """The times of a tile, and its values if they are kept decoded. Raises: CorruptData."""
     file, key = table.file, (table.number, number)
     if cache is None:
-        return packed_tile(file.data, file.name, number, entry).decoded_times(), None
+        return packed_tile(file.file, file.name, number, entry).decoded_times(), None
     found = cache.get(key)
     if found is None:
-        found = packed_tile(file.data, file.name, number, entry).decoded()
+        found = packed_tile(file.file, file.name, number, entry).decoded()
         cache.put(key, found)
     return found

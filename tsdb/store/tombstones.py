@@ -25,6 +25,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.columns import Rows, places_of
 from tsdb.store.disk import Disk, full_disk_named
 from tsdb.store.index import SeriesIndex
+from tsdb.store.readable import all_bytes
 from tsdb.store.tiles import BlockPart
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ class Tombstones:
                 self._disk.sync_folder(self._folder)
             elif name.endswith(SUFFIX):
                 try:
-                    found.append(decode(self._disk.map(path).tobytes(), name))
+                    found.append(decode(all_bytes(self._disk, path)[0].tobytes(), name))
                 except CorruptData as error:
                     log.error("a deletion is set aside in %s, delete again: %s", self._quarantine, error)
                     self._disk.rename(path, self._quarantine / name)

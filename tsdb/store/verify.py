@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tsdb.errors import TsdbError
+from tsdb.errors import CorruptData, TsdbError
 from tsdb.store import budget, tombstones
 from tsdb.store.block import layout
 from tsdb.store.block.audit import faults_of
@@ -17,6 +17,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.block.writer import TEMPORARY_SUFFIX
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.frame import check_segment_header
+from tsdb.store.readable import all_bytes
 from tsdb.store.segment import stretches
 from tsdb.store.wal import segment_name, segment_numbers
 
@@ -81,7 +82,7 @@ def _block(disk: Disk, folder: Path, path: Path) -> Verdict | None:
 def block_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
     """A block. Raises: FileNotFoundError."""
     try:
-        block = BlockFile(disk.map(path), path.name)
+        block = BlockFile(disk.open(path), path.name)
     except TsdbError as error:
         return Verdict(_path(folder, path), "unreadable", (str(error),))
     content = f"{block.summary.sample_count:,} samples of {block.summary.series_count:,} series"
@@ -94,8 +95,11 @@ def segment_verdict(disk: Disk, folder: Path, path: Path, *, is_last: bool) -> V
     """A segment of the log; None for a file that is none. Raises: FileNotFoundError."""
     if segment_name_of(path.name) is None:
         return Verdict(_path(folder, path), "no file of the store, left alone")
-    data = disk.map(path)
-    faults = []
+    try:
+        data, refused = all_bytes(disk, path)
+    except CorruptData as error:
+        return Verdict(_path(folder, path), "unreadable", (str(error),))
+    faults = [str(one).removeprefix(f"{path.name}: ") for one in refused]
     try:
         if (wrong := check_segment_header(data)) and not (is_last and data.size == 0):
             faults.append(wrong)
@@ -124,7 +128,7 @@ def tombstone_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
     if not path.name.endswith(tombstones.SUFFIX):
         return Verdict(_path(folder, path), "no file of the store, left alone")
     try:
-        found = tombstones.decode(disk.map(path).tobytes(), path.name)
+        found = tombstones.decode(_small_file(disk, path), path.name)
     except TsdbError as error:
         return Verdict(_path(folder, path), "unreadable", (str(error),))
     return Verdict(_path(folder, path), f"a deletion in blocks up to number {found.block_number_max:,}")
@@ -144,11 +148,17 @@ def root_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
         return Verdict(_path(folder, path), "the lock of the store that runs")
     if path.name == budget.FILE_NAME:
         try:
-            found = msgspec.json.decode(disk.map(path).tobytes(), type=budget.Remembered)
-        except msgspec.MsgspecError as error:
+            found = msgspec.json.decode(_small_file(disk, path), type=budget.Remembered)
+        except (msgspec.MsgspecError, TsdbError) as error:
             return Verdict(_path(folder, path), "unreadable, made anew at the next start", (str(error),))
         return Verdict(_path(folder, path), f"the disk budget, {found.disk_bytes_max:,} bytes")
     return Verdict(_path(folder, path), "no file of the store, left alone")
+
+
+def _small_file(disk: Disk, path: Path) -> bytes:
+    """Raises: FileNotFoundError; CorruptData."""
+    file = disk.open(path)
+    return file.read(0, file.size_bytes)
 
 
 def _bounded(faults: Iterator[str]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def twin(rows: list[Row]) -> dict[Place, Content]:
 def known_of(disk: MemoryDisk, engine: Engine) -> tuple[dict[Place, Content], set[Place]]:
     blocks = []
     for entry in engine._catalogue.entries:
-        table = BlockFile(disk.map(FOLDER / "blocks" / str(entry.name)), str(entry.name)).content()
+        table = BlockFile(disk.open(FOLDER / "blocks" / str(entry.name)), str(entry.name)).content()
         name, summary = entry.name, entry.summary
         blocks.append(BlockContent(name.start_ms, name.end_ms, summary.min_ms, summary.max_ms, table))
     return known(blocks)

@@ -230,7 +230,7 @@ def test_the_damage_tests_notice_that_checksums_are_ignored() -> None:
     whole = flushed(1)
     sent = set(everything(open_engine(whole.reboot())))
     (path,) = whole.paths(FOLDER / "blocks")
-    tile = BlockFile(whole.map(path), path.name).tiles()[0]
+    tile = BlockFile(whole.open(path), path.name).tiles()[0]
     values_at = int(tile["data_offset"]) + int(tile["time_bytes"])
     invented = 0
     for at in range(values_at, values_at + int(tile["value_bytes"])):
@@ -299,7 +299,7 @@ def test_a_damaged_tile_costs_its_samples_alone_and_is_never_joined_away(monkeyp
     disk = flushed(3)
     sent = set(everything(open_engine(disk.reboot())))
     path = disk.paths(FOLDER / "blocks")[1]
-    tiles = BlockFile(disk.map(path), path.name).tiles()
+    tiles = BlockFile(disk.open(path), path.name).tiles()
     disk.damage(path, int(tiles[1]["data_offset"]))
     engine = open_engine(disk.reboot())
     found = set(everything(engine))
@@ -307,7 +307,7 @@ def test_a_damaged_tile_costs_its_samples_alone_and_is_never_joined_away(monkeyp
     assert engine.stats()["damaged_reads"] == 1
     engine.compact()
     assert set(everything(engine)) == found, "joining left the damaged block as it was"
-    assert [*faults_of(BlockFile(disk.map(path), path.name))]
+    assert [*faults_of(BlockFile(disk.open(path), path.name))]
 
 
 def test_leftovers_of_an_interrupted_flush_are_removed() -> None:
@@ -329,7 +329,7 @@ def test_a_damaged_block_does_not_cost_the_blocks_that_it_replaced_while_they_ar
     (joined,) = [entry.name for entry in engine._catalogue.entries]
     engine.close()
     path = FOLDER / "blocks" / str(joined)
-    block = BlockFile(disk.map(path), path.name)
+    block = BlockFile(disk.open(path), path.name)
     disk.damage(path, int(block.tiles()["data_offset"][0]) if part == "a tile" else block.sections[TILES].offset)
     engine = open_engine(disk)
     assert set(everything(engine)) == sent
@@ -350,7 +350,7 @@ def test_a_damaged_block_stays_readable_when_what_it_replaced_is_gone_in_part() 
     engine.close()
     disk.remove(before[0])
     path = FOLDER / "blocks" / str(joined)
-    disk.damage(path, int(BlockFile(disk.map(path), path.name).tiles()["data_offset"][0]))
+    disk.damage(path, int(BlockFile(disk.open(path), path.name).tiles()["data_offset"][0]))
     engine = open_engine(disk)
     assert set(everything(engine)) <= sent
     assert disk.names(FOLDER / "blocks") == [str(joined)]

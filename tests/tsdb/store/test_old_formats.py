@@ -48,7 +48,7 @@ def test_an_old_block_is_read(name: str) -> None:
     engine = open_engine(disk)
     assert sorted(everything(engine)) == sorted(samples())
     assert engine.stats()["damaged_reads"] == 0
-    table = BlockFile(disk.map(FOLDER / "blocks" / BLOCK_NAME), BLOCK_NAME).content()
+    table = BlockFile(disk.open(FOLDER / "blocks" / BLOCK_NAME), BLOCK_NAME).content()
     assert (table is None) == (name == "block-1-without-content.txt")
     assert table is None or by_place(table) == twin(samples())
 
@@ -69,7 +69,7 @@ def test_a_join_gives_an_old_block_its_content_hash() -> None:
     engine = open_engine(disk)
     engine.compact()
     (entry,) = engine._catalogue.entries
-    table = BlockFile(disk.map(FOLDER / "blocks" / str(entry.name)), str(entry.name)).content()
+    table = BlockFile(disk.open(FOLDER / "blocks" / str(entry.name)), str(entry.name)).content()
     assert table is not None
     assert by_place(table) == twin(samples())
     assert {one for one, _, _ in samples()} >= {labels(name="odd"), labels(name="counter")}

@@ -105,7 +105,7 @@ BLOCKS: dict[str, tuple[Damage, int | None]] = {  # name: (the damage, samples l
 @pytest.mark.parametrize("is_started_before", [False, True], ids=["at once", "after a start set it aside"])
 def test_a_damaged_block(damage: Damage, lost_count: int | None, is_started_before: bool) -> None:
     disk, path = store()
-    block = BlockFile(disk.map(path), path.name)
+    block = BlockFile(disk.open(path), path.name)
     sent = set(rows())
     whole = disk.map(path).tobytes()
     disk.damage(path, 0, lambda data: damage(data, block))
@@ -121,7 +121,7 @@ def test_a_damaged_block(damage: Damage, lost_count: int | None, is_started_befo
         assert done.lost_samples in (None, 120)
     else:
         assert len(sent) - len(found) == done.lost_samples == lost_count
-        assert BlockFile(disk.map(path), path.name).content() is not None
+        assert BlockFile(disk.open(path), path.name).content() is not None
         assert damaged != whole
 
 
@@ -132,7 +132,7 @@ def test_label_text_is_taken_from_another_block_or_from_the_log() -> None:
     engine.flush()
     append(engine, [(labels(name="b", host="1"), NOW_MS + 9, 1)])
     engine.close()
-    block = BlockFile(disk.map(path), path.name)
+    block = BlockFile(disk.open(path), path.name)
     disk.damage(path, 0, lambda data: in_section(layout.TEXT)(data, block))
     (done,) = repaired(disk)
     assert (done.lost_samples, done.lost_series) == (0, 0)
@@ -144,7 +144,7 @@ def test_a_series_whose_name_is_nowhere_is_lost_and_counted() -> None:
     engine = open_engine(disk)
     append(engine, [(labels(name="a"), NOW_MS + 7, 1)])
     engine.close()
-    block = BlockFile(disk.map(path), path.name)
+    block = BlockFile(disk.open(path), path.name)
     disk.damage(path, 0, lambda data: in_section(layout.TEXT)(data, block))
     (done,) = repaired(disk)
     assert (done.lost_samples, done.lost_series) == (60, 1)
@@ -257,7 +257,7 @@ def damaged_everywhere() -> tuple[MemoryDisk, set[Row]]:
     for number in range(3):
         append(engine, batch(number))
     engine.close()
-    tile_at = int(BlockFile(disk.map(path), path.name).tiles()["data_offset"][3])
+    tile_at = int(BlockFile(disk.open(path), path.name).tiles()["data_offset"][3])
     disk.damage(path, tile_at)
     second, third, fourth = disk.paths(FOLDER / "blocks")[1:]
     disk.damage(second, 3)
@@ -320,7 +320,7 @@ def test_blocks_that_a_damaged_one_replaced_count_again_when_they_are_still_ther
     engine.close()
     joined = disk.paths(FOLDER / "blocks")[-1]
     disk.create(path).append([data])
-    block = BlockFile(disk.map(joined), joined.name)
+    block = BlockFile(disk.open(joined), joined.name)
     assert path.name in block.summary.replaces
     disk.damage(joined, int(block.tiles()["data_offset"][0]))
     repaired(disk)
@@ -367,7 +367,7 @@ def test_a_damaged_rollup_is_made_anew_while_its_samples_are_there(section: int 
     disk, clock = rolled_up(is_settled=False)
     for path in disk.paths(FOLDER / "blocks"):
         if "10m-sum" in path.name:
-            block = BlockFile(disk.map(path), path.name)
+            block = BlockFile(disk.open(path), path.name)
             damage = in_tile(0) if section is None else in_section(section)
             disk.damage(path, 0, lambda data, block=block, damage=damage: damage(data, block))
     (done,) = repaired(disk)
@@ -381,10 +381,10 @@ def test_a_rollup_with_a_damaged_table_is_whole_again_when_its_samples_have_gone
     disk, clock = rolled_up(is_settled=True)
     for path in disk.paths(FOLDER / "blocks"):
         if "10m-sum" in path.name:
-            block = BlockFile(disk.map(path), path.name)
+            block = BlockFile(disk.open(path), path.name)
             disk.damage(path, 0, lambda data, block=block: in_section(section)(data, block))
             repaired(disk)
-            assert msgspec.structs.asdict(BlockFile(disk.map(path), path.name).summary) == msgspec.structs.asdict(
+            assert msgspec.structs.asdict(BlockFile(disk.open(path), path.name).summary) == msgspec.structs.asdict(
                 block.summary
             )
     assert rollups_after_start(disk, clock) == wanted

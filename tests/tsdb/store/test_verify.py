@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pcodec import ChunkConfig, standalone
 
-from tests.sim.disk import MemoryDisk
+from tests.sim.disk import MemoryDisk, held
 from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, labels, open_engine
 from tests.tsdb.store.test_damage import batch, cut, damaged_log, drop_frame, flip, frame_at
 from tests.tsdb.store.test_old_formats import BLOCK_NAME, bytes_of, disk_with
@@ -61,7 +61,7 @@ def faults(disk: MemoryDisk) -> dict[str, str]:
 
 def with_sections(data: bytes, changed: dict[int, bytes | None]) -> bytes:
     """A block with other bytes, as stored, in some sections, all checksums right; None leaves a section out."""
-    block = BlockFile(np.frombuffer(data, np.uint8), "x")
+    block = BlockFile(held(data), "x")
     stored = {
         number: (where.codec, data[where.offset : where.offset + where.length])
         for number, where in block.sections.items()
@@ -160,7 +160,7 @@ LIES: dict[str, tuple[Lie, str]] = {  # name: (what is changed, what is said)
 def test_a_table_that_lies_is_found(lie: Lie, said: str) -> None:
     disk, path = store()
     data = disk.map(path).tobytes()
-    changed = with_sections(data, lie(BlockFile(disk.map(path), path.name)))
+    changed = with_sections(data, lie(BlockFile(disk.open(path), path.name)))
     disk.damage(path, 0, lambda content: content.__setitem__(slice(None), changed))
     assert said in faults(disk)[f"blocks/{path.name}"]
 
@@ -201,7 +201,7 @@ def test_a_block_under_another_name_is_found() -> None:
 
 def test_many_faults_of_one_file_are_bounded() -> None:
     disk, path = store()
-    block = BlockFile(disk.map(path), path.name)
+    block = BlockFile(disk.open(path), path.name)
     tiles = np.repeat(block.tiles(), 10)
     tiles["crc"] = 1
     changed = with_sections(disk.map(path).tobytes(), {layout.TILES: zlib.compress(tiles.tobytes())})

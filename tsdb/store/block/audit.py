@@ -20,7 +20,7 @@ from tsdb.store.block import layout
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
 from tsdb.store.content import ContentSum, by_place
-from tsdb.store.disk import Bytes
+from tsdb.store.disk import ReadFile
 from tsdb.store.index import Keys
 
 # A sum of doubles depends on their order in its last bits, and the order on the machine that added them.
@@ -62,15 +62,15 @@ def faults_of(block: BlockFile) -> Iterator[str]:
         yield from _sample_faults(block, tables)
 
 
-def checksum_fault(data: Bytes, name: str) -> CorruptData | None:
+def checksum_fault(file: ReadFile, name: str) -> CorruptData | None:
     """The first checksum that does not hold, if there is one; no sample is decoded, so it runs at the disk's speed."""
     try:
-        block = BlockFile(data, name)
+        block = BlockFile(file, name)
         for number in block.sections:
             block.section(number)
         for number, entry in enumerate(block.tiles()):
             start = int(entry["data_offset"])
-            stored = data[start : start + int(entry["time_bytes"]) + int(entry["value_bytes"])].tobytes()
+            stored = file.read(start, int(entry["time_bytes"]) + int(entry["value_bytes"]))
             if google_crc32c.value(stored) != int(entry["crc"]):
                 return CorruptData(f"{name}: the checksum of tile {number} at byte {start:,}")
     except CorruptData as error:
@@ -160,14 +160,22 @@ def _gap_faults(block: BlockFile, tiles: npt.NDArray[np.void]) -> Iterator[str]:
     starts = tiles["data_offset"].astype(np.int64)
     ends = starts + tiles["time_bytes"] + tiles["value_bytes"]
     sections = [(where.offset, where.offset + where.length) for where in block.sections.values()]
-    directory_at = block.data.size - layout.TRAILER.size - len(block.sections) * layout.DIRECTORY_ENTRY.size
+    directory_at = block.size_bytes - layout.TRAILER.size - len(block.sections) * layout.DIRECTORY_ENTRY.size
     parts = [(0, layout.HEADER_BYTES), *zip(starts.tolist(), ends.tolist(), strict=True), *sections]
-    parts = [*sorted(parts), (directory_at, int(block.data.size))]
+    parts = [*sorted(parts), (directory_at, block.size_bytes)]
     for before, after in itertools.pairwise(parts):
         if after[0] < before[1]:
             yield f"two parts share the bytes {after[0]:,} to {before[1]:,}"
-        elif after[0] - before[1] > 7 or block.data[before[1] : after[0]].any():
+        elif after[0] - before[1] > 7 or _has_more_than_zeros(block, before[1], after[0]):
             yield f"bytes {before[1]:,} to {after[0]:,} belong to nothing and are not zero"
+
+
+def _has_more_than_zeros(block: BlockFile, start: int, end: int) -> bool:
+    """Also if they cannot be read. At most seven bytes are looked at."""
+    try:
+        return any(block.file.read(start, end - start))
+    except CorruptData:
+        return True
 
 
 def _tile_checksum_faults(block: BlockFile) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reading one block from its mapped bytes. Every checksum is compared before the bytes under it are used."""
+"""Reading one block from its file. Every checksum is compared before the bytes under it are used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tsdb.sample import KEY_BYTES, Float64s, Int64s
 from tsdb.store.block import layout, tile
 from tsdb.store.block.layout import Summary
 from tsdb.store.columns import Rows, spread
-from tsdb.store.disk import Bytes
+from tsdb.store.disk import Bytes, ReadFile
 from tsdb.store.index import Keys
 
 
@@ -38,11 +38,11 @@ class BlockFile:
     is whole, but of a later version than this program reads.
     """
 
-    def __init__(self, data: Bytes, name: str) -> None:
+    def __init__(self, file: ReadFile, name: str) -> None:
         self.name = name
-        self.data = data
-        self.version, self.window_start_ms, self.window_ms = read_header(data, name)
-        self.sections: Mapping[int, Section] = _DIRECTORY_OF_VERSION[self.version](data, name)
+        self.file = file
+        self.version, self.window_start_ms, self.window_ms = read_header(file, name)
+        self.sections: Mapping[int, Section] = _DIRECTORY_OF_VERSION[self.version](file, name)
         try:
             self.summary = msgspec.json.decode(self.section(layout.SUMMARY), type=Summary)
         except msgspec.MsgspecError as error:
@@ -50,13 +50,13 @@ class BlockFile:
 
     @property
     def size_bytes(self) -> int:
-        return int(self.data.size)
+        return self.file.size_bytes
 
     def section(self, number: int) -> bytes:
         """The bytes of a section, unpacked unless they are counts. Raises: CorruptData."""
         if number not in self.sections:
             raise CorruptData(f"{self.name}: section {number} is missing")
-        return read_section(self.data, self.name, number, self.sections[number])
+        return read_section(self.file, self.name, number, self.sections[number])
 
     def keys(self) -> Keys:
         data = self.section(layout.KEYS)
@@ -97,34 +97,33 @@ class BlockFile:
 
     def read_tile(self, number: int, entry: np.void) -> tuple[Int64s, Float64s]:
         """The columns of one tile. Raises: CorruptData."""
-        return read_tile(self.data, self.name, number, entry)
+        return read_tile(self.file, self.name, number, entry)
 
 
-def read_tile(data: Bytes, name: str, number: int, entry: np.void) -> tuple[Int64s, Float64s]:
+def read_tile(file: ReadFile, name: str, number: int, entry: np.void) -> tuple[Int64s, Float64s]:
     """The columns of a tile by its entry of the table. Raises: CorruptData."""
     count = int(entry["sample_count"])
-    start = int(entry["data_offset"])
-    middle = start + int(entry["time_bytes"])
-    stored = data[start : middle + int(entry["value_bytes"])].tobytes()
+    start, time_bytes = int(entry["data_offset"]), int(entry["time_bytes"])
+    stored = file.read(start, time_bytes + int(entry["value_bytes"]))
     if google_crc32c.value(stored) != int(entry["crc"]):
         raise CorruptData(f"{name}: the checksum of tile {number} at byte {start:,}")
     timestamp_ms, value = np.empty(count, np.int64), np.empty(count, np.float64)
     try:
-        tile.decode_times(int(entry["time_codec"]), stored[: middle - start], timestamp_ms)
-        tile.decode_values(int(entry["value_codec"]), stored[middle - start :], value)
+        tile.decode_times(int(entry["time_codec"]), stored[:time_bytes], timestamp_ms)
+        tile.decode_values(int(entry["value_codec"]), stored[time_bytes:], value)
     except CorruptData as error:
         raise CorruptData(f"{name}: tile {number} at byte {start:,}: {error}") from error
     return timestamp_ms, value
 
 
-def read_header(data: Bytes, name: str) -> tuple[int, int, int]:
+def read_header(file: ReadFile, name: str) -> tuple[int, int, int]:
     """Version, start and length of the window in ms; the header is the same in all versions.
 
     Raises: CorruptData; NotReady, for a version that this program does not read.
     """
-    raw = data[: layout.HEADER_BYTES].tobytes()
-    if data.size < layout.HEADER_BYTES + layout.TRAILER.size:
-        raise CorruptData(f"{name}: {data.size} bytes are too few for a block")
+    if file.size_bytes < layout.HEADER_BYTES + layout.TRAILER.size:
+        raise CorruptData(f"{name}: {file.size_bytes} bytes are too few for a block")
+    raw = file.read(0, layout.HEADER_BYTES)
     magic, crc = layout.HEADER_FIXED.unpack_from(raw)
     if magic != layout.MAGIC:
         raise CorruptData(f"{name}: magic {magic!r}, not {layout.MAGIC!r}")
@@ -139,28 +138,30 @@ def read_header(data: Bytes, name: str) -> tuple[int, int, int]:
     return version, start_ms, window_ms
 
 
-def _directory_1(data: Bytes, name: str) -> dict[int, Section]:
+def _directory_1(file: ReadFile, name: str) -> dict[int, Section]:
     """The sections by number. Raises: CorruptData."""
-    end = data.size - layout.TRAILER.size
-    at, count, crc, magic = layout.TRAILER.unpack(data[end:].tobytes())
+    end = file.size_bytes - layout.TRAILER.size
+    at, count, crc, magic = layout.TRAILER.unpack(file.read(end, layout.TRAILER.size))
     if magic != layout.END_MAGIC:
         raise CorruptData(f"{name}: the file ends with {magic!r}, not {layout.END_MAGIC!r}")
     if at + count * layout.DIRECTORY_ENTRY.size != end:
         raise CorruptData(f"{name}: a directory of {count:,} entries at byte {at:,}")
-    directory = data[at:end].tobytes()
+    directory = file.read(at, end - at)
     if google_crc32c.value(directory) != crc:
         raise CorruptData(f"{name}: the checksum of the directory")
     return {number: Section(*rest) for number, *rest in layout.DIRECTORY_ENTRY.iter_unpack(directory)}
 
 
 # How each version's sections are found. A version stays here when the next one comes.
-_DIRECTORY_OF_VERSION: Mapping[int, Callable[[Bytes, str], dict[int, Section]]] = {1: _directory_1}
+_DIRECTORY_OF_VERSION: Mapping[int, Callable[[ReadFile, str], dict[int, Section]]] = {1: _directory_1}
 
 
-def read_section(data: Bytes, name: str, number: int, where: Section) -> bytes:
+def read_section(file: ReadFile, name: str, number: int, where: Section) -> bytes:
     """The bytes of a section, unpacked unless they are counts. Raises: CorruptData."""
-    stored = data[where.offset : where.offset + where.length].tobytes()
-    if len(stored) != where.length or google_crc32c.value(stored) != where.crc:
+    if where.offset + where.length > file.size_bytes:  # Not what was written; and a length is not to be trusted.
+        raise CorruptData(f"{name}: section {number} at byte {where.offset:,} is not in the file")
+    stored = file.read(where.offset, where.length)
+    if google_crc32c.value(stored) != where.crc:
         raise CorruptData(f"{name}: the checksum of section {number} at byte {where.offset:,}")
     if where.codec == layout.SECTION_ZLIB:
         try:

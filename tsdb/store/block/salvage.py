@@ -20,7 +20,7 @@ from tsdb.store.block import layout
 from tsdb.store.block.audit import wrong_keys
 from tsdb.store.block.file import BlockFile, Section, counts_of, read_header, read_section, table_of, texts_of
 from tsdb.store.block.layout import Summary
-from tsdb.store.disk import Bytes
+from tsdb.store.disk import ReadFile
 from tsdb.store.index import Keys
 
 # A directory whose trailer is damaged is looked for in front of it; more sections than this no version has.
@@ -45,9 +45,9 @@ class Salvage:
         return int(self.row_offsets[-1])
 
 
-def salvage(data: Bytes, name: str) -> Salvage:
+def salvage(file: ReadFile, name: str) -> Salvage:
     """Raises: CorruptData, if samples and rows cannot be brought together any more; NotReady, for a later version."""
-    sections = _whole_sections(data, name)
+    sections = _whole_sections(file, name)
     missing = [number for number in (layout.TILES, layout.ROW_LENGTHS) if number not in sections]
     if missing:
         raise CorruptData(f"{name}: section {missing[0]} is damaged, and nothing else says where the samples belong")
@@ -65,33 +65,37 @@ def salvage(data: Bytes, name: str) -> Salvage:
     return Salvage(keys, canonical, offsets, tiles, _summary(sections))
 
 
-def _whole_sections(data: Bytes, name: str) -> dict[int, bytes]:
+def _whole_sections(file: ReadFile, name: str) -> dict[int, bytes]:
     found = {}
-    for number, where in _directory(data, name).items():
+    for number, where in _directory(file, name).items():
         try:
-            found[number] = read_section(data, name, number, where)
+            found[number] = read_section(file, name, number, where)
         except CorruptData:
             continue
     return found
 
 
-def _directory(data: Bytes, name: str) -> Mapping[int, Section]:
+def _directory(file: ReadFile, name: str) -> Mapping[int, Section]:
     with contextlib.suppress(CorruptData):
-        return BlockFile(data, name).sections
+        return BlockFile(file, name).sections
     with contextlib.suppress(CorruptData):
-        read_header(data, name)  # A later version has to be left alone: NotReady goes on to the caller.
-    end = data.size - layout.TRAILER.size
+        read_header(file, name)  # A later version has to be left alone: NotReady goes on to the caller.
+    end = file.size_bytes - layout.TRAILER.size
     best: dict[int, Section] = {}
     for count in range(1, _SECTION_COUNT_MAX + 1):
         at = end - count * layout.DIRECTORY_ENTRY.size
         if at < layout.HEADER_BYTES:
             break
         found = {}
-        for number, *rest in layout.DIRECTORY_ENTRY.iter_unpack(data[at:end].tobytes()):
+        try:
+            stored = file.read(at, end - at)
+        except CorruptData:
+            break
+        for number, *rest in layout.DIRECTORY_ENTRY.iter_unpack(stored):
             where = Section(*rest)
             if where.offset >= layout.HEADER_BYTES and where.offset + where.length <= at and where.length:
                 try:
-                    read_section(data, name, number, where)
+                    read_section(file, name, number, where)
                 except CorruptData:
                     continue
                 found[number] = where

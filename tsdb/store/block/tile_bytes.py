@@ -14,7 +14,7 @@ import numpy as np
 from tsdb.errors import CorruptData
 from tsdb.sample import Float64s, Int64s
 from tsdb.store.block import tile
-from tsdb.store.disk import Bytes
+from tsdb.store.disk import ReadFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,10 @@ class PackedTile:
         return self.decoded_times(), value
 
 
-def packed_tile(
-    data: Bytes, name: str, number: int, entry: tuple[Any, ...], *, is_compared: bool = False
-) -> PackedTile:
-    """One tile by its entry of the table, as a Python tuple. Raises: CorruptData.
-
-    is_compared: the checksum was found to be right a moment ago.
-    """
+def packed_tile(file: ReadFile, name: str, number: int, entry: tuple[Any, ...]) -> PackedTile:
+    """One tile by its entry of the table, as a Python tuple. Raises: CorruptData."""
     _, start, count, time_bytes, value_bytes, crc, *_, time_codec, value_codec, _ = entry
-    stored = data[start : start + time_bytes + value_bytes].tobytes()
-    if not is_compared and google_crc32c.value(stored) != crc:
+    stored = file.read(start, time_bytes + value_bytes)
+    if google_crc32c.value(stored) != crc:
         raise CorruptData(f"{name}: the checksum of tile {number} at byte {start:,}")
     return PackedTile(name, number, count, time_codec, stored[:time_bytes], value_codec, stored[time_bytes:])

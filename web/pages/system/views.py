@@ -24,6 +24,8 @@ GIVEN_UP = {
 DAMAGES = {
     "quarantined_frames": "{} frames of the log in quarantine",
     "quarantined_blocks": "{} blocks in quarantine",
+    "damaged_blocks": "{} blocks damaged in part",
+    "missing_blocks": "{} blocks that somebody has removed",
     "quarantined_tombstones": "{} deletes in quarantine, whose samples are visible again",
     "lost_samples": "{} samples lost",
     "damaged_reads": "{} reads met damage",

@@ -39,6 +39,7 @@ class Catalogue:
         self._folder = folder
         self._quarantine = quarantine
         self.quarantined_count = 0
+        self.removals_count = 0  # Of files of blocks that have left their place, since the start.
         self._doomed: list[tuple[float, BlockName, int]] = []  # from when on it may go, its bytes
         self.entries: tuple[BlockEntry, ...] = ()
         self.rollups: tuple[BlockEntry, ...] = ()
@@ -75,6 +76,7 @@ class Catalogue:
                 self._disk.remove(self._folder / str(name))
             self._disk.sync_folder(self._folder)
             self._doomed = [doomed for doomed in self._doomed if doomed[0] != at_s]
+            self.removals_count += 1
 
     def has(self, name: BlockName) -> bool:
         return any(entry.name == name for entry in (self.entries if name.is_raw else self.rollups))
@@ -159,6 +161,7 @@ class Catalogue:
         return with_them
 
     def _set_aside(self, name: str, new_name: str) -> None:
+        self.removals_count += 1
         self._disk.rename(self._folder / name, self._quarantine / new_name)
         self._disk.sync_folder(self._quarantine)
         self._disk.sync_folder(self._folder)

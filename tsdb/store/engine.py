@@ -273,12 +273,14 @@ class Engine:
             names, _, tombstones = self._view(start_ms, end_ms)
             series_count = len(self._reader.series(names, matchers, start_ms, end_ms, (), tombstones))
             if series_count:
+                self._drop_tombstones()
                 made = self._tombstones.make(
                     matchers,
                     start_ms,
                     end_ms,
                     block_number_max=self._catalogue.highest_number,
                     created_ms=self._clock.now_ms(),
+                    stuck_count_of=self._erasure.stuck_count,
                 )
                 with self._lock:
                     self._tombstones.live = (*self._tombstones.live, made)
@@ -372,6 +374,7 @@ class Engine:
             "quarantined_blocks": self._catalogue.quarantined_count,
             "quarantined_tombstones": self._tombstones.quarantined_count,
             "tombstone_count": len(self._tombstones.live),
+            "resting_tombstone_count": self._tombstones.resting_count,
             "damaged_blocks": self.suspects.damaged_count,
             "missing_blocks": self.suspects.missing_count,
             "damaged_reads": self.suspects.reads_count,
@@ -478,11 +481,12 @@ class Engine:
         return True
 
     def _drop_tombstones(self) -> None:
-        """Drop the tombstones of which no block is left."""
-        done = self._erasure.done(self._tombstones.live)
-        if done:
+        """Drop the tombstones of which no block is left, and let those rest of which none is left in its place."""
+        done, resting = self._erasure.settled(self._tombstones.live, self._catalogue.removals_count)
+        if gone := {*done, *resting}:
             with self._lock:
-                self._tombstones.live = tuple(one for one in self._tombstones.live if one not in done)
+                self._tombstones.live = tuple(one for one in self._tombstones.live if one not in gone)
+            self._tombstones.rest(resting)
             self._tombstones.remove(done)
 
     def _take_census(self) -> Census:
@@ -547,6 +551,7 @@ class Engine:
     def _breathe_while_joining(self) -> None:
         """What must not wait for the end of a long join."""
         self._breathe()
+        self._catalogue.remove_doomed(self._clock.monotonic_s())  # Else a long compaction would double the folder.
         self._flush_if_due()
 
     def _join_one(self, *, closed_before_ms: int, is_thorough: bool = False) -> bool:
@@ -567,8 +572,7 @@ class Engine:
         """Put one block in the place of several, without what is deleted; damaged ones stay as they are."""
         names: list[BlockName] = [entry.name for entry in group.entries]
         folder = replace(self._block_folder, breathe=self._breathe_while_joining)
-        joined = join(folder, group, self._tombstones.live)
-        if joined is None:
+        if (joined := join(folder, group, self._tombstones.live)) is None:
             faulty = self.suspects.faulty(names)
             self._not_joinable.update(map(str, faulty))
             self._erasure.note_damage(faulty)

@@ -39,6 +39,7 @@ class Erasure:
         self._quarantine = folder / "quarantine"
         self._is_clean: set[tuple[int, str]] = set()  # (tombstone, block): nothing of the block is meant
         self._damaged: set[str] = set()
+        self._settled_at: tuple[Sequence[Tombstone], int, int] | None = None
         self._due_s = now_s + ERASE_AFTER_S
 
     def note_delete(self, now_s: float) -> None:
@@ -73,24 +74,35 @@ class Erasure:
                 return entry
         return None
 
-    def done(self, tombstones: Sequence[Tombstone]) -> list[Tombstone]:
-        """The tombstones that nothing on disk needs any more."""
-        if not tombstones:
-            return []
-        there = [(file, BlockName.parse(file)) for file in self._disk.names(self._blocks)]
-        # A block in the quarantine may come back after a repair.
-        aside = [(file, BlockName.parse(file)) for file in self._disk.names(self._quarantine)]
-        done = [
-            one
-            for one in tombstones
-            if not any(
-                name is not None and one.may_speak_of(name) and not self._is_known(one, file)
-                for file, name in [*there, *aside]
-            )
-        ]
+    def settled(self, tombstones: Sequence[Tombstone], removals_count: int) -> tuple[list[Tombstone], list[Tombstone]]:
+        """The tombstones that nothing on disk needs any more, and those that only blocks in the quarantine need.
+
+        removals_count: of files of blocks so far; the folders are looked at when it, or what is known, has changed.
+        """
+        state = (tombstones, removals_count, len(self._is_clean))
+        if not tombstones or state == self._settled_at:
+            return [], []
+        there, aside = self._disk.names(self._blocks), self._disk.names(self._quarantine)
+        rest = [one for one in tombstones if not self._is_needed(one, there)]
+        done = [one for one in rest if not self._is_needed(one, aside)]
         gone = {one.number for one in done}
         self._is_clean = {known for known in self._is_clean if known[0] not in gone}
-        return done
+        self._settled_at = (tombstones, removals_count, len(self._is_clean))
+        return done, [one for one in rest if one.number not in gone]
+
+    def stuck_count(self, tombstones: Sequence[Tombstone]) -> int:
+        """How many wait for blocks that are damaged and so cannot be rewritten."""
+        damaged = [name for name in map(BlockName.parse, self._damaged & {*self._disk.names(self._blocks)}) if name]
+        return sum(any(one.may_speak_of(name) for name in damaged) for one in tombstones)
+
+    def _is_needed(self, tombstone: Tombstone, files: Sequence[str]) -> bool:
+        """Whether it may speak of one of these blocks."""
+        return any(
+            (name := BlockName.parse(file)) is not None
+            and tombstone.may_speak_of(name)
+            and not self._is_known(tombstone, file)
+            for file in files
+        )
 
     def _is_known(self, tombstone: Tombstone, file: str) -> bool:
         return (tombstone.number, file) in self._is_clean

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import google_crc32c
@@ -99,7 +99,13 @@ def decode(data: bytes, file_name: str) -> Tombstone:
 
 
 class Tombstones:
-    """The tombstones of a folder. The engine's upkeep lock is held for add() and drop(), its other lock for live."""
+    """The tombstones of a folder. The engine's upkeep lock is held for make(), remove() and rest(), its other lock for
+    live.
+
+    live: those that blocks in their place need, which readers have to know. resting_count: those that only blocks in
+    the quarantine need: they cost no reader anything, and are live again after a start, when a repair may have taken
+    such a block out.
+    """
 
     def __init__(self, disk: Disk, folder: Path, quarantine: Path) -> None:
         self._disk = disk
@@ -107,6 +113,7 @@ class Tombstones:
         self._quarantine = quarantine
         self.quarantined_count = 0
         self.live: tuple[Tombstone, ...] = ()
+        self.resting_count = 0
         self._highest_number = 0
         self._load()
 
@@ -123,15 +130,24 @@ class Tombstones:
         *,
         block_number_max: int,
         created_ms: int,
+        stuck_count_of: Callable[[Sequence[Tombstone]], int] = lambda _: 0,
     ) -> Tombstone:
         """Write a tombstone; durable when this returns. It is not in `live` yet.
 
+        stuck_count_of: how many of some wait for damaged blocks, for the words of a refusal.
         Raises: RefusedQuery, DiskFull, NotReady.
         """
         if len(self.live) >= TOMBSTONE_COUNT_MAX:
+            stuck_count = stuck_count_of(self.live)
+            advice = (
+                f"{stuck_count:,} of them wait for damaged blocks: stop the appliance, run `henge db repair`, start it "
+                "and run `henge db compact`"
+                if stuck_count
+                else "run `henge db compact`"
+            )
             raise RefusedQuery(
                 f"{len(self.live):,} deletions wait for their blocks to be rewritten, of at most "
-                f"{TOMBSTONE_COUNT_MAX:,}; run `henge db compact`, then delete again"
+                f"{TOMBSTONE_COUNT_MAX:,}; {advice}, and delete again half a minute later"
             )
         tombstone = Tombstone(
             number=self._highest_number + 1,
@@ -150,6 +166,10 @@ class Tombstones:
         self._write(self._folder / tombstone.file_name, data)
         self._highest_number = tombstone.number
         return tombstone
+
+    def rest(self, tombstones: Sequence[Tombstone]) -> None:
+        """Keep the files of tombstones that are no longer in `live`, for blocks that may come back."""
+        self.resting_count += len(tombstones)
 
     def remove(self, tombstones: Sequence[Tombstone]) -> None:
         """Remove the files of tombstones that are no longer in `live`."""

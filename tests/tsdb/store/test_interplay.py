@@ -97,6 +97,30 @@ def test_a_full_disk_keeps_upkeep_from_nothing_that_makes_room() -> None:
     assert [row[1] for row in everything(engine)] == [NOW_MS + 48 * HOUR_MS]
 
 
+def test_a_long_compaction_frees_replaced_files_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: a folder does not double. Method: half a minute passes at each new file; how many files are there then."""
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
+    base_ms = NOW_MS // (128 * HOUR_MS) * 128 * HOUR_MS
+    for number in range(24):  # Two blocks in each of twelve windows of 128 h.
+        append(engine, [(A, base_ms - (number // 2) * 128 * HOUR_MS + number, ONE)])
+        engine.flush()
+    create, there = MemoryDisk.create, []
+
+    def slow(self: MemoryDisk, path: Path) -> MemoryFile:
+        there.append(len(disk.names(FOLDER / "blocks")))
+        clock.time_ms += 31_000
+        return create(self, path)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(MemoryDisk, "create", slow)
+        engine.compact()
+    assert len(there) >= 12
+    assert max(there) <= 24 + 3, "what one join has replaced goes while the next ones are written"
+    assert there[-1] < 16
+    assert len(everything(engine)) == 24
+
+
 def test_a_flush_that_fails_again_and_again_begins_no_more_segments() -> None:
     disk, clock = SmallDisk(), DrivenClock()
     engine = open_engine(disk, clock=clock)

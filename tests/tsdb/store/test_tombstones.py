@@ -31,6 +31,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.engine import Engine
 from tsdb.store.erasure import ERASE_AFTER_S
 from tsdb.store.reader import BlockReader
+from tsdb.store.repair import repair
 from tsdb.store.tombstones import FILE_BYTES_MAX, Tombstone, decode
 from tsdb.store.wal import Wal
 
@@ -171,7 +172,9 @@ def test_a_tombstone_stays_as_long_as_a_damaged_block_may_come_back() -> None:
     assert engine.stats()["quarantined_blocks"] == 1
     engine.compact()
     finish(engine, clock)
-    assert engine.stats()["tombstone_count"] == 1
+    assert len(disk.names(FOLDER / "tombstones")) == 1
+    stats = engine.stats()
+    assert (stats["tombstone_count"], stats["resting_tombstone_count"]) == (0, 1)
 
 
 def test_a_flush_that_failed_to_drop_the_log_does_not_bring_deleted_samples_back(
@@ -228,6 +231,58 @@ def test_deletes_that_wait_are_bounded_and_the_way_out_works(monkeypatch: pytest
     finish(engine, clock)
     assert engine.delete(named("a"), NOW_MS + 2, NOW_MS + 2) == 1
     assert everything(engine) == [(A, NOW_MS + 3, ONE)]
+
+
+def test_deletes_do_not_end_at_their_limit_because_of_a_block_in_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.tombstones.TOMBSTONE_COUNT_MAX", 2)
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
+    append(engine, [(A, NOW_MS + at, ONE) for at in range(6)])
+    engine.flush()
+    (name,) = disk.names(FOLDER / "blocks")
+    whole = disk.map(FOLDER / "blocks" / name).tobytes()
+    disk.damage(FOLDER / "blocks" / name, 0)
+    engine.close()
+    engine = open_engine(disk, clock=clock)
+    assert disk.names(FOLDER / "quarantine") == [name]
+    for at in range(5):  # Each of them means samples of the block that is aside as well.
+        append(engine, [(A, NOW_MS + at, TWO)])
+        assert engine.delete(named("a"), NOW_MS + at, NOW_MS + at) == 1
+        engine.compact()
+        finish(engine, clock)
+    assert engine.stats()["resting_tombstone_count"] == 5
+    engine.close()
+    disk.damage(FOLDER / "quarantine" / name, 0, lambda data: data.__setitem__(slice(None), whole))
+    assert [done.lost_samples for done in repair(FOLDER, disk)] == [0]
+    engine = open_engine(disk, clock=clock)
+    assert everything(engine) == [(A, NOW_MS + 5, ONE)], "what was deleted stays so, also in a block that came back"
+    finish(engine, clock)
+    engine.compact()
+    finish(engine, clock)
+    stats = engine.stats()
+    assert (stats["tombstone_count"], stats["resting_tombstone_count"]) == (0, 0)
+
+
+def test_a_refused_delete_says_that_a_repair_helps_where_blocks_are_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.tombstones.TOMBSTONE_COUNT_MAX", 2)
+    disk, clock = MemoryDisk(), DrivenClock()
+    engine = open_engine(disk, clock=clock)
+    append(engine, [(A, NOW_MS + at, ONE) for at in range(4)])
+    engine.flush()
+    (name,) = disk.names(FOLDER / "blocks")
+    disk.damage(FOLDER / "blocks" / name, 40)  # In its one tile; the series are still listed.
+    for at in range(2):
+        assert engine.delete(named("a"), NOW_MS + at, NOW_MS + at) == 1
+    engine.compact()
+    finish(engine, clock)
+    with pytest.raises(RefusedQuery, match=r"2 of them wait for damaged blocks: .* run `henge db repair`"):
+        engine.delete(named("a"), NOW_MS + 2, NOW_MS + 2)
+    engine.close()
+    assert len(list(repair(FOLDER, disk))) == 1
+    engine = open_engine(disk, clock=clock)
+    append(engine, [(A, NOW_MS + 2, ONE)])
+    finish(engine, clock)
+    assert engine.delete(named("a"), NOW_MS + 2, NOW_MS + 2) == 1
 
 
 def test_a_delete_of_nothing_writes_nothing_and_a_closed_store_refuses() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_MS = 10_000
 # Samples that leave to make room must make some: their rollups may take half of what they took.
 ROLLUP_PART_FOR_SPACE = 2
+# On a disk that stays full for so long, samples past their time go without their rollups: till then somebody may have
+# made room, afterwards what is refused now weighs more.
+FULL_PATIENCE_S = 600.0
 
 
 class Retention:
@@ -65,6 +68,7 @@ class Retention:
         self._present: dict[BlockName, frozenset[int]] = {}
         self._left_alone: set[BlockName] = set()  # Damaged; joined or rewritten no more.
         self._looked_at_ms: int | None = None
+        self._full_since_s: float | None = None
         self.counts: Counter[str] = Counter()
 
     def step(self, now_ms: int, newest_head_ms: int | None, flush_before: Callable[[int], None], open_ms: int) -> bool:
@@ -112,17 +116,59 @@ class Retention:
                 self._budget.note_nothing_left()
         if step is None:
             step = plan_joins([entry for entry in rollups if entry.name not in self._left_alone], self._table)
-        match step:
-            case None:
-                return False
-            case Leave():
-                flush_before(step.window.end_ms)
-                self._leave(step, now_ms)
-            case Drop():
-                self._drop(step)
-            case Join():
-                self._rewrite(step.entries, step.start_ms, step.window_ms)
+        try:
+            match step:
+                case None:
+                    self._full_since_s = None
+                    return False
+                case Leave():
+                    flush_before(step.window.end_ms)
+                    self._leave(step, now_ms)
+                case Drop():
+                    self._drop(step)
+                case Join():
+                    self._rewrite(step.entries, step.start_ms, step.window_ms)
+        except DiskFull:
+            if not self._do_without_writing(step, windows, rollups, now_ms):
+                raise
+        else:
+            self._full_since_s = None
         return True
+
+    def _do_without_writing(
+        self, failed: Leave | Drop | Join | None, windows: Sequence[Window], rollups: Sequence[BlockEntry], now_ms: int
+    ) -> bool:
+        """On a full disk: let something go that leaves nothing to be written, if there is something.
+
+        After FULL_PATIENCE_S of that, also the oldest samples past their time for which rollups should have been.
+        """
+        now_s = self._clock.monotonic_s()
+        self._full_since_s = now_s if self._full_since_s is None else self._full_since_s
+        whole = {entry.name for entry in (*self._catalogue.entries, *rollups)}  # None of them can be written again.
+        bare = [one for one in windows if not self._tiers_of(self._schemas_of(one), one, now_ms)]
+        step = plan_by_age(bare, rollups, self._table, self._schemas_in, now_ms, whole)
+        if isinstance(step, Leave):
+            self._leave(step, now_ms)
+        elif isinstance(step, Drop):
+            self._drop(step)
+        elif isinstance(failed, Leave) and failed.is_for_space:
+            self._leave_without_rollups(failed.window)
+        elif now_s - self._full_since_s < FULL_PATIENCE_S or self._catalogue.doomed_bytes:  # They make room soon.
+            return False
+        elif isinstance(step := plan_by_age(windows, (), self._table, self._schemas_in, now_ms, whole), Leave):
+            self._leave_without_rollups(step.window)
+        else:
+            return False
+        return True
+
+    def _leave_without_rollups(self, window: Window) -> None:
+        self._swap([entry.name for entry in window.entries], [])
+        self.counts["dropped_without_rollup"] += 1
+        log.error(
+            "the disk is full: samples of %d ms to %d ms go without a rollup, for there is no room to write it",
+            window.start_ms,
+            window.end_ms,
+        )
 
     def _leave(self, step: Leave, now_ms: int) -> None:
         # A flush may have brought late samples.
@@ -145,7 +191,7 @@ class Retention:
                 "%d blocks of samples from %d ms on go without a rollup, for there is no room to write it: %s",
                 len(names),
                 window.start_ms,
-                error,
+                str(error),  # A record that somebody keeps is not to keep the files of the window open.
             )
         if new is None:
             self._left_alone.update(names)
@@ -174,17 +220,10 @@ class Retention:
         is_leaving = np.isin(numbers, list(schemas))
         if opened.damage_count and not is_leaving.all():
             return None
-        tiers: dict[int, Mask] = {}
-        for tier_ms in self._table.tiers_ms:
-            having = [
-                number
-                for number in schemas
-                for tier in self._table.schemas[number].rollups
-                if tier.resolution_ms == tier_ms
-                and (tier.keep_ms is None or window.end_ms + tier_ms >= now_ms - tier.keep_ms)
-            ]
-            if having:
-                tiers[tier_ms] = is_leaving & np.isin(numbers, having)
+        tiers: dict[int, Mask] = {
+            tier_ms: is_leaving & np.isin(numbers, having)
+            for tier_ms, having in self._tiers_of(schemas, window, now_ms).items()
+        }
         if not tiers and is_leaving.all():
             return []
         coarsest = {self._table.schemas[number].retention.tiers[-1].resolution_ms for number in schemas}
@@ -206,6 +245,20 @@ class Retention:
             bytes_max=raw_bytes // ROLLUP_PART_FOR_SPACE if step.is_for_space else None,
         )
         return roll(self._folder, rolling, opened, BlockSet(self._folder, index, lasts, self._tombstones.live))
+
+    def _tiers_of(self, schemas: Collection[int], window: Window, now_ms: int) -> dict[int, list[int]]:
+        """The tiers to write for a window, finest first, each with those of the schemas that have it."""
+        found = {
+            tier_ms: [
+                number
+                for number in schemas
+                for tier in self._table.schemas[number].rollups
+                if tier.resolution_ms == tier_ms
+                and (tier.keep_ms is None or window.end_ms + tier_ms >= now_ms - tier.keep_ms)
+            ]
+            for tier_ms in self._table.tiers_ms
+        }
+        return {tier_ms: having for tier_ms, having in found.items() if having}
 
     def _drop(self, step: Drop) -> None:
         if step.schemas is None:
@@ -253,6 +306,9 @@ class Retention:
     def _swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry]) -> None:
         with self._lock:
             self._catalogue.swap(old, new, self._clock.monotonic_s())
+
+    def _schemas_of(self, window: Window) -> frozenset[int]:
+        return frozenset().union(*map(self._schemas_in, window.entries))
 
     def _schemas_in(self, entry: BlockEntry) -> frozenset[int]:
         """Read from the block's table once; a damaged or left block goes when the longest-lived series goes."""

@@ -476,8 +476,8 @@ MUTANTS = {  # name: (what is patched, with what, what the test says)
     ),
     "the log is not dropped": ("tsdb.store.wal.Wal.drop_before", lambda self, number: None, "came back"),
     "tombstones that are dropped before the files": (
-        "tsdb.store.erasure.Erasure.done",
-        lambda self, tombstones: list(tombstones),
+        "tsdb.store.erasure.Erasure.settled",
+        lambda self, tombstones, removals_count: (list(tombstones), []),
         "came back",
     ),
     "numbers that begin again": ("tsdb.store.catalogue.Catalogue.start_above", lambda self, number: None, "lost"),

@@ -355,7 +355,6 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Counts for the System page and /metrics; cheap."""
-        self.suspects.tell(self._reader.take_damage())
         with self._lock:
             runs, entries, rollups = self._head.runs, self._catalogue.entries, self._catalogue.rollups
         return {
@@ -375,9 +374,7 @@ class Engine:
             "quarantined_tombstones": self._tombstones.quarantined_count,
             "tombstone_count": len(self._tombstones.live),
             "resting_tombstone_count": self._tombstones.resting_count,
-            "damaged_blocks": self.suspects.damaged_count,
-            "missing_blocks": self.suspects.missing_count,
-            "damaged_reads": self.suspects.reads_count,
+            **self.suspects.stats(self._reader.take_damage()),
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
             "replayed_samples": self.replayed.sample_count,

@@ -36,20 +36,25 @@ class Suspects:
         self._waiting: Counter[str] = Counter()
         self._waiting_lock = threading.Lock()
         self._damaged: set[str] = set()  # They can be opened, and a part of them cannot be read.
-        self.reads_count = 0  # That met damage, since the start.
-        self.missing_count = 0  # Blocks that are gone, and not by the store.
+        self._reads_count = 0
+        self._missing_count = 0
 
-    @property
-    def damaged_count(self) -> int:
-        """Blocks that are in place and damaged in part, as far as anybody has met it."""
+    def stats(self, damage: Mapping[str, int]) -> dict[str, int]:
+        """Blocks that are in place and damaged in part, as far as anybody has met it; and since the start: blocks that
+        are gone, and not by the store; reads that met damage, the last ones told now."""
+        self.tell(damage)
         there = {str(entry.name) for entry in (*self._catalogue.entries, *self._catalogue.rollups)}
-        return len(self._damaged & there)
+        return {
+            "damaged_blocks": len(self._damaged & there),
+            "missing_blocks": self._missing_count,
+            "damaged_reads": self._reads_count,
+        }
 
     def tell(self, damage: Mapping[str, int]) -> None:
         """Reads met damage in these blocks so many times; nought: a block is not there. From any thread."""
         with self._waiting_lock:
             self._waiting.update(damage)
-            self.reads_count += sum(damage.values())
+            self._reads_count += sum(damage.values())
 
     def check(self, damage: Mapping[str, int]) -> None:
         """Look at those that were told of, the last ones now."""
@@ -85,7 +90,7 @@ class Suspects:
             log.error("block set aside in quarantine/, `henge db repair` takes out what is whole: %s", error)
         except FileNotFoundError:
             self._catalogue.forget(name, self._lock)
-            self.missing_count += 1
+            self._missing_count += 1
             log.error("block %s is gone from %s, and the store did not remove it", name, self._folder)
         except (NotReady, OSError) as error:  # No descriptor is left, or the like: the next read tells again.
             log.warning("block %s could not be looked at: %s", name, error)

@@ -148,7 +148,6 @@ class Engine:
         self._appended_at_s = clock.monotonic_s() - BUSY_S
         self._erasure = Erasure(disk, folder, self._synced_at_s)
         self.suspects = Suspects(disk, folder / "blocks", self._catalogue, self._lock)
-        self._not_joinable: set[str] = set()
         self._pressure = Pressure()
         self._waiting: tuple[Run, ...] = ()  # Of the head, see _write_waiting().
         self._is_closing = self._is_closed = False
@@ -371,9 +370,7 @@ class Engine:
             "block_samples": sum(entry.summary.sample_count for entry in entries),
             "quarantined_frames": self.replayed.quarantined_frame_count,
             "quarantined_blocks": self._catalogue.quarantined_count,
-            "quarantined_tombstones": self._tombstones.quarantined_count,
-            "tombstone_count": len(self._tombstones.live),
-            "resting_tombstone_count": self._tombstones.resting_count,
+            **self._tombstones.stats(),
             **self.suspects.stats(self._reader.take_damage()),
             "torn_tails": self.replayed.torn_tail_count,
             "lost_samples": self.replayed.lost_sample_count,
@@ -479,12 +476,8 @@ class Engine:
 
     def _drop_tombstones(self) -> None:
         """Drop the tombstones of which no block is left, and let those rest of which none is left in its place."""
-        done, resting = self._erasure.settled(self._tombstones.live, self._catalogue.removals_count)
-        if gone := {*done, *resting}:
-            with self._lock:
-                self._tombstones.live = tuple(one for one in self._tombstones.live if one not in gone)
-            self._tombstones.rest(resting)
-            self._tombstones.remove(done)
+        settled = self._erasure.settled(self._tombstones.live, self._catalogue.removals_count)
+        self._tombstones.settle(*settled, self._lock)
 
     def _take_census(self) -> Census:
         """Count the active series, for the limits on them."""
@@ -553,7 +546,7 @@ class Engine:
 
     def _join_one(self, *, closed_before_ms: int, is_thorough: bool = False) -> bool:
         """Join one group of blocks, if there is one to join."""
-        joinable = [entry for entry in self._catalogue.entries if str(entry.name) not in self._not_joinable]
+        joinable = [entry for entry in self._catalogue.entries if str(entry.name) not in self.suspects.not_joinable]
         groups = plan(
             joinable,
             closed_before_ms=closed_before_ms,
@@ -571,7 +564,6 @@ class Engine:
         folder = replace(self._block_folder, breathe=self._breathe_while_joining)
         if (joined := join(folder, group, self._tombstones.live)) is None:
             faulty = self.suspects.faulty(names)
-            self._not_joinable.update(map(str, faulty))
             self._erasure.note_damage(faulty)
             return
         with self._lock:

@@ -36,6 +36,7 @@ class Suspects:
         self._waiting: Counter[str] = Counter()
         self._waiting_lock = threading.Lock()
         self._damaged: set[str] = set()  # They can be opened, and a part of them cannot be read.
+        self.not_joinable: set[str] = set()  # Those that faulty() has found: joins leave them where they are.
         self._reads_count = 0
         self._missing_count = 0
 
@@ -77,7 +78,9 @@ class Suspects:
             if fault is not None:
                 found.append(name)
                 self._look_at(name, is_damaged=True)
-        return found or list(names)
+        found = found or list(names)
+        self.not_joinable.update(map(str, found))
+        return found
 
     def _look_at(self, name: BlockName, *, is_damaged: bool) -> None:
         """Set it aside, or note that a part of it is damaged."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,8 +100,7 @@ def decode(data: bytes, file_name: str) -> Tombstone:
 
 
 class Tombstones:
-    """The tombstones of a folder. The engine's upkeep lock is held for make(), remove() and rest(), its other lock for
-    live.
+    """The tombstones of a folder. The engine's upkeep lock is held for make() and settle(), its other lock for live.
 
     live: those that blocks in their place need, which readers have to know. resting_count: those that only blocks in
     the quarantine need: they cost no reader anything, and are live again after a start, when a repair may have taken
@@ -167,15 +167,25 @@ class Tombstones:
         self._highest_number = tombstone.number
         return tombstone
 
-    def rest(self, tombstones: Sequence[Tombstone]) -> None:
-        """Keep the files of tombstones that are no longer in `live`, for blocks that may come back."""
-        self.resting_count += len(tombstones)
+    def stats(self) -> dict[str, int]:
+        return {
+            "quarantined_tombstones": self.quarantined_count,
+            "tombstone_count": len(self.live),
+            "resting_tombstone_count": self.resting_count,
+        }
 
-    def remove(self, tombstones: Sequence[Tombstone]) -> None:
-        """Remove the files of tombstones that are no longer in `live`."""
-        for one in tombstones:
+    def settle(self, done: Sequence[Tombstone], resting: Sequence[Tombstone], lock: threading.Lock) -> None:
+        """Take tombstones out of `live`: those that are done with their files, those that rest without."""
+        gone = {*done, *resting}
+        if not gone:
+            return
+        with lock:
+            self.live = tuple(one for one in self.live if one not in gone)
+        self.resting_count += len(resting)
+        for one in done:
             self._disk.remove(self._folder / one.file_name)
-        self._disk.sync_folder(self._folder)
+        if done:
+            self._disk.sync_folder(self._folder)
 
     def _write(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(path.name + TEMPORARY_SUFFIX)

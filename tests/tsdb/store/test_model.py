@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.sim.disk import MemoryDisk
@@ -96,6 +96,7 @@ class Twin:
     def __init__(self) -> None:
         self.bits_at: dict[tuple[Labels, int], int] = {}
         self.left: set[tuple[Labels, int]] = set()
+        self.newest_ms: int | None = None  # Of all that ever came: a sample that was deleted has told the time as well.
 
     def append(self, rows: list[Row]) -> None:
         for series, time_ms, bits in rows:
@@ -103,15 +104,16 @@ class Twin:
                 continue
             held = self.bits_at.get((series, time_ms), bits)
             self.bits_at[series, time_ms] = max(held, bits, key=rank)
+            self.newest_ms = time_ms if self.newest_ms is None else max(self.newest_ms, time_ms)
 
     def delete(self, wanted: list[Matcher], start_ms: int, end_ms: int) -> None:
         for series, time_ms, _ in self.select(wanted, start_ms, end_ms):
             del self.bits_at[series, time_ms]
 
     def retain(self, found: list[Row], now_ms: int) -> None:
-        """Only what is past its time may have left; the clock counts as far as there are samples."""
+        """Only what is past its time may have left; the clock counts as far as there have been samples."""
         there = {(series, time_ms) for series, time_ms, _ in found}
-        now_ms = min(now_ms, max((time_ms for _, time_ms in self.bits_at), default=now_ms))
+        now_ms = now_ms if self.newest_ms is None else min(now_ms, self.newest_ms)
         for series, time_ms in self.bits_at.keys() - there - self.left:
             assert time_ms < now_ms - KEEP_MS
             self.left.add((series, time_ms))
@@ -127,7 +129,18 @@ class Twin:
         ]
 
 
+UP = labels(name="up")
+LATEST_MS = NOW_MS + 2 * KEEP_MS
+
+
 @given(operations)
+@example(
+    [
+        ("append", [(UP, NOW_MS, 1)] * 15 + [(UP, LATEST_MS, 1)]),
+        ("delete", ([Matcher("__name__", MatchOp.EQUAL, "up")], NOW_MS + 1, LATEST_MS)),
+        ("retain", None),
+    ]
+)
 def test_the_engine_answers_as_a_dict_does(steps: list[tuple[str, Any]]) -> None:
     disk, twin, clock = MemoryDisk(), Twin(), DrivenClock()
     settings: dict[str, Any] = {"clock": clock, "retention_raw_ms": KEEP_MS, "future_max_ms": 4 * KEEP_MS}

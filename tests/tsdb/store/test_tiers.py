@@ -10,10 +10,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from appliance.retention import parse_retention
+from tests.profile import IS_FULL
 from tests.sim.disk import MemoryDisk
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS, DrivenClock, Row, append, bits_of, open_engine, value_of
 from tests.tsdb.store.test_buckets import twin_of
-from tests.tsdb.store.test_retention import ONE, VALUES, A, B, C, live
+from tests.tsdb.store.test_retention import ONE, VALUES, A, B, C, live, without_last_nans
 from tsdb.interface import Aggregate, Grain
 from tsdb.sample import RAW_ALONE_MS, STALE_NAN_BITS, Labels, Selection
 from tsdb.store.engine import Engine
@@ -72,13 +73,13 @@ def same(found: Answer, want: Answer) -> bool:
     return plain(found) == plain(want)
 
 
-@settings(max_examples=20, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=400 if IS_FULL else 20, phases=(Phase.explicit, Phase.generate))
 @given(SAMPLES, st.sampled_from(Aggregate), st.tuples(st.integers(0, 25), st.integers(0, 25)))
 def test_a_selection_is_the_buckets_up_to_a_time_and_the_samples_behind_it(
     samples: list[tuple[Labels, int, bool, float]], aggregate: Aggregate, cuts: tuple[int, int]
 ) -> None:
     """Method: the twin makes buckets of all samples before raw_from_ms, whether they are gone or not."""
-    rows = rows_from(samples)
+    rows = without_last_nans(rows_from(samples), 10 * MINUTE_MS)
     start_ms, end_ms = (NOW_MS + cut * 30 * MINUTE_MS for cut in sorted(cuts))
     check(rolled(ONE_TIER, rows, NOW_MS + 13 * HOUR_MS), rows, aggregate, start_ms, end_ms)
 

@@ -21,7 +21,13 @@ ALL_COUNT = 1 << 31
 
 @click.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("--limit", default=SHOWN_COUNT, show_default=True, help="Entries of each list; 0 for all.")
+@click.option(
+    "--limit",
+    default=SHOWN_COUNT,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Entries of each list; 0 for all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @data_option
 def inspect(path: Path | None, limit: int, as_json: bool, data: Path | None) -> None:

@@ -65,7 +65,11 @@ def describe_file(path: Path, limit: int, disk: Disk | None = None) -> Described
 
 
 def describe_folder(folder: Path, limit: int, disk: Disk | None = None) -> Described:
-    """All files of a store in a line each, and what its blocks hold together by place."""
+    """All files of a store in a line each, and what its blocks hold together by place.
+
+    A block that another has taken the place of is there for readers alone, until half a minute later or the next start:
+    it is told and marked, and neither it nor what it holds is counted with the others.
+    """
     disk = OsDisk() if disk is None else disk
     names = [name for name in disk.names(folder / "blocks") if BlockName.parse(name) is not None]
     blocks: list[Described] = []
@@ -80,18 +84,26 @@ def describe_folder(folder: Path, limit: int, disk: Disk | None = None) -> Descr
             continue
         opened.append(block)
         blocks.append({"name": name, "bytes": block.size_bytes, **_summary(block)})
+    gone = _replaced_in(opened)
+    for told in blocks:
+        if told["name"] in gone:
+            told["replaced"] = True
+    counted = [block for block in opened if block.name not in gone]
     content, unsure = _content_of(opened, _deletions(disk, folder / "tombstones"))
-    segments = [
-        {"name": segment_name(number), "bytes": disk.size_bytes(folder / "wal" / segment_name(number))}
-        for number in segment_numbers(disk, folder / "wal")
-    ]
+    segments: list[Described] = []
+    for number in segment_numbers(disk, folder / "wal"):
+        with contextlib.suppress(FileNotFoundError):  # Its samples are in blocks by now.
+            segment = segment_name(number)
+            segments.append({"name": segment, "bytes": disk.size_bytes(folder / "wal" / segment)})
     return {
         "kind": "folder",
         "path": str(folder),
         "blocks": {
-            "count": len(blocks),
-            "bytes": sum(block.size_bytes for block in opened),
-            "samples": sum(block.summary.sample_count for block in opened),
+            "count": len(blocks) - len(opened) + len(counted),
+            "bytes": sum(block.size_bytes for block in counted),
+            "samples": sum(block.summary.sample_count for block in counted if _is_raw(block)),
+            "damaged": len(blocks) - len(opened),
+            "replaced": len(opened) - len(counted),
             "list": blocks[:limit],
         },
         "segments": {
@@ -103,6 +115,17 @@ def describe_folder(folder: Path, limit: int, disk: Disk | None = None) -> Descr
         "quarantine": {"count": len(disk.names(folder / "quarantine"))},
         "content": {"count": len(content), "unsure": len(unsure), "list": _places(content, limit)},
     }
+
+
+def _replaced_in(blocks: Sequence[BlockFile]) -> set[str]:
+    """The names of blocks that these have taken the place of."""
+    return {old for block in blocks for old in (*block.summary.replaces, *block.summary.rolled_from)}
+
+
+def _is_raw(block: BlockFile) -> bool:
+    """Buckets of rollups are no samples."""
+    name = BlockName.parse(block.name)
+    return name is not None and name.is_raw
 
 
 def _deletions(disk: Disk, folder: Path) -> list[tombstones.Tombstone]:
@@ -121,7 +144,7 @@ def _content_of(
 
     Where something is deleted and still stands in a block, that cannot be said.
     """
-    replaced = {old for block in blocks for old in (*block.summary.replaces, *block.summary.rolled_from)}
+    replaced = _replaced_in(blocks)
     parts = []
     for block in blocks:
         name = BlockName.parse(block.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.disk import MemoryDisk
-from tests.tsdb.store.stores import FOLDER, NOW_MS, append, open_engine
+from tests.tsdb.store.stores import FOLDER, NOW_MS, append, bits_of, labels, open_engine
 from tests.tsdb.store.test_content import twin
 from tests.tsdb.store.test_damage import damaged_log, flip
 from tests.tsdb.store.test_old_formats import BLOCK_NAME, bytes_of, disk_with, samples
@@ -94,3 +94,22 @@ def test_another_file_is_refused() -> None:
         CorruptData, match=r"is no block, no segment of the log and no tombstone: it begins with b'noise'"
     ):
         describe_file(Path("/x"), 10, disk_with(Path("/x"), b"noise"))
+
+
+def test_a_block_that_was_replaced_is_marked_and_not_counted() -> None:
+    disk = MemoryDisk()
+    engine = open_engine(disk)
+    for at in range(3):
+        append(engine, [(labels(name="a"), NOW_MS + at, bits_of(1.0))])
+        engine.flush()
+    engine.compact()
+    assert len(disk.names(FOLDER / "blocks")) == 4, "those of before stay for readers"
+    told = describe_folder(FOLDER, 10, disk)
+    blocks = told["blocks"]
+    assert (blocks["count"], blocks["samples"], blocks["replaced"], blocks["damaged"]) == (1, 3, 3, 0)
+    assert [one.get("replaced", False) for one in blocks["list"]] == [True, True, True, False]
+    disk.damage(FOLDER / "blocks" / blocks["list"][-1]["name"], 0)
+    blocks = describe_folder(FOLDER, 10, disk)["blocks"]
+    assert (blocks["count"], blocks["damaged"], blocks["replaced"]) == (3, 1, 0), (
+        "nothing says any more what it replaced"
+    )

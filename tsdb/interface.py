@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from tsdb.sample import Int32s, Labels, Matcher, SampleBatch, Selection
+from tsdb.sample import Int32s, Int64s, Labels, Matcher, SampleBatch, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,23 @@ class Bounds(Protocol):
 
     def room(self, count: int) -> AbstractContextManager[None]:
         """So many bytes are needed for a while beside the samples; asked before they are allocated."""
+
+
+@runtime_checkable
+class CodedLabels(Protocol):
+    """What Selection.labels may be beside a plain sequence: label sets that need not be decoded to be grouped."""
+
+    def taken(self, index: Int64s) -> Sequence[Labels]:
+        """Some of the series; coded labels again."""
+
+    def names(self) -> list[str]:
+        """The names of the labels that some of the series have, in no order."""
+
+    def codes(self, name: str) -> tuple[Int32s, list[str]]:
+        """The value of one label of each series, as its number in the list; -1 where there is none.
+
+        Each value is in the list once, and some series has it.
+        """
 
 
 class SeriesSource(Protocol):

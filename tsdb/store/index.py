@@ -250,6 +250,30 @@ class SeriesIndex:
             found.update(part.texts(self._text, np.flatnonzero(part.counts(is_wanted))))
         return [value.decode() for value in found]
 
+    def label_codes(self, name: str, among: Int32s) -> tuple[Int32s, list[str]]:
+        """The value that each of some series has for a label, as its number in the list; -1 where it has none.
+
+        Each value is in the list once, and some series has it.
+        """
+        codes = np.full(among.size, -1, np.int32)
+        number_by_value: dict[bytes, int] = {}
+        for segment in self._indexed():
+            part = segment.parts.get(name.encode())
+            here = np.flatnonzero((among >= segment.first) & (among < segment.end))
+            if part is None or not here.size:
+                continue
+            value_of_series = part.value_by_series(segment.first, segment.series_count)[among[here] - segment.first]
+            here, value_of_series = here[value_of_series >= 0], value_of_series[value_of_series >= 0]
+            is_there = np.zeros(part.value_count, np.bool_)
+            is_there[value_of_series] = True
+            numbers = np.zeros(part.value_count, np.int32)
+            numbers[is_there] = [
+                number_by_value.setdefault(value, len(number_by_value))
+                for value in part.texts(self._text, np.flatnonzero(is_there))
+            ]
+            codes[here] = numbers[value_of_series]
+        return codes, [value.decode() for value in number_by_value]
+
     def count_by_value(self, name: str, is_wanted: npt.NDArray[np.bool_]) -> dict[bytes, int]:
         """How many of the wanted series have each value of a label. is_wanted: by id; later series are not counted."""
         counted: Counter[bytes] = Counter()

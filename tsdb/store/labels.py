@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from tsdb.sample import Int32s, Labels
+from tsdb.sample import Int32s, Int64s, Labels
 from tsdb.store.index import SeriesIndex
 
 
@@ -43,6 +43,18 @@ class LabelColumn(Sequence[Labels]):
 
     def __repr__(self) -> str:
         return repr(self._all())
+
+    def taken(self, index: Int64s) -> LabelColumn:
+        """Some of the series, none of them decoded."""
+        return LabelColumn(self._index, self._ids[index])
+
+    def names(self) -> list[str]:
+        """The names of the labels that some of the series have, in no order."""
+        return self._index.label_names(self._ids)
+
+    def codes(self, name: str) -> tuple[Int32s, list[str]]:
+        """The value of one label of each series, as its number in the list; -1 where there is none."""
+        return self._index.label_codes(name, self._ids)
 
     def _all(self) -> list[Labels]:
         if self._decoded is None:

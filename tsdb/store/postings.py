@@ -116,6 +116,14 @@ class LabelPart:
         """Some of the values, rising, without their series."""
         return LabelPart(self.values.taken(numbers), np.zeros(numbers.size + 1, np.int32), np.empty(0, np.int32), {}, 0)
 
+    def value_by_series(self, first: int, series_count: int) -> Int32s:
+        """The number of the value that each series from `first` on has; -1 where it has none."""
+        numbers = np.full(series_count, -1, np.int32)
+        numbers[self.ids - first] = np.repeat(np.arange(self.value_count, dtype=np.int32), np.diff(self.edges))
+        for number, ids in self.sets.items():
+            numbers[column_of(ids) - first] = number
+        return numbers
+
     def shaped(self, text: Bytes, numbers: npt.NDArray[np.int64], shape: Sequence[int | None]) -> npt.NDArray[np.int64]:
         """Those values that may begin with such bytes; None is any one character, which may have several bytes."""
         starts, lengths = self.values.starts[numbers], self.values.lengths[numbers]

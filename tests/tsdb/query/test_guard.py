@@ -13,6 +13,10 @@ from tsdb.query.promql.parse import parse
 TOO_MUCH = {
     "30 KB of nested functions": "abs(" * 6_000 + "x" + ")" * 6_000,
     "30 KB of or": " or ".join(["a"] * 6_000),
+    "or, 100,000 times": " or ".join(["a"] * 100_000),
+    "a regex that counts to a million": 'x{a=~"((a{1,100}){1,100}){1,100}"}',
+    "a range of nothing": "rate(x[0s])",
+    "a range beyond the columns": "x[300000000y]",
     "brackets nested once too often": "(" * (NESTING_MAX + 1) + "1" + ")" * (NESTING_MAX + 1),
     "one operator too many": "+".join(["1"] * (OPERATOR_COUNT_MAX + 2)),
     "powers, which lean to the right": "^".join(["2"] * 500),
@@ -39,6 +43,14 @@ def test_the_largest_that_is_allowed_is_answered() -> None:
     assert promql.instant(alternatives, 0, MemorySource()).labels == []
     nested = "abs(" * (NESTING_MAX - 5) + "x" + ")" * (NESTING_MAX - 5)
     assert promql.instant(nested, 0, MemorySource()).labels == []
+
+
+def test_a_regex_that_explodes_elsewhere_and_a_range_of_centuries_are_answered() -> None:
+    source = MemorySource()
+    source.add({"__name__": "x", "a": "a" * 4_000}, [(0, 1.0)])
+    assert promql.instant('x{a=~"(a+)+b"}', 0, source).labels == []
+    assert promql.instant('label_replace(x, "b", "$1", "a", "(a|aa)+c")', 0, source).value.tolist() == [1.0]
+    assert promql.instant("count_over_time(x[300y])", 0, source).value.tolist() == [1.0]
 
 
 def test_brackets_and_operators_within_strings_and_comments_do_not_count() -> None:

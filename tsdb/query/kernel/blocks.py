@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tsdb.query.kernel.steps import Bools, Steps
-from tsdb.sample import Float64s, Int64s, Selection
+from tsdb.sample import Float64s, Int64s, Labels, Selection
 
 BLOCK_CELLS = 2**20
 BLOCK_SAMPLES = 2**21
@@ -20,6 +20,8 @@ BLOCK_SAMPLES = 2**21
 # columns of its samples (80 MiB), such as those without stale markers and tables of sums.
 CELL_TEMPORARY_BYTES = 96
 SAMPLE_TEMPORARY_BYTES = 40
+
+NO_LABELS: tuple[Labels, ...] = ((),)
 
 Check = Callable[[], None]
 """Raises to end an operation: its time is over, or nobody waits for it."""
@@ -40,10 +42,10 @@ def temporary_sample_bytes(offsets: Int64s) -> int:
     return SAMPLE_TEMPORARY_BYTES * max(longest, min(int(offsets[-1]), BLOCK_SAMPLES))
 
 
-def series_blocks(offsets: Int64s, step_count: int) -> Iterator[slice]:
-    """Runs of series: at most BLOCK_CELLS cells and BLOCK_SAMPLES samples each, but one series at least."""
+def series_blocks(offsets: Int64s, step_count: int, cells_max: int = BLOCK_CELLS) -> Iterator[slice]:
+    """Runs of series: at most so many cells and BLOCK_SAMPLES samples each, but one series at least."""
     series_count = offsets.size - 1
-    height = max(1, BLOCK_CELLS // max(step_count, 1))
+    height = max(1, cells_max // max(step_count, 1))
     if series_count <= height and int(offsets[-1]) <= BLOCK_SAMPLES:
         yield slice(0, series_count)
         return
@@ -119,7 +121,7 @@ def series_at(selection: Selection, rows: slice, after_ms: int, until_ms: int) -
         offsets = offsets[rows.start : rows.stop + 1] - start
     part = replace(
         selection,
-        labels=selection.labels[rows],
+        labels=NO_LABELS * (rows.stop - rows.start),  # Nobody asks for them by piece, and to cut them may be dear.
         offsets=offsets,
         timestamp_ms=selection.timestamp_ms[start:end],
         value=selection.value[start:end],

@@ -49,7 +49,7 @@ def counts(cells: Cells, grouping: Grouping) -> Float64s:
 
 
 def sums(cells: Cells, grouping: Grouping) -> Float64s:
-    column = np.where(cells.present, cells.value, 0.0)
+    column = cells.value if cells.present.all() else np.where(cells.present, cells.value, 0.0)
     if not may_cancel(column):
         return reduce_rows(np.add, column, grouping)
     return _paired_sums(column, grouping)

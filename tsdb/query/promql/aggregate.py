@@ -13,7 +13,7 @@ from tsdb.query.kernel.order import quantiles
 from tsdb.query.kernel.steps import Cells
 from tsdb.query.promql.annotations import Annotations
 from tsdb.query.promql.choose import choice_of, chosen, step_runs
-from tsdb.query.promql.labels import dropping, grouping_of, keeping, united, with_label
+from tsdb.query.promql.labels import grouping_by, united, with_label
 from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.nodes import Aggregation
 from tsdb.query.promql.numbers import text_of_number
@@ -33,11 +33,9 @@ def aggregate(
         annotations.check_quantiles(_number(parameter), node.parameter_place)
     if not vector.row_count:
         return Vector.empty(vector.cells.value.shape[1])
-    labels = dropping(vector.labels, node.labels) if node.is_without else keeping(vector.labels, node.labels)
-    grouping, first_index = grouping_of(labels)
+    grouping, group_labels = grouping_by(vector.labels, node.labels, is_without=node.is_without)
     if choice is not None:
         return chosen(choice, vector, grouping, ledger)
-    group_labels = [labels[i] for i in first_index]
     if node.name == "count_values":
         return _value_counts(vector, grouping, group_labels, parameter, ledger)
     unnamed = np.zeros(grouping.group_count, np.bool_)

@@ -17,6 +17,7 @@ from tsdb.query.promql.evaluator import Evaluator, QueryRange, as_samples, finis
 from tsdb.query.promql.ledger import Ledger
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.parse import parse
+from tsdb.query.promql.shared import Shared
 from tsdb.query.promql.values import Scalar
 from tsdb.sample import Selection
 
@@ -45,7 +46,9 @@ def instant(
     with ledger.stage("parse"):
         node = parse(expression)
     steps = Steps(time_ms, 1, 1)
-    evaluator = Evaluator(source, QueryRange(time_ms, time_ms, None), steps, ledger, options, Annotations())
+    evaluator = Evaluator(
+        source, QueryRange(time_ms, time_ms, None), steps, ledger, options, Annotations(), Shared(node)
+    )
     with np.errstate(all="ignore"):
         answer = _instant_answer(evaluator, node)
     return _annotated(answer, evaluator.annotations)
@@ -106,7 +109,9 @@ def range_(
         node = parse(expression)
     if (kind := nodes.type_of(node)) not in (nodes.ValueType.SCALAR, nodes.ValueType.VECTOR):
         raise RefusedQuery(f'invalid expression type "{kind.value}" for range query, must be Scalar or instant Vector')
-    evaluator = Evaluator(source, QueryRange(start_ms, end_ms, step_ms), steps, ledger, options, Annotations())
+    evaluator = Evaluator(
+        source, QueryRange(start_ms, end_ms, step_ms), steps, ledger, options, Annotations(), Shared(node)
+    )
     with np.errstate(all="ignore"):
         value = finished_vector(evaluator.evaluate(node), steps)
         samples = as_samples(value, steps, ledger)
@@ -120,7 +125,8 @@ def _check_time(time_ms: int) -> None:
 
 def _matrix_answer(samples: Selection, ledger: Ledger) -> QueryAnswer:
     """Series in the order of their labels."""
-    order = sorted(range(samples.series_count), key=samples.labels.__getitem__)
+    labels = list(samples.labels)
+    order = sorted(range(len(labels)), key=labels.__getitem__)
     if order == list(range(samples.series_count)):
         offsets, timestamp_ms, value = samples.offsets, samples.timestamp_ms, samples.value
     else:
@@ -138,7 +144,7 @@ def _matrix_answer(samples: Selection, ledger: Ledger) -> QueryAnswer:
             ledger.hold(timestamp_ms, value)
     return QueryAnswer(
         kind=AnswerKind.MATRIX,
-        labels=[dict(samples.labels[i]) for i in order],
+        labels=[dict(labels[i]) for i in order],
         offsets=offsets,
         timestamp_ms=timestamp_ms,
         value=value,

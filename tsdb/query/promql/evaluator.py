@@ -10,6 +10,7 @@ import numpy as np
 from tsdb.errors import NotReady, NotSupported, RefusedQuery
 from tsdb.interface import Aggregate, Grain, SeriesSource
 from tsdb.query.kernel.blocks import (
+    BLOCK_CELLS,
     by_tiles,
     series_at,
     series_blocks,
@@ -26,10 +27,13 @@ from tsdb.query.promql.aggregate import aggregate
 from tsdb.query.promql.annotations import Annotations
 from tsdb.query.promql.binary import combine
 from tsdb.query.promql.functions import FUNCTIONS
+from tsdb.query.promql.label_rows import rows_of, taken
 from tsdb.query.promql.labels import finished, without_metric_name
 from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.limits import Options
 from tsdb.query.promql.rollups import INSTANT, Old, Reading, grain_of, joined, lookback_ms, range_in_rollups_ms
+from tsdb.query.promql.shared import Shared
+from tsdb.query.promql.streamed import streamed
 from tsdb.query.promql.values import Scalar, Value, Vector
 from tsdb.sample import Float64s, Int64s, Labels, Selection, is_stale
 
@@ -61,7 +65,8 @@ class QueryRange:
 class Evaluator:
     """Everything one evaluation needs. `query` is the range of the whole query, `steps` those of the (sub)query.
 
-    Nothing in it changes but the ledger and the annotations, so a subquery is another Evaluator with other steps.
+    Nothing in it changes but the ledger, the annotations and what is shared, so a subquery is another Evaluator with
+    other steps.
     """
 
     source: SeriesSource
@@ -70,6 +75,7 @@ class Evaluator:
     ledger: Ledger
     options: Options
     annotations: Annotations
+    shared: Shared
 
     def evaluate(self, node: nodes.Node) -> Value:
         """The value of a node at all steps. Raises: RefusedQuery and its kin; QueriesBusy."""
@@ -95,6 +101,8 @@ class Evaluator:
             return self._negation(node)
         if isinstance(node, nodes.Aggregation):
             parameter = None if node.parameter is None else self.evaluate(node.parameter)
+            if (found := streamed(self, node)) is not None:
+                return found
             return aggregate(node, self.vector(node.inner), parameter, self.ledger, self.annotations)
         if isinstance(node, nodes.Call):
             function = FUNCTIONS.get(node.name)
@@ -136,14 +144,20 @@ class Evaluator:
             at_ms = moment.at
         return Steps(at_ms - moment.offset_ms, 1, 1)
 
-    def select(self, selector: nodes.Selector, first_ms: int, last_ms: int, grain: Grain) -> Selection:
-        """The samples of a selector in (first_ms, last_ms], within the limits."""
+    def select(
+        self, selector: nodes.Selector, first_ms: int, last_ms: int, grain: Grain, range_ms: int = 0
+    ) -> Selection:
+        """The samples of a selector in (first_ms, last_ms], within the limits. range_ms: of the expression."""
+        window = (selector.matchers, first_ms, last_ms)
+        if (found := self.shared.find(window, grain)) is not None:
+            return found
         with self.ledger.stage("select"):
             selection = self.source.select(selector.matchers, first_ms + 1, last_ms, grain, bounds=self.ledger)
         self.ledger.selected(selection)
+        self.shared.keep(window, grain, selection, (selector, range_ms))
         return selection
 
-    def instants(self, selector: nodes.Selector, *, with_times: bool = False) -> tuple[list[Labels], Cells, Int64s]:
+    def instants(self, selector: nodes.Selector, *, with_times: bool = False) -> tuple[Sequence[Labels], Cells, Int64s]:
         """The latest sample of every series at every step, not older than the look-back, and its time in ms.
 
         Without with_times the times are left out: they are an empty array.
@@ -164,7 +178,7 @@ class Evaluator:
                     times_ms[rows, columns] = part[2]
             cells = Cells(np.broadcast_to(value, shape), np.broadcast_to(present, shape))
             self.ledger.hold(value, present, times_ms)
-        return list(selection.labels), cells, np.broadcast_to(times_ms, shape) if with_times else times_ms
+        return rows_of(selection.labels), cells, np.broadcast_to(times_ms, shape) if with_times else times_ms
 
     def _with_lookback(self, selector: nodes.Selector, steps: Steps) -> Selection:
         """What an instant selector reads; from further back, where only buckets longer than the look-back are left."""
@@ -209,9 +223,11 @@ class Evaluator:
             present &= ~stale
         return value, present, times_ms
 
-    def _blocks(self, selection: Selection, steps: Steps, cut: int = 0) -> Iterator[tuple[slice, slice]]:
+    def _blocks(
+        self, selection: Selection, steps: Steps, cut: int = 0, cells_max: int = BLOCK_CELLS
+    ) -> Iterator[tuple[slice, slice]]:
         """All series and steps in pieces, with a look at the clock before each."""
-        for rows in series_blocks(selection.offsets, steps.count):
+        for rows in series_blocks(selection.offsets, steps.count, cells_max):
             for columns in step_blocks(steps.count, cut=cut):
                 self.ledger.check()
                 yield rows, columns
@@ -232,7 +248,7 @@ class Evaluator:
         steps, range_ms = self.steps_of(node.selector.moment), node.range_ms
         grain = grain_of(reading.aggregate, steps, range_ms)
         first_ms = steps.first_ms - range_ms - int(reading.is_change)  # A change also reads the very start.
-        selection = self.select(node.selector, first_ms, steps.last_ms, grain)
+        selection = self.select(node.selector, first_ms, steps.last_ms, grain, range_ms)
         old_range_ms = range_in_rollups_ms(reading, selection, grain, range_ms)
         if old_range_ms > range_ms:
             late_from_ms, first_ms = first_ms, first_ms - (old_range_ms - range_ms)
@@ -282,8 +298,10 @@ class Evaluator:
 
     def over_windows(self, node: nodes.Node, reading: Reading, reduce: Reduce) -> Vector:
         """A range function of a matrix selector or a subquery: one value from each window that has one."""
-        ranges = self.ranges(node, reading)
-        labels = list(ranges.samples.labels)
+        return self.over_ranges(self.ranges(node, reading), reduce)
+
+    def over_ranges(self, ranges: Ranges, reduce: Reduce) -> Vector:
+        labels = rows_of(ranges.samples.labels)
         shape = (len(labels), self.steps.count)
         self.ledger.limits.check_samples(shape[0] * shape[1], "needs")
         cell_count = shape[0] * shape[1]
@@ -295,17 +313,25 @@ class Evaluator:
         return vector
 
     def _reduced(self, ranges: Ranges, shape: tuple[int, int], reduce: Reduce) -> Cells:
+        value, present = np.empty((0, 0)), np.empty((0, 0), np.bool_)
+        for rows, columns, cells in self.window_blocks(ranges, reduce):
+            if cells.value.shape == shape:
+                return cells  # The only block: nothing to put together.
+            if value.shape != shape:
+                value, present = np.empty(shape), np.empty(shape, np.bool_)
+            value[rows, columns], present[rows, columns] = cells.value, cells.present
+        return Cells(value.reshape(shape), present.reshape(shape))
+
+    def window_blocks(
+        self, ranges: Ranges, reduce: Reduce, cells_max: int = BLOCK_CELLS
+    ) -> Iterator[tuple[slice, slice, Cells]]:
+        """What a range function gives, in pieces: of some series, at some steps."""
         old_count = 0 if ranges.old is None else ranges.old.step_count(ranges.steps, ranges.range_ms)
         if ranges.steps.count != self.steps.count and old_count:
             old_count = self.steps.count  # By @ all steps see the one window.
-        value, present = np.empty(shape), np.empty(shape, np.bool_)
-        for rows, columns in self._blocks(ranges.samples, self.steps, old_count):
+        for rows, columns in self._blocks(ranges.samples, self.steps, old_count, cells_max):
             windows = self._windows(ranges, rows, columns, is_old=columns.start < old_count)
-            cells = reduce(windows, columns)
-            if cells.value.shape == shape:
-                return cells  # The only block: nothing to put together.
-            value[rows, columns], present[rows, columns] = cells.value, cells.present
-        return Cells(value, present)
+            yield rows, columns, reduce(windows, columns)
 
     def _windows(self, ranges: Ranges, rows: slice, columns: slice, *, is_old: bool) -> Windows:
         is_fixed = ranges.steps.count != self.steps.count  # By @: one window serves all steps.
@@ -350,7 +376,7 @@ class Evaluator:
             selection = without_stale(self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms, grain))
             kept = np.flatnonzero(np.diff(selection.offsets))
             offsets = np.concatenate((selection.offsets[:1], selection.offsets[kept + 1]))
-            return replace(selection, labels=[selection.labels[i] for i in kept.tolist()], offsets=offsets)
+            return replace(selection, labels=taken(rows_of(selection.labels), kept), offsets=offsets)
         assert isinstance(node, nodes.Subquery), node
         samples, unnamed = self.subquery(node)
         if not unnamed.any():

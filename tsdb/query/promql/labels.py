@@ -5,15 +5,14 @@ Only here is there one Python step for each series; it is a comprehension withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from itertools import repeat, starmap
-from operator import itemgetter
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from tsdb.errors import QueryFailed
 from tsdb.query.kernel.groups import Grouping, any_present, reduce_rows
 from tsdb.query.kernel.steps import Cells
+from tsdb.query.promql.label_rows import CodedRows, coded_grouping, projected
 from tsdb.query.promql.values import Vector
 from tsdb.sample import METRIC_NAME, Int64s, Labels
 
@@ -21,39 +20,6 @@ from tsdb.sample import METRIC_NAME, Int64s, Labels
 METADATA = frozenset({METRIC_NAME, "__type__", "__unit__"})
 
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
-
-
-def projected(labels: Sequence[Labels], is_kept: Callable[[str], bool]) -> list[Labels]:
-    """Label sets of those labels alone whose names are kept.
-
-    Most vectors have few distinct sets of label names. For each of them the kept places are worked out once; picking
-    them is then one call into C for each row, and none into Python.
-    """
-    schemas = list(map(next, starmap(zip, labels), repeat(())))
-    if len(distinct := set(schemas)) == 1:
-        return _picked(labels, schemas[0], is_kept)
-    result: list[Labels] = [()] * len(labels)
-    for schema in distinct:
-        rows = [i for i, names in enumerate(schemas) if names == schema] if schema else []
-        for i, row in zip(rows, _picked([labels[i] for i in rows], schema, is_kept), strict=True):
-            result[i] = row
-    return result
-
-
-def _picked(labels: Sequence[Labels], names: tuple[str, ...], is_kept: Callable[[str], bool]) -> list[Labels]:
-    """Of rows that all have these label names."""
-    places = [i for i, name in enumerate(names) if is_kept(name)]
-    if len(places) == len(names):
-        return list(labels)
-    if not places:
-        return [()] * len(labels)
-    if places == list(range(places[0], len(names))):
-        start = places[0]
-        return [row[start:] for row in labels]
-    if len(places) == 1:
-        place = places[0]
-        return [(row[place],) for row in labels]
-    return list(map(itemgetter(*places), labels))
 
 
 def without_names(labels: Sequence[Labels]) -> list[Labels]:
@@ -85,7 +51,18 @@ def value_of(labels: Labels, name: str) -> str:
 
 def values_of(labels: Sequence[Labels], name: str) -> list[str]:
     """The value of a label in each of the label sets; "" where there is none."""
+    if isinstance(labels, CodedRows):
+        codes, values = labels.codes(name)
+        values.append("")  # For the code -1.
+        return [values[code] for code in codes.tolist()]
     return [pairs[0][1] if pairs else "" for pairs in keeping(labels, (name,))]
+
+
+def distinct_values(labels: Sequence[Labels], name: str) -> list[str]:
+    """The values that occur, sorted."""
+    if isinstance(labels, CodedRows):
+        return sorted(labels.codes(name)[1])
+    return sorted(set(values_of(labels, name)) - {""})
 
 
 def with_label(labels: Labels, name: str, value: str) -> Labels:
@@ -112,6 +89,17 @@ def grouping_of(keys: Sequence[Hashable]) -> tuple[Grouping, list[int]]:
     return Grouping(numbers, len(first_index)), first_index
 
 
+def grouping_by(labels: Sequence[Labels], names: Sequence[str], *, is_without: bool) -> tuple[Grouping, list[Labels]]:
+    """Rows grouped as an aggregation says; and the labels of each group."""
+    if isinstance(labels, CodedRows):
+        found = coded_grouping(labels, (*names, METRIC_NAME) if is_without else names, is_without=is_without)
+        if found is not None:
+            return found
+    keys = dropping(labels, names) if is_without else keeping(labels, names)
+    grouping, first_index = grouping_of(keys)
+    return grouping, [keys[i] for i in first_index]
+
+
 def united(vector: Vector) -> Vector:
     """Rows with equal labels become one, as long as no step has a value in two of them.
 
@@ -133,6 +121,8 @@ def without_metric_name(vector: Vector, *, late: bool) -> Vector:
     """What functions and operators do to the metric name: dropped, or marked to be dropped from the answer."""
     if late:
         return Vector(vector.labels, vector.cells, np.ones(vector.row_count, np.bool_))
+    if isinstance(vector.labels, CodedRows) and (bare := vector.labels.without(METADATA)) is not None:
+        return Vector(bare, vector.cells, vector.unnamed)
     return united(Vector(without_names(vector.labels), vector.cells, vector.unnamed))
 
 

@@ -124,8 +124,8 @@ class Rows:
     one: Int64s
     present: Bools
     group: Int64s
-    many_labels: list[Labels]
-    one_labels: list[Labels]
+    many_labels: Sequence[Labels]
+    one_labels: Sequence[Labels]
     unnamed: Bools
 
 
@@ -262,7 +262,7 @@ def _joined(rows: Sequence[Rows]) -> Rows:
 
 def _result_labels(rows: Rows, matching: Matching, *, drops_name: bool) -> list[Labels]:
     """The labels of the result. Source: Prometheus promql/engine.go, resultMetric."""
-    labels = without_names(rows.many_labels) if drops_name else rows.many_labels
+    labels = without_names(rows.many_labels) if drops_name else list(rows.many_labels)
     if matching.cardinality is Cardinality.ONE_TO_ONE:
         if matching.is_on:
             labels = keeping(labels, matching.labels)
@@ -273,7 +273,7 @@ def _result_labels(rows: Rows, matching: Matching, *, drops_name: bool) -> list[
     return labels
 
 
-def _with_included(labels: list[Labels], one_labels: list[Labels], included: Sequence[str]) -> list[Labels]:
+def _with_included(labels: Sequence[Labels], one_labels: Sequence[Labels], included: Sequence[str]) -> list[Labels]:
     """The named labels come from the "one" side; where it lacks one, the result lacks it too."""
     kept, added = without_labels(labels, included), keeping(one_labels, included)
     return [tuple(sorted(row + one)) for row, one in zip(kept, added, strict=True)]

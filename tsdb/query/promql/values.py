@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from tsdb.query.kernel.steps import Bools, Cells
+from tsdb.query.promql.label_rows import taken
 from tsdb.sample import Float64s, Int64s, Labels
 
 
@@ -19,7 +21,7 @@ class Vector:
     metric name is to be dropped from the answer (only with late name removal).
     """
 
-    labels: list[Labels]
+    labels: Sequence[Labels]
     cells: Cells
     unnamed: Bools
 
@@ -27,7 +29,7 @@ class Vector:
         assert self.cells.value.shape[0] == len(self.labels) == self.unnamed.size, self.cells.value.shape
 
     @staticmethod
-    def named(labels: list[Labels], cells: Cells) -> Vector:
+    def named(labels: Sequence[Labels], cells: Cells) -> Vector:
         return Vector(labels, cells, np.zeros(len(labels), np.bool_))
 
     @staticmethod
@@ -41,7 +43,7 @@ class Vector:
     def rows(self, index: Int64s) -> Vector:
         if index.size == self.row_count and (index == np.arange(index.size)).all():
             return self  # Nothing to copy.
-        return Vector([self.labels[i] for i in index.tolist()], self.cells.rows(index), self.unnamed[index])
+        return Vector(taken(self.labels, index), self.cells.rows(index), self.unnamed[index])
 
     def with_cells(self, cells: Cells) -> Vector:
         return Vector(self.labels, cells, self.unnamed)

@@ -21,7 +21,8 @@ from tsdb.query.kernel.groups import Grouping, reduce_rows
 from tsdb.query.kernel.steps import Bools, Cells
 from tsdb.query.promql import nodes
 from tsdb.query.promql.functions.family import Function
-from tsdb.query.promql.labels import grouping_of, keeping, numbered, projected, text_of, united, values_of
+from tsdb.query.promql.label_rows import projected
+from tsdb.query.promql.labels import grouping_of, keeping, numbered, text_of, united, values_of
 from tsdb.query.promql.ledger import CELL_BYTES
 from tsdb.query.promql.nodes import Call, Moment, Selector
 from tsdb.query.promql.values import Value, Vector

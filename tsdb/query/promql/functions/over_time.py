@@ -21,7 +21,7 @@ from tsdb.query.kernel.spread import (
 from tsdb.query.kernel.steps import Cells
 from tsdb.query.kernel.sums import window_means, window_sums
 from tsdb.query.kernel.windows import Windows, filled
-from tsdb.query.promql.functions.family import Function
+from tsdb.query.promql.functions.family import Function, OverWindows
 from tsdb.query.promql.nodes import Call
 from tsdb.query.promql.rollups import READINGS
 from tsdb.query.promql.values import Value
@@ -59,14 +59,10 @@ def _ones(windows: Windows) -> Float64s:
 
 
 def _reduced(reduction: Reduction, *, samples_min: int = 1, keeps_name: bool = False) -> Function:
-    def reduce(windows: Windows, columns: slice) -> Cells:
+    def reduce(windows: Windows) -> Cells:
         return Cells(reduction(windows), filled(windows) if samples_min == 1 else windows.count >= samples_min)
 
-    def call(evaluator: Evaluator, node: Call) -> Value:
-        vector = evaluator.over_windows(node.arguments[0], READINGS[node.name], reduce)
-        return vector if keeps_name else evaluator.unnamed(vector)
-
-    return call
+    return OverWindows(reduce, keeps_name=keeps_name)
 
 
 def _quantile(evaluator: Evaluator, node: Call) -> Value:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.appliance.house import House, alive, running
-from tests.waiting import wait_until
+from tests.waiting import busy, wait_until
 
 BACK_WITHIN_S = 2.0
 
@@ -109,7 +109,9 @@ def test_a_killed_child_is_back_and_the_others_never_stop(tmp_path: Path) -> Non
             pid = house.ready_file()["processes"][name]  # type: ignore[index]
             os.kill(pid, signal.SIGKILL)
             back = wait_until(
-                lambda name=name, pid=pid: _back(house, name, pid), timeout_s=BACK_WITHIN_S, what=f"{name} is back"
+                lambda name=name, pid=pid: _back(house, name, pid),
+                timeout_s=busy(BACK_WITHIN_S),
+                what=f"{name} is back",
             )
             others = {other: number for other, number in back.items() if other != name}
             assert all(alive(number) for number in others.values())
@@ -172,8 +174,10 @@ def test_killed_supervisor_leaves_no_orphan_and_the_next_start_is_not_hindered(t
         killed_at_s = time.monotonic()
         # The next one is started at once, on the same folder, while the old children are ending.
         with running("good_tree", tmp_path / "next", data_dir=house.data_dir) as again:
-            wait_until(lambda: not any(map(alive, pids.values())), timeout_s=BACK_WITHIN_S, what=f"{pids} are gone")
-            assert time.monotonic() - killed_at_s < BACK_WITHIN_S
+            wait_until(
+                lambda: not any(map(alive, pids.values())), timeout_s=busy(BACK_WITHIN_S), what=f"{pids} are gone"
+            )
+            assert time.monotonic() - killed_at_s < busy(BACK_WITHIN_S)
             again.wait_ready()
             assert again.stop() == 0
 
@@ -185,7 +189,7 @@ def test_what_a_child_started_ends_with_it(number: signal.Signals, tmp_path: Pat
         descendant = int((house.data_dir / "descendant.pid").read_text())
         assert alive(descendant)
         os.kill(told["processes"]["leave_a_descendant"], number)
-        wait_until(lambda: not alive(descendant), timeout_s=BACK_WITHIN_S)
+        wait_until(lambda: not alive(descendant), timeout_s=busy(BACK_WITHIN_S))
 
 
 def test_connections_made_while_a_child_is_restarted_are_served(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from tests.endtoend.looking import log, metric, page
 from tests.receiver import Received, Receiver
 from tests.running import Appliance
-from tests.waiting import wait_until
+from tests.waiting import busy, wait_until
 
 
 def messages(hook: Receiver, check_id: str) -> list[tuple[Received, dict[str, Any]]]:
@@ -42,7 +42,7 @@ def test_an_outage_of_the_receiver_delays_messages_and_loses_none(tmp_path: Path
         )
 
         target.status = 503
-        wait_until(lambda: len(messages(hook, check_id)) == 1, timeout_s=5, what="the first attempt")
+        wait_until(lambda: len(messages(hook, check_id)) == 1, timeout_s=busy(5), what="the first attempt")
         first = messages(hook, check_id)[0][0]
         target.status = 200  # Repaired while nobody could be told: the recovery has to wait behind the alert.
 
@@ -62,8 +62,8 @@ def test_an_outage_of_the_receiver_delays_messages_and_loses_none(tmp_path: Path
 
         appliance.wait_restarted("scheduler", appliance.kill("scheduler"))
         hook.status = 200
-        wait_until(lambda: len(messages(hook, check_id)) == 3, timeout_s=8, what="alert and recovery")
-        assert 4.5 < messages(hook, check_id)[1][0].at_s - first.at_s < 7, "the back-off goes on where it was"
+        wait_until(lambda: len(messages(hook, check_id)) == 3, timeout_s=busy(8), what="alert and recovery")
+        assert 4.5 < messages(hook, check_id)[1][0].at_s - first.at_s < busy(7), "the back-off goes on where it was"
         wait_until(lambda: metric(appliance, "henge_outbox_pending") == 0, what="an empty outbox")
 
         attempts = messages(hook, check_id)

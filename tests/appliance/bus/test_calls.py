@@ -19,7 +19,7 @@ from appliance.bus import Answer, BusAbsent, BusGone, BusRefused, BusTimeout, Cl
 from appliance.bus.direct import DirectLink
 from appliance.metrics import Sample
 from tests.appliance.bus.conftest import Serve
-from tests.waiting import wait_until
+from tests.waiting import busy, wait_until
 
 
 class Greeting(msgspec.Struct):
@@ -235,7 +235,7 @@ def test_a_service_that_stops_hands_waiting_requests_to_the_next_one(serve: Serv
     wait_until(lambda: client.call("process").body["queue_count"] == 5)
     started_s = time.monotonic()
     service.stop()
-    assert time.monotonic() - started_s < 0.5  # 200 ms are promised; the rest is for a loaded machine.
+    assert time.monotonic() - started_s < busy(0.5)  # 200 ms are promised.
     second = Gate()
     second.open.set()
     serve(lambda server: server.handle("wait", second))
@@ -290,7 +290,7 @@ def test_a_stop_ends_serving_in_200_ms(serve: Serve, client: Client) -> None:
     client.call("ping")
     started_s = time.monotonic()
     service.stop()
-    assert time.monotonic() - started_s < 0.5
+    assert time.monotonic() - started_s < busy(0.5)
     assert service.crashes == []
 
 

@@ -24,6 +24,7 @@ from tests.checks.probes.probing import (
     stream_server,
     web_server,
 )
+from tests.waiting import busy
 
 JSON = '{"status": {"checks": [{"ok": true, "lag": 12.5, "name": "db"}]}, "odd key": null, "tags": ["a", "b"]}'
 
@@ -209,7 +210,7 @@ def test_a_silent_server_is_critical_after_the_timeout() -> None:
         async with stream_server(say_nothing) as port, bench() as b:
             started_s = time.monotonic()
             result = await b.run("http", url=f"http://127.0.0.1:{port}/", timeout_s=0.3)
-            assert time.monotonic() - started_s < 1
+            assert time.monotonic() - started_s < busy(1)
             assert result.state is State.CRITICAL
             assert result.output == "no answer within 0.3 s, waiting for the answer"
 
@@ -265,7 +266,7 @@ def test_silent_name_servers_and_silent_servers_hold_up_nobody() -> None:
             results = await asyncio.gather(*(b.run("http", url=f"{address}/ok") for _ in range(50)))
             elapsed_s = time.monotonic() - started_s
             assert {result.state for result in results} == {State.OK}
-            assert elapsed_s < 2
+            assert elapsed_s < busy(2)
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*hanging, return_exceptions=True)

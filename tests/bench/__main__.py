@@ -142,6 +142,34 @@ def mixed(hosts: int, rate: int, seconds: float, idle_s: float, quick: bool, as_
 
 
 @bench.command()
+@click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
+@click.option("--steps", default=360, show_default=True, help="Samples of each of their series, 10 s apart.")
+@click.option("--rounds", default=30, show_default=True, help="So often each query at least; the median counts.")
+@click.option("--only", default="", help="Of Q1 to Q5, rate, quantile, lines: those named, as in Q2,rate.")
+@click.option(
+    "--flush/--no-flush", default=True, show_default=True, help="Have the peers write everything to disk first."
+)
+@peers_option
+@quick_option
+@json_option
+def query(hosts: int, steps: int, rounds: int, only: str, flush: bool, peers: str, quick: bool, as_json: bool) -> None:
+    """Milliseconds and CPU of queries over HTTP, beside peers with the same samples."""
+    from tests.bench.query import Plan, run
+
+    plan = Plan(
+        hosts=hosts,
+        steps=steps,
+        rounds=rounds,
+        peers=peers.split(","),
+        only=[name for name in only.split(",") if name],
+        is_flushed=flush,
+    )
+    if quick:
+        plan = plan.quick()
+    show(run(plan), as_json)
+
+
+@bench.command()
 @count_option("--active", "100k", "Series of one generation.")
 @count_option("--series", "3M", "Series of all generations together.")
 @quick_option

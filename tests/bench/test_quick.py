@@ -19,6 +19,7 @@ from tsdb.ingest.graphite.lines import decode
 
 BENCHES = [
     (["ingest", "--samples", "200k"], ["henge: samples until queryable", "henge: CPU of the tree until queryable"]),
+    (["query"], ["henge: Q1 p50", "henge: lines CPU of the tree a query"]),
     (["replay", "--victim", "store"], ["store: first answer after kill -9", "store: samples replayed"]),
 ]
 if IS_FULL:  # Half a minute more, which not every run of the tests has.

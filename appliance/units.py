@@ -30,6 +30,11 @@ SIZE_BYTES_MAX = 2**53  # 8 PiB: exact in a float as well, which JSON readers ne
 _NUMBER_AND_UNIT = re.compile(r"([0-9]{1,18})([A-Za-z]*)", re.ASCII)
 
 
+_PROMQL_DURATION = re.compile(
+    "".join(rf"(?:(?P<{unit}>\d{{1,15}}){unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms"))
+)
+
+
 def duration_ms(text: str) -> int | None:
     """Read a duration: a whole number and a unit (ms, s, m, h, d, w, y of 365 days), or `forever`, which is None.
 
@@ -48,6 +53,19 @@ def duration_ms(text: str) -> int | None:
     if found_ms > DURATION_MS_MAX:
         raise ValueError(f"{text!r} is longer than 1000y; write forever for no limit")
     return found_ms
+
+
+def promql_duration_ms(text: str) -> int | None:
+    """A duration as Prometheus writes it, such as 5m, 1h30m or 0; None, if the text is none.
+
+    Source: Prometheus documentation, "Querying basics", time durations.
+    """
+    if text == "0":
+        return 0
+    found = _PROMQL_DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    return sum(int(count) * _MS_BY_UNIT[unit] for unit, count in found.groupdict().items() if count)
 
 
 def duration_text(duration: int | None) -> str:

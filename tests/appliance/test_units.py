@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.units import DURATION_MS_MAX, SIZE_BYTES_MAX, duration_ms, duration_text, size_bytes, size_text
+from appliance.units import (
+    DURATION_MS_MAX,
+    SIZE_BYTES_MAX,
+    duration_ms,
+    duration_text,
+    promql_duration_ms,
+    size_bytes,
+    size_text,
+)
 
 DURATIONS = {
     "200ms": 200,
@@ -66,3 +74,22 @@ def test_a_size_has_a_limit() -> None:
 @given(st.integers(0, SIZE_BYTES_MAX) | st.integers(0, 2**20).map(lambda count: count * 2**20))
 def test_sizes_come_back(size: int) -> None:
     assert size_bytes(size_text(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "found_ms"),
+    [
+        ("0", 0),
+        ("5m", 300_000),
+        ("1h30m", 5_400_000),
+        ("1y2w3d4h5m6s7ms", 31_536_000_000 + 2 * 604_800_000 + 3 * 86_400_000 + 14_706_007),
+        ("", None),
+        ("m", None),
+        ("30m1h", None),
+        ("1.5h", None),
+        ("-5m", None),
+        ("5", None),
+    ],
+)
+def test_durations_of_prometheus_are_read(text: str, found_ms: int | None) -> None:
+    assert promql_duration_ms(text) == found_ms

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flask import request
 
+from appliance.units import promql_duration_ms
 from tsdb.client import SERIES_COUNT_MAX
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.sample import Matcher
@@ -24,8 +25,6 @@ Found = TypeVar("Found")
 TIMEOUT_S_MAX = 600.0  # The query process allows as much as query.timeout says.
 TIME_MS_MIN, TIME_MS_MAX = -(2**53), 2**53
 TEXT_SIZE_MAX = 60  # Of an argument that is repeated in a refusal.
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
-_UNIT_MS = (365 * 86_400_000, 7 * 86_400_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _TRUTH = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
@@ -87,10 +86,10 @@ def duration_ms(given: str) -> int:
     try:
         seconds = float(given)
     except ValueError:
-        found = _DURATION.fullmatch(given)
-        if not given or found is None:
+        found_ms = promql_duration_ms(given)
+        if found_ms is None:
             raise refused from None
-        return sum(int(count or 0) * unit_ms for count, unit_ms in zip(found.groups(), _UNIT_MS, strict=True))
+        return found_ms
     if not abs(seconds) * 1_000 <= TIME_MS_MAX:
         raise refused
     return round(seconds * 1_000)

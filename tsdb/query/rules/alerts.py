@@ -1,0 +1,141 @@
+"""The alerts of one rule from one evaluation to the next: pending, firing, and gone.
+
+Source: rules/alerting.go of Prometheus 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tsdb.errors import QueryFailed
+from tsdb.query.rules.model import AlertingRule
+from tsdb.query.rules.template import BadTemplate, ExpansionFailed, Query, Template
+from tsdb.sample import METRIC_NAME, Labels, labels_from
+
+ALERT_NAME = "alertname"
+ALERT_STATE = "alertstate"
+ALERTS, ALERTS_FOR_STATE = "ALERTS", "ALERTS_FOR_STATE"
+RESOLVED_KEPT_MS = 15 * 60_000  # How long a resolved alert is remembered, so that others learn of its end.
+
+Row = tuple[Labels, float]
+"""A series of an answer, and its value."""
+
+
+class AlertState(StrEnum):
+    PENDING = "pending"
+    FIRING = "firing"
+    INACTIVE = "inactive"
+
+
+@dataclass(slots=True)
+class Alert:
+    """One series of the rule's expression that is or was there."""
+
+    labels: Labels
+    annotations: dict[str, str]
+    value: float
+    active_at_ms: int
+    state: AlertState = AlertState.PENDING
+    fired_at_ms: int | None = None
+    resolved_at_ms: int | None = None
+    keep_firing_since_ms: int | None = None
+
+
+class AlertBook:
+    """The alerts of one rule. external_labels: of the server, for templates."""
+
+    def __init__(
+        self,
+        rule: AlertingRule,
+        group_labels: Mapping[str, str] | None = None,
+        external_labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self.rule = rule
+        self._external_labels = dict(external_labels or {})
+        self._labels = {name: Template(text) for name, text in {**(group_labels or {}), **rule.labels}.items()}
+        self._annotations = {name: Template(text) for name, text in rule.annotations.items()}
+        self._alerts: dict[Labels, Alert] = {}
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """Those that are pending or firing, by labels."""
+        active = (alert for alert in self._alerts.values() if alert.state is not AlertState.INACTIVE)
+        return sorted(active, key=lambda alert: alert.labels)
+
+    def evaluate(self, at_ms: int, rows: Iterable[Row], query: Query | None = None) -> list[Row]:
+        """Take what the expression gave at a time. Returns: the series ALERTS and ALERTS_FOR_STATE of that time.
+
+        Raises: QueryFailed, if two series become the same alert; nothing has changed then.
+        """
+        found: dict[Labels, Alert] = {}
+        for series, value in rows:
+            alert = self._made(dict(series), value, at_ms, query)
+            if alert.labels in found:
+                raise QueryFailed("vector contains metrics with the same labelset after applying alert labels")
+            found[alert.labels] = alert
+        self._take(found)
+        return [row for alert in self._step(at_ms, found) for row in _rows(alert)]
+
+    def _made(self, series: dict[str, str], value: float, at_ms: int, query: Query | None) -> Alert:
+        own = {name: text for name, text in series.items() if name != METRIC_NAME}
+
+        def expanded(templates: Mapping[str, Template]) -> dict[str, str]:
+            return {name: self._expanded(template, series, value, query) for name, template in templates.items()}
+
+        labels = {**own, **expanded(self._labels), ALERT_NAME: self.rule.alert}
+        labels = {name: text for name, text in labels.items() if text}
+        return Alert(labels_from(labels), expanded(self._annotations), value, at_ms)
+
+    def _expanded(self, template: Template, labels: dict[str, str], value: float, query: Query | None) -> str:
+        try:
+            return template.expand(labels, value, external_labels=self._external_labels, query=query)
+        except (ExpansionFailed, BadTemplate) as error:
+            return f"<error expanding template: {error}>"
+
+    def _take(self, found: Mapping[Labels, Alert]) -> None:
+        for labels, alert in found.items():
+            known = self._alerts.get(labels)
+            if known is not None and known.state is not AlertState.INACTIVE:
+                known.value, known.annotations = alert.value, alert.annotations
+            else:
+                self._alerts[labels] = alert
+
+    def _step(self, at_ms: int, found: Mapping[Labels, Alert]) -> list[Alert]:
+        """Move every alert on. Returns: those that are active."""
+        active = []
+        for labels, alert in list(self._alerts.items()):
+            if labels not in found:
+                if not self._stays(alert, at_ms):
+                    self._leave(labels, alert, at_ms)
+                    continue
+            else:
+                alert.keep_firing_since_ms = None
+            if alert.state is AlertState.PENDING and at_ms - alert.active_at_ms >= self.rule.hold_ms:
+                alert.state, alert.fired_at_ms = AlertState.FIRING, at_ms
+            active.append(alert)
+        return active
+
+    def _stays(self, alert: Alert, at_ms: int) -> bool:
+        """Whether an alert whose series has gone goes on firing."""
+        if alert.state is not AlertState.FIRING or not self.rule.keep_firing_ms:
+            return False
+        if alert.keep_firing_since_ms is None:
+            alert.keep_firing_since_ms = at_ms
+        return at_ms - alert.keep_firing_since_ms < self.rule.keep_firing_ms
+
+    def _leave(self, labels: Labels, alert: Alert, at_ms: int) -> None:
+        is_old = alert.resolved_at_ms is not None and at_ms - alert.resolved_at_ms > RESOLVED_KEPT_MS
+        if alert.state is AlertState.PENDING or is_old:
+            del self._alerts[labels]
+        elif alert.state is AlertState.FIRING:
+            alert.state, alert.resolved_at_ms = AlertState.INACTIVE, at_ms
+
+
+def _rows(alert: Alert) -> list[Row]:
+    labels = dict(alert.labels)
+    return [
+        (labels_from({**labels, METRIC_NAME: ALERTS, ALERT_STATE: alert.state.value}), 1.0),
+        (labels_from({**labels, METRIC_NAME: ALERTS_FOR_STATE}), alert.active_at_ms // 1_000),
+    ]

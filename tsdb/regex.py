@@ -110,7 +110,7 @@ def narrowed(pattern: str) -> Narrowed:
 def _shape(pattern: str) -> tuple[int | None, ...]:
     """The characters, known or not, with which a pattern without alternatives begins."""
     shape: list[int | None] = []
-    at = int(pattern.startswith("^"))
+    at = _behind_caret(pattern, 0)
     while "|" not in pattern and at < len(pattern) and pattern[at] not in "()":
         atom, after = (None, at + 1) if pattern[at] == "." else _atom(pattern, at, 0)
         if (atom is None and pattern[at] != ".") or pattern[after : after + 1] in _QUANTIFIERS:
@@ -164,8 +164,8 @@ def _alternatives(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
 def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
     """Read one branch: atoms that follow one another."""
     found, run = _Found([""]), [""]
-    if depth == 0 and pattern[at : at + 1] == "^":  # A whole value is meant anyway.
-        at += 1
+    if depth == 0:  # A whole value is meant anyway.
+        at = _behind_caret(pattern, at)
     while at < len(pattern) and pattern[at] not in "|)":
         start = at
         if depth == 0 and _is_idle_dollar(pattern, at):
@@ -194,6 +194,11 @@ def _sequence(pattern: str, at: int, depth: int) -> tuple[_Found, int]:
         found.goes_on_freely = atom.goes_on_freely
     found.hold(run)
     return found, at
+
+
+def _behind_caret(pattern: str, at: int) -> int:
+    """The place behind a caret, if one stands here and no quantifier is on it: `^?` is no question mark."""
+    return at + 1 if pattern[at : at + 1] == "^" and pattern[at + 1 : at + 2] not in _QUANTIFIERS else at
 
 
 def _is_idle_dollar(pattern: str, at: int) -> bool:

@@ -214,13 +214,18 @@ class StateReader:
 
 
 def _condition(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
-    """The text to append to a WHERE, and its parameters. Raises: BadMutation, for a path that is none."""
+    """The text to append to a WHERE, and its parameters.
+
+    Raises: BadMutation, for a path that is none, and for a value that SQLite does not find.
+    """
     text, parameters = "", []
     for path, value in (where or {}).items():
         if not _PATH.fullmatch(path):
             raise BadMutation(f"{path!r} is not a JSON path such as $.labels.team; build it with json_path()")
         if not isinstance(value, str | int | float | None):
             raise BadMutation(f"{path} is compared with a {type(value).__name__}; compare with a text, number or None")
+        if isinstance(value, str) and "\0" in value:  # SQLite ends a text that it takes out of JSON there.
+            raise BadMutation(f"{path} is compared with {value!r:.100}; a text to look for cannot hold NUL")
         text += " AND json_extract(body, ?) IS ?"
         parameters += [path, value]
     return text, parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tsdb import regex
@@ -100,6 +100,9 @@ values = st.text("ab.{1", max_size=5)
 
 
 @given(st.lists(pieces, max_size=8).map("".join), st.lists(values, max_size=20))
+@example("^?", [""])
+@example("^*a.b", ["aab"])
+@example("a|^?b", ["b"])
 def test_what_is_known_of_a_pattern_is_true_of_every_value_that_matches(pattern: str, values: list[str]) -> None:
     try:
         test = value_test(pattern)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.state import AppendEvent, PutDocument, QueueMessage, StateReader, json_path
@@ -54,6 +54,8 @@ def test_what_cannot_be_compared_is_refused(state: StateFile) -> None:
 
 
 @given(name=st.text(max_size=5), value=st.text(max_size=5))
+@example(name="", value="\0")
+@example(name="team", value="a\0b")
 def test_any_label_is_found_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str, value: str) -> None:
     state = StateFile(tmp_path_factory.mktemp("labels") / "state.db")
     try:
@@ -61,6 +63,9 @@ def test_any_label_is_found_or_refused(tmp_path_factory: pytest.TempPathFactory,
         if any(character in '"\\' or character < " " for character in name):
             with pytest.raises(BadMutation, match="cannot hold quotes, backslashes or control characters"):
                 json_path("labels", name)
+        elif "\0" in value:
+            with pytest.raises(BadMutation, match="cannot hold NUL"):
+                state.read.count("check", where={json_path("labels", name): value})
         else:
             assert state.read.count("check", where={json_path("labels", name): value}) == 1
     finally:

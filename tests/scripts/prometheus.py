@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from tests.scripts import prometheus_queries
+from tests.scripts import prometheus_http, prometheus_queries
 from tests.scripts.report import Report, known_exceptions, told
 from tests.shared import SHARED
 
@@ -36,6 +36,7 @@ class Family:
 
 FAMILIES = {
     "queries.json.gz": Family("queries", prometheus_queries.is_mine, prometheus_queries.run),
+    "http.json": Family("http", prometheus_http.is_mine, prometheus_http.run),
 }
 
 

@@ -1,8 +1,7 @@
 """Whole HTTP requests as Prometheus 3.5.3 answered them, sent in order to one appliance that holds the same samples.
 
-`python -m tests.scripts.prometheus_http` runs them. Where the recorded answer speaks of the server itself (its own
-series, paths, targets), only the shape counts; see compared(). Known exceptions stand in prometheus_http.known beside
-this file, as `ID reason`.
+Where the recorded answer speaks of the server itself (its own series, paths, targets), only the shape counts; see
+compared(). Known exceptions stand in prometheus.known.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ import http.client
 import json
 import math
 import re
-import sys
 import tempfile
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.running import Appliance
+from tests.scripts.report import Report
 from tests.shared import shared
 
-KNOWN = Path(__file__).with_suffix(".known")
 BASE = "/prometheus"
 NOT_IN_THAT_BUILD = range(200, 208)  # Requests to a receiver that the recorded server had not switched on.
 OTHER_PAGES = ("/", "/metrics", "/-/reload")  # Not Prometheus' API: its own page, metrics of itself, its life.
@@ -39,15 +37,6 @@ FREE_NAMES = re.compile(
 )
 RELATIVE_TOLERANCE = 1e-9
 PRUNED = re.compile(r"^\.\.\. ")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One request: passed when `differs` is empty."""
-
-    id: int
-    what: str
-    differs: str
 
 
 def holding_demo(folder: Path) -> Appliance:
@@ -68,22 +57,28 @@ def load(appliance: Appliance) -> None:
     assert not answer["refused"], answer
 
 
-def known() -> dict[int, str]:
-    """Reason by request."""
-    lines = [line for line in KNOWN.read_text().splitlines() if line and not line.startswith("#")]
-    return {int(line.split(" ", 1)[0]): line.split(" ", 1)[1] for line in lines}
+def is_mine(content: Mapping[str, Any]) -> bool:
+    return "requests" in content and "demo_data_base" in content
 
 
-def outcomes(appliance: Appliance) -> list[Outcome]:
+def run(content: Mapping[str, Any], path: Path) -> Report:
+    """Against an appliance of its own."""
+    with tempfile.TemporaryDirectory() as folder, holding_demo(Path(folder)) as appliance:
+        load(appliance)
+        return report_of(content, path.name, appliance)
+
+
+def report_of(content: Mapping[str, Any], name: str, appliance: Appliance) -> Report:
     """Send every request. The appliance holds demo_dataset.json.gz and keeps samples of 2023."""
-    requests = json.loads(shared("conformance/prometheus/http.json").read_text())["requests"]
-    found = []
-    for request in requests:
-        path = request["path"]
-        if request["id"] in NOT_IN_THAT_BUILD or path.partition("?")[0] in OTHER_PAGES:
+    report = Report(name)
+    for request in content["requests"]:
+        if request["id"] in NOT_IN_THAT_BUILD or request["path"].partition("?")[0] in OTHER_PAGES:
+            report.skipped["what is not Prometheus' API"] += 1
             continue
-        found.append(Outcome(request["id"], f"{request['method']} {path}", _differs(appliance, request)))
-    return found
+        differs = _differs(appliance, request)
+        what = f"{request['method']} {request['path']} as recorded"
+        report.note(f"{name}:{request['id']}", what if differs else None, differs)
+    return report
 
 
 def _differs(appliance: Appliance, request: dict[str, Any]) -> str:
@@ -199,21 +194,3 @@ def _shape(wanted: Any, got: Any, where: str) -> str:
 
 def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
-
-
-def main() -> int:
-    """Print what differs; the status is 1 when something differs that is not known, or is known and does not differ."""
-    with tempfile.TemporaryDirectory() as folder, holding_demo(Path(folder)) as appliance:
-        load(appliance)
-        found = outcomes(appliance)
-    reasons = known()
-    differing = {outcome.id for outcome in found if outcome.differs}
-    for outcome in found:
-        if outcome.differs:
-            print(f"{outcome.id} {outcome.what}\n    {outcome.differs}\n    {reasons.get(outcome.id, 'NOT KNOWN')}")
-    print(f"{len(found)} requests, {len(differing)} differ, of which {len(differing & reasons.keys())} are known")
-    return int(differing != reasons.keys())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

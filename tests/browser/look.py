@@ -39,6 +39,8 @@ def pages_of(world: World, ids: dict[str, str]) -> dict[str, str]:
         "edit": f"/checks/{ids['Payment gateway']}/edit",
         "explore": "/explore",
         "explore_chart": "/explore?expression=%7B__name__%3D~%22shop.*waiting%22%7D&range=1h",
+        "explore_table": "/explore?expression=henge_check_up&view=table",
+        "explore_functions": "/explore/functions",
         "incidents": "/incidents",
         "channels": "/channels",
         "channel_form": "/channels/new/email",

@@ -136,16 +136,32 @@ def test_a_check_is_tried_and_then_saved(browser: Browser, world: World, adminis
         expect(page.locator("#live .output")).to_contain_text("HTTP 200")
 
 
-def test_explore_completes_a_name_draws_it_and_leads_to_an_alert(
+def test_explore_completes_by_the_keyboard_draws_and_leads_to_an_alert(
     browser: Browser, world: World, administrator: StorageState
 ) -> None:
     with page_of(browser, administrator) as page:
         page.goto(world.appliance.url + "/explore")
-        page.fill("#expression", "shop.north")
-        option = page.locator('#metric-names option[value*="shop.north.waiting"]')
-        option.wait_for(state="attached")
-        page.fill("#expression", option.get_attribute("value") or "")
-        page.click("button:has-text('Show')")
+        page.keyboard.press("/")
+        field, options = page.locator("#expression"), page.locator("#completions [role=option]")
+        expect(field).to_be_focused()
+        page.keyboard.type("max_over")
+        expect(options.first).to_contain_text("The largest sample of each series")
+        page.keyboard.press("ArrowDown")
+        assert field.get_attribute("aria-activedescendant") == options.first.get_attribute("id")
+        page.keyboard.press("Enter")
+        expect(field).to_have_value("max_over_time(")
+        page.keyboard.type("shop.north")
+        expect(options).to_have_count(1)
+        assert barriers(page, RULES) == [], "with its suggestions open"
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Tab")
+        expect(field).to_have_value('max_over_time({__name__="shop.north.waiting"}')
+        page.keyboard.press("Enter")
+        expect(page.locator("#problem")).to_contain_text("Line 1, column 46: unclosed left parenthesis")
+        expect(field).to_be_focused()
+        assert barriers(page, RULES) == [], "with a mistake marked"
+        page.keyboard.type("[1m])")
+        page.keyboard.press("Enter")
         page.wait_for_selector("[data-chart] canvas")
         drawn = page.evaluate(
             """() => { const canvas = document.querySelector("[data-chart] canvas");
@@ -153,9 +169,33 @@ def test_explore_completes_a_name_draws_it_and_leads_to_an_alert(
                return pixels.some((value, index) => index % 4 === 3 && value > 0); }"""
         )
         assert drawn
-        expect(page.locator("table.cards")).to_contain_text("shop.north.waiting")
         page.click("text=Alert on this")
-        expect(page.locator("#field-expression")).to_have_value('{__name__="shop.north.waiting"}')
+        expect(page.locator("#field-expression")).to_have_value('max_over_time({__name__="shop.north.waiting"}[1m])')
+
+
+def test_explore_tells_lines_apart_and_is_shared(browser: Browser, world: World, administrator: StorageState) -> None:
+    with page_of(browser, administrator) as page:
+        page.goto(world.appliance.url + "/explore?expression=%7B__name__%3D~%22shop.*waiting%22%7D")
+        page.wait_for_selector("[data-chart] canvas")
+        page.click("button.name:has-text('shop.south.waiting')")
+        expect(page.locator("tr.off")).to_contain_text("shop.north.waiting")
+        shown = "document.querySelector('[data-chart]').chart.series.slice(1).map((series) => series.show)"
+        assert page.evaluate(shown) == [False, True]
+        page.keyboard.press("Enter")
+        assert page.evaluate(shown) == [True, True]
+        page.click(".inspector summary")
+        expect(page.locator(".inspector")).to_contain_text("Selecting samples")
+        page.click("summary:has-text('Share')")
+        assert barriers(page, RULES) == [], "with the inspector and the link open"
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.click("text=Copy the link")
+        expect(page.locator("button:has-text('Copied')")).to_be_visible()
+        link = page.evaluate("navigator.clipboard.readText()")
+        assert link.startswith(world.appliance.url + "/explore?expression=")
+        page.goto(link)
+        page.wait_for_selector("[data-chart] canvas")
+        assert page.evaluate("document.querySelector('[data-chart]').answer.series.length") == 2
+        expect(page.locator("#until")).not_to_have_value("")
 
 
 def test_a_test_message_is_sent_and_its_arrival_told(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 bp = Blueprint("api_chart", __name__, url_prefix="/api/v1")
 
-SERIES_COUNT_MAX = 40  # More lines than a person can tell apart; the answer says how many there are.
+SERIES_COUNT_MAX = 50  # More lines than a person can tell apart; the answer says how many there are.
 POINT_COUNT = 360  # About one per two pixels of a wide chart.
 POINT_COUNT_MAX = 5_000
 STEP_MS_MIN = 1_000

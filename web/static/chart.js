@@ -3,6 +3,7 @@
 
 (() => {
   const SERIES_COLOURS = 8;
+  const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [4, 4], [14, 6], [1, 6]]; // The same colour again; .dash-N of the tables.
   const REFRESH_MS = 15000;
 
   // Colours are names in the style sheet that depend on the theme; a probe element resolves them.
@@ -71,7 +72,7 @@
     const single = answer.series.length === 1;
     const options = {
       width: element.clientWidth,
-      height: element.classList.contains("small") ? 170 : 280,
+      height: element.classList.contains("small") ? 170 : answer.series.length > 12 ? 380 : 280,
       cursor: { focus: { prox: 24 }, drag: { x: true, y: false } },
       focus: { alpha: 0.35 },
       legend: { live: true },
@@ -85,6 +86,7 @@
       series: [{ label: "Time", value: (_u, second) => (second === null ? "" : moment.format(new Date(second * 1000))) }, ...answer.series.map((series, index) => ({
         label: labelFor(series, element.dataset.label),
         stroke: colour(`series-${index % SERIES_COLOURS}`),
+        dash: DASHES[Math.floor(index / SERIES_COLOURS) % DASHES.length],
         width: 1.5,
         fill: single ? colour("chart-fill", "backgroundColor") : undefined,
         // A lone value between gaps has no line; few values are drawn as points as well.
@@ -97,11 +99,15 @@
         },
       }))],
     };
+    const tells = (name, detail) => element.dispatchEvent(new CustomEvent(name, { detail }));
+    options.hooks = { setSeries: [(_u, index, change) => { if (change.focus !== undefined) tells("chart-focus", index); }], setCursor: [() => tells("chart-cursor")] };
     if (!single && answer.series.length > 6) options.legend.show = false; // The table below names them.
     element.replaceChildren();
     element.chart?.destroy();
     element.chart = new uPlot(options, [answer.time_s, ...answer.series.map((series) => series.values)], element);
     element.answer = answer;
+    element.format = format;
+    tells("chart-drawn");
   };
 
   const load = async (element) => {

@@ -82,7 +82,7 @@
       if (open) { open.open = false; open.querySelector("summary").focus(); }
     }
     if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.target.matches("input, textarea, select")) {
-      const search = document.querySelector("input[type=search]");
+      const search = document.querySelector("input[type=search], [data-search]");
       if (search) { event.preventDefault(); search.focus(); search.select(); }
     }
   });

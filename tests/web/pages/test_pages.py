@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.house import RESULT, House, csrf_of
 
-PAGES = ("/", "/explore", "/incidents", "/channels", "/system", "/account")
+PAGES = ("/", "/explore", "/explore/functions", "/incidents", "/channels", "/system", "/account")
 CHANGES = ("Add a check", "Run now", "Delete", "Send a test")
 
 
@@ -217,34 +217,6 @@ def test_channels_are_added_tested_and_deleted(house: House) -> None:
     tested = client.post(f"{path[1]}/test", data={"csrf": csrf}, headers={"HX-Request": "true"})
     assert "the receiver answered 200" in tested.text
     assert client.post(f"{path[1]}/delete", data={"csrf": csrf}).status_code == 303
-
-
-def test_explore_shows_numbers_as_a_table_and_errors_where_the_person_looks(house: House) -> None:
-    now_ms = house.services.clock.now_ms()
-    samples = [[now_ms - 60_000 + 1_000 * index, index] for index in range(60)]
-    labels = [{"__name__": "explored.metric"}, {"__name__": "explored_total", "job": "a"}]
-    house.call("POST", "/api/v1/series", [{"labels": entry, "samples": samples} for entry in labels])
-    client = house.client("viewer")
-    first = html.unescape(client.get("/explore").text)
-    assert '<option value="{__name__="explored.metric"}"></option>' in first
-    assert "/explore?expression=%7B__name__%3D%22explored.metric%22%7D" in first
-    page = client.get("/explore", query_string={"expression": '{__name__="explored.metric"}', "range": "1h"}).text
-    assert "1 series" in page
-    assert "data-chart" in page
-    names = client.get("/explore/names", query_string={"expression": "sum(explored"}).text
-    assert html.unescape(names).count("<option") == 2
-    assert "sum(explored_total" in names
-    assert 'sum({__name__="explored.metric"}' in html.unescape(names)
-    wrong = client.get("/explore", query_string={"expression": "sum("})
-    assert wrong.status_code == 200
-    assert 'role="alert"' in wrong.text
-    assert "Nothing in this time" in client.get("/explore?expression=no_such_metric").text
-    fixed = client.get("/explore?expression=explored_total&from=2020-01-01T00:00&until=2020-01-02T00:00").text
-    assert "Nothing in this time" in fixed
-    editor = house.client("editor").get("/explore?expression=explored_total").text
-    assert "/checks/new/query?options.expression=explored_total" in editor
-    prefilled = house.client("editor").get("/checks/new/query?options.expression=explored_total").text
-    assert "explored_total</textarea>" in prefilled
 
 
 def test_the_chart_is_columns_on_one_grid(house: House) -> None:

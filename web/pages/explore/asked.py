@@ -1,0 +1,115 @@
+"""What the address of Explore asks for: expression, view, time and step. All state of the page is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from urllib.parse import urlencode
+
+from flask import request
+
+from appliance.units import duration_ms, duration_text
+from web.api.chart import POINT_COUNT_MAX, STEP_MS_MIN, step_of
+from web.pages.ranges import RANGES_MS, asked_range
+
+
+class View(StrEnum):
+    """Over time: a chart of the range. At one time: a table of the values at its end."""
+
+    CHART = "chart"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    expression: str
+    view: View
+    range_name: str  # Of RANGES_MS; what a page without a fixed time shows.
+    is_fixed: bool  # From and until were given.
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    step_text: str  # As it was given; empty: a step that suits the range.
+    problem: str  # What is wrong with the step.
+
+    @property
+    def grid_ms(self) -> tuple[int, int, int]:
+        """Start, end and step, with both ends on multiples of the step."""
+        step_ms = self.step_ms
+        return self.start_ms // step_ms * step_ms, self.end_ms // step_ms * step_ms, step_ms
+
+    def url(self, **changes: str) -> str:
+        """This page with some arguments changed; an empty one is left out. Equal pages have equal addresses."""
+        arguments = {
+            "expression": self.expression,
+            "view": "" if self.view is View.CHART else self.view.value,
+            "range": "" if self.is_fixed else self.range_name,
+            "from": field_time(self.start_ms) if self.is_fixed else "",
+            "until": field_time(self.end_ms) if self.is_fixed else "",
+            "step": self.step_text,
+        } | changes
+        return "/explore?" + urlencode({name: text for name, text in arguments.items() if text})
+
+    @property
+    def share_url(self) -> str:
+        """This page with the very times and step that it shows now, so that it shows the same tomorrow."""
+        start_ms, end_ms = self.start_ms // 1_000 * 1_000, -(-self.end_ms // 1_000) * 1_000
+        times = {"from": field_time(start_ms), "until": field_time(end_ms)}
+        return self.url(range="", step=duration_text(self.step_ms), **times)
+
+
+def asked_of_request(now_ms: int) -> Asked:
+    range_name = asked_range("1h")
+    fixed = _fixed_range()
+    start_ms, end_ms = fixed or (now_ms - RANGES_MS[range_name], now_ms)
+    step_text = request.args.get("step", "").strip()
+    step_ms, problem = _step(step_text, start_ms, end_ms)
+    return Asked(
+        expression=request.args.get("expression", "").replace("\r\n", "\n").strip(),
+        view=View.TABLE if request.args.get("view") == View.TABLE else View.CHART,
+        range_name=range_name,
+        is_fixed=fixed is not None,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        step_ms=step_ms,
+        step_text=step_text,
+        problem=problem,
+    )
+
+
+def field_time(at_ms: int) -> str:
+    """A time as a field of the form holds it: UTC, to the second where that is not 0."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S").removesuffix(":00")
+
+
+def _fixed_range() -> tuple[int, int] | None:
+    """From and until as the form's fields send them, in UTC; None when they are not both there and in order."""
+    try:
+        moments = [datetime.fromisoformat(request.args[name]) for name in ("from", "until")]
+    except (KeyError, ValueError):
+        return None
+    start_ms, end_ms = (
+        round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000) for moment in moments
+    )
+    return (start_ms, end_ms) if 0 <= start_ms < end_ms else None
+
+
+def _step(text: str, start_ms: int, end_ms: int) -> tuple[int, str]:
+    """The step that was asked for → (milliseconds, what is wrong with it)."""
+    suitable_ms = step_of(start_ms, end_ms)
+    if not text:
+        return suitable_ms, ""
+    try:
+        found_ms = duration_ms(text) or 0
+    except ValueError as error:
+        return suitable_ms, f"step: {error}"
+    if found_ms < STEP_MS_MIN:
+        return suitable_ms, f"step: {text!r} is shorter than {duration_text(STEP_MS_MIN)}, the shortest"
+    if (end_ms - start_ms) // found_ms > POINT_COUNT_MAX:
+        points = (end_ms - start_ms) // found_ms
+        return suitable_ms, (
+            f"step: {text!r} makes {points:,} points a series of at most {POINT_COUNT_MAX:,}; "
+            f"choose a longer step, or a shorter range"
+        )
+    return found_ms, ""

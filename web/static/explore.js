@@ -1,0 +1,135 @@
+// What Explore does beyond HTML: suggestions as one types, the place of a mistake, the table as the chart's legend.
+"use strict";
+
+(() => {
+  const field = document.querySelector("[data-expression-field]");
+  const list = document.getElementById("completions");
+  const told = document.getElementById("completion-count");
+  for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
+
+  // Suggestions. The server makes the options; here they are shown, chosen and taken. The focus stays in the field.
+  let chosen = -1;
+  const options = () => [...list.querySelectorAll("[role=option]")];
+  const choose = (index) => {
+    const all = options();
+    chosen = all.length ? (index + all.length) % all.length : -1;
+    all.forEach((option, at) => option.setAttribute("aria-selected", String(at === chosen)));
+    if (chosen < 0) return field.removeAttribute("aria-activedescendant");
+    field.setAttribute("aria-activedescendant", all[chosen].id);
+    all[chosen].scrollIntoView({ block: "nearest" });
+  };
+  const close = () => {
+    list.hidden = true;
+    chosen = -1;
+    told.textContent = "";
+    field.removeAttribute("aria-activedescendant");
+  };
+  const ask = () => field.dispatchEvent(new Event("complete"));
+  const take = (option) => {
+    const { start, end, written } = option.dataset;
+    close();
+    field.focus();
+    field.setRangeText(written, Number(start), Number(end), "end");
+    if (/[=(,{]$/.test(written)) ask(); // What comes next is known as well: a value, an argument.
+  };
+  field.addEventListener("htmx:configRequest", (event) => { event.detail.parameters.cursor = field.selectionStart; });
+  list.addEventListener("htmx:afterSwap", () => {
+    const all = options();
+    const isAll = all.length === 1 && all[0].dataset.written === field.value.slice(all[0].dataset.start, all[0].dataset.end);
+    list.hidden = !all.length || isAll || document.activeElement !== field;
+    chosen = -1;
+    told.textContent = list.hidden ? "" : `${all.length} ${all.length === 1 ? "suggestion" : "suggestions"}`;
+    field.removeAttribute("aria-activedescendant");
+    list.scrollTop = 0;
+  });
+  field.addEventListener("keydown", (event) => {
+    const isOpen = !list.hidden;
+    if (event.key === " " && event.ctrlKey) ask();
+    else if (isOpen && event.key === "ArrowDown") choose(chosen + 1);
+    else if (isOpen && event.key === "ArrowUp") choose(chosen < 0 ? -1 : chosen - 1);
+    else if (isOpen && event.key === "Escape") close();
+    else if (isOpen && chosen >= 0 && (event.key === "Enter" || event.key === "Tab")) take(options()[chosen]);
+    else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) field.form.requestSubmit();
+    else return;
+    event.preventDefault();
+  });
+  field.addEventListener("blur", () => close());
+  list.addEventListener("mousedown", (event) => { // Before the field loses the focus.
+    event.preventDefault();
+    const option = event.target.closest("[role=option]");
+    if (option) take(option);
+  });
+
+  // A mistake: the cursor stands at its place, where it is to be mended.
+  const mark = document.querySelector("mark[data-start]");
+  if (mark) {
+    field.focus();
+    field.setSelectionRange(Number(mark.dataset.start), Number(mark.dataset.end));
+  }
+
+  // The link to share, as this browser reaches the page. Without TLS there is no clipboard but the old one.
+  const link = document.getElementById("share-link");
+  if (link) link.value = new URL(link.dataset.path, location.href).href;
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copies-field]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copiesField);
+    try {
+      if (navigator.clipboard) await navigator.clipboard.writeText(source.value);
+      else { source.select(); document.execCommand("copy"); }
+      button.textContent = "Copied";
+    } catch {
+      source.select();
+      button.textContent = "Press Ctrl C to copy";
+    }
+  });
+
+  // The table under the chart is its legend: a row brings its line forward, a name shows it alone.
+  const chart = document.querySelector("[data-chart][data-legend]");
+  if (!chart) return;
+  const rows = [...document.querySelectorAll(`#${chart.dataset.legend} [data-series]`)];
+  let alone = null;
+  const indexOf = (name) => (chart.answer?.series.findIndex((series) => series.name === name) ?? -1) + 1;
+  const focusOn = (name) => {
+    if (chart.chart) chart.chart.setSeries(name && indexOf(name) > 0 ? indexOf(name) : null, { focus: true });
+  };
+  const showAlone = () => {
+    for (const row of rows) {
+      row.classList.toggle("off", alone !== null && row.dataset.series !== alone);
+      row.querySelector("button").setAttribute("aria-pressed", String(row.dataset.series === alone));
+    }
+    if (!chart.chart) return;
+    chart.chart.batch(() => chart.answer.series.forEach((series, at) =>
+      chart.chart.setSeries(at + 1, { show: alone === null || series.name === alone })));
+  };
+  for (const row of rows) {
+    const name = row.querySelector("[data-alone]");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "name";
+    button.textContent = name.textContent;
+    button.setAttribute("aria-pressed", "false");
+    name.replaceWith(button);
+    button.addEventListener("click", () => { alone = alone === row.dataset.series ? null : row.dataset.series; showAlone(); });
+    for (const [begins, ends] of [["mouseenter", "mouseleave"], ["focusin", "focusout"]]) {
+      row.addEventListener(begins, () => focusOn(row.dataset.series));
+      row.addEventListener(ends, () => focusOn(null));
+    }
+  }
+  chart.addEventListener("chart-drawn", () => { if (alone !== null) showAlone(); });
+
+  // With many lines: which one is under the pointer, and its value there.
+  const reading = document.createElement("p");
+  reading.className = "reading small";
+  chart.after(reading);
+  let focused = null;
+  const tell = () => {
+    const at = chart.chart?.cursor?.idx;
+    const series = focused === null ? null : chart.answer?.series[focused - 1];
+    const value = series && at != null ? series.values[at] : null;
+    reading.textContent = value === null ? "" : `${series.name}: ${chart.format(value)}`;
+    for (const row of rows) row.classList.toggle("focused", series !== null && row.dataset.series === series?.name);
+  };
+  chart.addEventListener("chart-focus", (event) => { focused = event.detail; tell(); });
+  chart.addEventListener("chart-cursor", tell);
+})();

@@ -208,6 +208,9 @@ class Keeper:
     def _gone(self, process: Process, cause: str) -> None:
         name = process.name
         was_meant = self.phases[name] is Phase.STOPPING
+        if self.phases[name] is Phase.STARTING and not self._supervisor.ending:
+            # What it was forked with may be older than what it read from disk, in the middle of an upgrade.
+            self._inheritance.nursery.open()
         actions = self._supervisor.exited(name, cause, self._clock.monotonic_s())
         if was_meant:
             log.info("%s has stopped: %s", name, cause)

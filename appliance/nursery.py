@@ -6,6 +6,9 @@ are written. It forks twice, and the process between ends at once; the superviso
 moment, so a child is the supervisor's own from then on: it is waited for, tied and ended as one that was executed,
 and the nursery's end harms nobody. What is forked runs the same command line as what is executed.
 
+A child begins only when its supervisor knows its number: none that was forked for a supervisor that had given up
+waiting works on a folder beside the one that took its place.
+
 Where the kernel has no subreaper, and when the nursery is gone, children are executed (appliance/launch.py).
 """
 
@@ -26,14 +29,19 @@ from appliance.child import Handover
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 10.0  # For the imports, and for a fork on a loaded machine; then children are executed.
+START_TIMEOUT_S = 10.0  # For the imports on a loaded machine; then children are executed.
+# For every fork after the first, which takes milliseconds. The supervisor does nothing else meanwhile, and a killed
+# child has to be back within 2 s, also when the nursery hangs.
+FORK_TIMEOUT_S = 1.0
 MESSAGE_BYTES_MAX = 256 * 1024
 FD_COUNT_MAX = 64
+BEGIN_MARK = b"B"
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 class Seed(msgspec.Struct, frozen=True):
-    """What a child is to be. Its descriptors travel beside it: that of its output, then those of the handover."""
+    """What a child is to be. Its descriptors travel beside it, in this order: where it waits for the mark to begin,
+    its output, the handover."""
 
     arguments: list[str]  # Of the command `henge`.
     handover: Handover
@@ -61,9 +69,10 @@ class Nursery:
         self.close()
         if sys.platform != "linux":
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._socket = ours
                 self._popen = subprocess.Popen(
                     [*self._argv, str(os.getpid()), str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
@@ -71,12 +80,11 @@ class Nursery:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
-            except OSError as error:
-                ours.close()
-                log.warning("children will share no memory, the process for it cannot be started: %s", error.strerror)
-                return
+        except OSError as error:
+            log.warning("children will share no memory, the process for it cannot be started: %s", error.strerror)
+            self.close()
+            return
         ours.settimeout(START_TIMEOUT_S)
-        self._socket = ours
 
     def close(self) -> None:
         """End the process. Those that came out of it go on."""
@@ -95,17 +103,33 @@ class Nursery:
         """
         if self._socket is None:
             return None
+        begin_read_fd, begin_write_fd = os.pipe()
         try:
-            with _subreaping():
-                socket.send_fds(self._socket, [msgspec.json.encode(seed)], fds)
-                sprout = msgspec.json.decode(self._socket.recv(MESSAGE_BYTES_MAX), type=Sprout)
+            sprout = self._ask(self._socket, seed, [begin_read_fd, *fds])
+            if sprout.pid:
+                with contextlib.suppress(BrokenPipeError):  # It has ended already, as whoever waits for it will see.
+                    os.write(begin_write_fd, BEGIN_MARK)
         except (OSError, msgspec.DecodeError) as error:  # An empty message is the end of the process.
-            log.warning("the nursery is gone (%s); from now on children share no memory, until the next reload", error)
+            log.warning("the nursery is given up (%s); from now on children share no memory, until a reload", error)
             self.close()
             return None
+        finally:
+            os.close(begin_read_fd)
+            os.close(begin_write_fd)
         if sprout.error_number:
             raise OSError(sprout.error_number, os.strerror(sprout.error_number))
         return sprout.pid
+
+    @staticmethod
+    def _ask(connection: socket.socket, seed: Seed, fds: Sequence[int]) -> Sprout:
+        """Raises: OSError, also if the child that came is not ours; msgspec.DecodeError."""
+        with _subreaping():
+            socket.send_fds(connection, [msgspec.json.encode(seed)], fds)
+            sprout = msgspec.json.decode(connection.recv(MESSAGE_BYTES_MAX), type=Sprout)
+        if sprout.pid:
+            os.waitid(os.P_PID, sprout.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # As a question: is it ours?
+        connection.settimeout(FORK_TIMEOUT_S)
+        return sprout
 
 
 @contextlib.contextmanager
@@ -113,9 +137,12 @@ def _subreaping() -> Iterator[None]:
     """Be the parent of orphans below this process, for as long as it takes.
 
     Not for longer: what descendants of a child leave behind belongs to init, which reaps it.
+
+    Raises: OSError, where the kernel does not do that.
     """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"no subreaper: {os.strerror(ctypes.get_errno())}")
     try:
         yield
     finally:

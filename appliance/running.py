@@ -37,6 +37,7 @@ from appliance.version import version
 log = logging.getLogger(TERMINAL_LOGGER)
 
 SERVICE = "supervisor"
+STDERR_FD = 2
 LOGIN_LINK_WAIT_S = 3.0  # For the page's process to answer; without an answer the start goes on without a link.
 # A process is shown in the ready file when it is ready, and at the latest so long after the end of the one before:
 # a reader never holds a dead pid for longer, however long the recovery takes.
@@ -56,6 +57,7 @@ class UpOptions:
 
 def run_appliance(config: Config, options: UpOptions) -> int:
     """Run until stopped. Returns: the exit status. Raises: CannotStart, when it did not even begin."""
+    _fill_standard_descriptors()
     prepare_folder(config.data_dir)
     with contextlib.ExitStack() as stack:
         lock = lock_folder(config.data_dir)
@@ -88,6 +90,13 @@ def run_appliance(config: Config, options: UpOptions) -> int:
         return 1
     log.info("stopped (%s)", ended.reason)
     return 0
+
+
+def _fill_standard_descriptors() -> None:
+    """Whoever closed 0, 1 or 2 for us must not find a lock or a socket there, which children take for their output."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR_FD:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _prepare_ready_file(path: Path | None) -> None:

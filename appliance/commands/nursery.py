@@ -20,11 +20,11 @@ import msgspec
 
 from appliance.child import HANDOVER_VARIABLE, STATUS_FAILED, end_with_parent
 from appliance.cli import main
-from appliance.nursery import FD_COUNT_MAX, MESSAGE_BYTES_MAX, Seed, Sprout
+from appliance.nursery import BEGIN_MARK, FD_COUNT_MAX, MESSAGE_BYTES_MAX, Seed, Sprout
 from appliance.processes import SHARED_MODULES
 
-BEGIN_MARK = b"B"
 PID_BYTES_MAX = 32
+STDOUT_FD, STDERR_FD = 1, 2
 PR_SET_NAME = 15  # linux/prctl.h
 
 
@@ -54,7 +54,7 @@ def nursery(supervisor_pid: int, socket_fd: int) -> None:
 
 
 def _forked(connection: socket.socket, seed: Seed, fds: Sequence[int]) -> Sprout:
-    """Fork twice. The grandchild tells its number, and begins when the process between us is gone."""
+    """Fork twice. The grandchild tells its number, which goes to the supervisor when the process between us is gone."""
     ours, its = socket.socketpair()
     with ours:
         with its:
@@ -68,10 +68,7 @@ def _forked(connection: socket.socket, seed: Seed, fds: Sequence[int]) -> Sprout
                 _fork_again(its, seed, fds)
             os.waitpid(between_pid, 0)
         pid = ours.recv(PID_BYTES_MAX)
-        if not pid:
-            return Sprout(error_number=errno.EAGAIN)
-        ours.sendall(BEGIN_MARK)
-        return Sprout(pid=int(pid))
+        return Sprout(pid=int(pid)) if pid else Sprout(error_number=errno.EAGAIN)
 
 
 def _fork_again(its: socket.socket, seed: Seed, fds: Sequence[int]) -> NoReturn:
@@ -80,9 +77,11 @@ def _fork_again(its: socket.socket, seed: Seed, fds: Sequence[int]) -> NoReturn:
     try:
         if os.fork() != 0:
             os._exit(0)
-        its.sendall(str(os.getpid()).encode())
-        if its.recv(len(BEGIN_MARK)) == BEGIN_MARK:
-            its.close()
+        with its:
+            its.sendall(str(os.getpid()).encode())
+        begin_fd, *fds = fds
+        if os.read(begin_fd, len(BEGIN_MARK)) == BEGIN_MARK:
+            os.close(begin_fd)
             _live(seed, fds)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else STATUS_FAILED
@@ -96,8 +95,8 @@ def _live(seed: Seed, fds: Sequence[int]) -> None:
     """Become what an executed child is: a session of its own, its output in the pipe, the handover, the command."""
     os.setsid()
     output_fd, *inherited_fds = fds
-    os.dup2(output_fd, sys.stdout.fileno())
-    os.dup2(output_fd, sys.stderr.fileno())
+    os.dup2(output_fd, STDOUT_FD)
+    os.dup2(output_fd, STDERR_FD)
     os.close(output_fd)
     handover = msgspec.json.encode(seed.handover.renumbered(inherited_fds)).decode()
     os.environ[HANDOVER_VARIABLE] = handover

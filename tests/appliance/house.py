@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,26 @@ class House:
 
 
 @contextlib.contextmanager
-def running(tree: str, folder: Path, *arguments: str, data_dir: Path | None = None) -> Iterator[House]:
-    """Start `henge up` on free ports. Whatever the test leaves running is killed, with its children."""
+def running(
+    tree: str, folder: Path, *arguments: str, data_dir: Path | None = None, through: Sequence[str] = ()
+) -> Iterator[House]:
+    """Start `henge up` on free ports. Whatever the test leaves running is killed, with its children.
+
+    through: a command that executes it.
+    """
     folder.mkdir(exist_ok=True)
     house_dir = data_dir or folder / "data"
     paths = [folder / name for name in ("ready.json", "stdout", "stderr")]
     with paths[1].open("wb") as stdout, paths[2].open("wb") as stderr:
         popen = subprocess.Popen(
-            henge(
-                *("up", "--data", str(house_dir), "--ready-file", str(paths[0]), "--no-browser"),
-                *("--set", "web.listen=127.0.0.1:0", "--set", "graphite.listen=127.0.0.1:0"),
-                *("--tree", f"{CHILDREN}:{tree}", *arguments),
-            ),
+            [
+                *through,
+                *henge(
+                    *("up", "--data", str(house_dir), "--ready-file", str(paths[0]), "--no-browser"),
+                    *("--set", "web.listen=127.0.0.1:0", "--set", "graphite.listen=127.0.0.1:0"),
+                    *("--tree", f"{CHILDREN}:{tree}", *arguments),
+                ),
+            ],
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=stdout,

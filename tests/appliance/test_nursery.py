@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,8 +15,9 @@ import pytest
 
 from appliance.child import Handover
 from appliance.commands import nursery
-from appliance.nursery import Seed
-from tests.appliance.house import House, alive, running
+from appliance.launch import command
+from appliance.nursery import Nursery, Seed
+from tests.appliance.house import ENVIRONMENT, House, alive, running
 from tests.waiting import wait_until
 
 GONE_WORDS = "from now on children share no memory"
@@ -43,7 +46,7 @@ def test_children_belong_to_the_supervisor_and_share_what_the_nursery_has_import
         wait_until(lambda: not any(map(alive, [mother.pid, *pids.values()])), timeout_s=2)
 
 
-def test_a_killed_nursery_stops_nobody_and_is_replaced_by_the_next_reload(tmp_path: Path) -> None:
+def test_a_killed_or_hanging_nursery_stops_nobody_and_is_replaced_by_the_next_reload(tmp_path: Path) -> None:
     with running("good_tree", tmp_path) as house:
         before = house.wait_ready()["processes"]
         os.kill(nursery_of(house), signal.SIGKILL)
@@ -54,8 +57,12 @@ def test_a_killed_nursery_stops_nobody_and_is_replaced_by_the_next_reload(tmp_pa
         assert any(GONE_WORDS in line["text"] for line in house.log())
         assert {row["pid"] for row in house.status().values()} - {again["pid"]} == set(before.values()) - {pid}
         house.ask("reload")
-        wait_until(lambda: not {row["pid"] for row in house.status().values()} & {again["pid"], *before.values()})
-        assert nursery_of(house)
+        old = {again["pid"], *before.values()}
+        wait_until(lambda: all(row["state"] == "up" and row["pid"] not in old for row in house.status().values()))
+        # One that hangs keeps no killed child away; if a fork could last as long as the imports, it would for 10 s.
+        os.kill(nursery_of(house), signal.SIGSTOP)
+        os.kill(house.status()[name]["pid"], signal.SIGKILL)
+        wait_until(lambda: (row := house.status()[name])["state"] == "up" and row["restarts"] == 2, timeout_s=6)
 
 
 def test_a_system_without_room_for_a_process_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +82,54 @@ def test_a_handover_keeps_its_names_when_the_descriptors_have_other_numbers() ->
     assert other.fds == (13, 14, 15, 16, 17)
     assert other.socket_fds == {"web": 16, "graphite": 17}
     assert other.supervisor_pid == 1
+
+
+def test_after_a_failed_start_there_is_another_nursery_with_the_code_on_disk(tmp_path: Path) -> None:
+    with running("crash_twice_tree", tmp_path) as house:
+        pids = house.wait_ready()["processes"]
+        assert psutil.Process(nursery_of(house)).create_time() > psutil.Process(pids["good"]).create_time()
+        assert not any(GONE_WORDS in line["text"] for line in house.log())
+
+
+FORKS_AND_ENDS = """
+import os, pathlib, socket, sys
+import msgspec
+from appliance.commands import nursery
+folder = pathlib.Path(sys.argv[1])
+nursery._live = lambda seed, fds: (folder / "began").touch()
+connection = socket.socket(fileno=int(sys.argv[3]))
+message, fds, _, _ = socket.recv_fds(connection, 65536, 8)
+sprout = nursery._forked(connection, msgspec.json.decode(message, type=nursery.Seed), fds)
+(folder / "pid").write_text(str(sprout.pid))
+os._exit(0)
+"""
+
+
+def test_a_child_whose_number_never_reached_the_supervisor_never_begins(tmp_path: Path) -> None:
+    mother = Nursery([sys.executable, "-c", FORKS_AND_ENDS, str(tmp_path)], ENVIRONMENT)
+    with contextlib.closing(mother):
+        mother.open()
+        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0)), [0]) is None
+    pid = int(wait_until((tmp_path / "pid").read_text))
+    wait_until(lambda: not alive(pid))
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    assert not (tmp_path / "began").exists()
+
+
+def test_without_a_subreaper_children_are_executed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("appliance.nursery.PR_SET_CHILD_SUBREAPER", -1)
+    mother = Nursery(command("nursery"), ENVIRONMENT)
+    with contextlib.closing(mother):
+        mother.open()
+        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0)), [0]) is None
+    assert "no subreaper: Invalid argument" in caplog.text
+
+
+def test_an_appliance_whose_standard_descriptors_are_closed_starts(tmp_path: Path) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    with running("web_tree", tmp_path, through=closed) as house:
+        assert house.wait_ready()["processes"].keys() == {"first", "echo"}
+        assert nursery_of(house)

@@ -72,6 +72,14 @@ def _small_parts() -> Iterator[None]:
     """Runs, tiles and pieces of a few samples, so that a few dozen samples meet every border there is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tsdb.store.head.RUN_SAMPLE_COUNT_MAX", 16)
+        patch.setattr("tsdb.store.sorted_run._PART_SAMPLE_COUNT_MIN", 1)
+        patch.setattr("tsdb.store.sorted_run._ROW_COUNT_MIN", 1)
+        patch.setattr("tsdb.store.numbers._STRETCH_COUNT_MIN", 2)
+        patch.setattr("tsdb.store.index._SCAN_COUNT_MIN", 2)
+        patch.setattr("tsdb.store.index._INDEX_STEP_COUNT", 3)
+        patch.setattr("tsdb.store.postings._KNOWN_VALUES_COUNT_MIN", 1)
+        patch.setattr("tsdb.store.postings._SET_SERIES_COUNT_MIN", 2)
+        patch.setattr("tsdb.store.text_search._SPAN_BYTES_MIN", 0)
         patch.setattr("tsdb.store.frame.FRAME_SAMPLE_COUNT_MAX", 7)
         patch.setattr("tsdb.store.epochs.INACTIVE_COUNT_MIN", 1)
         patch.setattr("tsdb.store.flush._PIECE_SAMPLE_COUNT", 12)

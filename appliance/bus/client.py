@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from appliance.bus import wire
-from appliance.bus.direct import DirectLink
+from appliance.bus.direct import OPEN_TIMEOUT_S, DirectLink
 from appliance.bus.errors import STOPPING, BusAbsent, BusGone, BusRefused, BusTimeout, WireError
 from appliance.bus.place import Place
 
@@ -204,7 +204,7 @@ class Client:
     def _sent(self, prefix: list[bytes], buffers: list[Any], deadline_ns: int) -> _Link | DirectLink:
         """The link by which the request has gone out. Raises: BusAbsent, TimeoutError."""
         while True:
-            link = self._take()
+            link = self._take(deadline_ns)
             try:
                 link.send(prefix, buffers, deadline_ns)
             except ConnectionError:
@@ -216,14 +216,15 @@ class Client:
             else:
                 return link
 
-    def _take(self) -> _Link | DirectLink:
+    def _take(self, deadline_ns: int) -> _Link | DirectLink:
         with self._lock:
             assert not self._is_closed, f"the client of {self.service} is closed"
             if self._idle:
                 return self._idle.pop()
         if not self._place.exists():
             raise BusAbsent(self.service, self._place.run_dir)
-        direct = DirectLink.open(self._place, self.service) if self._is_direct else None
+        rest_s = min(OPEN_TIMEOUT_S, (deadline_ns - time.monotonic_ns()) / 1e9)
+        direct = DirectLink.open(self._place, self.service, rest_s) if self._is_direct else None
         return direct or _Link(self._place.address(self.service))
 
     def _give(self, link: _Link | DirectLink, *, is_usable: bool) -> None:

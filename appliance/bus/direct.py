@@ -121,11 +121,12 @@ class DirectLink:
         self._stream = Stream(sock)
 
     @staticmethod
-    def open(place: Place, service: str) -> DirectLink | None:
-        """None, if the service does not listen, or has enough connections."""
+    def open(place: Place, service: str, timeout_s: float = OPEN_TIMEOUT_S) -> DirectLink | None:
+        """None, if the service does not listen, has enough connections, or did not look in time at who knocks."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(OPEN_TIMEOUT_S))
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # The first is for connect(), which may wait too.
+                sock.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout_s))
             sock.connect(place.path(service + SUFFIX))
             if sock.recv(len(_WELCOME)) == _WELCOME:
                 return DirectLink(sock)
@@ -212,21 +213,29 @@ class Connections:
             sock, _ = self._listening.accept()
             with self._lock:
                 is_welcome = len(self._peers) < CONNECTION_COUNT_MAX
-            if not is_welcome:
+            if not is_welcome or not self._welcome(sock):
                 sock.close()
-                return
+
+    def _welcome(self, sock: socket.socket) -> bool:
+        """Begin to serve a connection. False, if its other side has gone, or there is no thread to be had."""
+        peer = Peer(sock)
+        with self._lock:
+            self._peers.add(peer)
+        try:
             sock.setblocking(True)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(SEND_TIMEOUT_S))
-            peer = Peer(sock)
-            with self._lock:
-                self._peers.add(peer)
-            sock.send(_WELCOME)
             threading.Thread(target=self._serve, args=(peer,), name=f"bus-{self._name}", daemon=True).start()
+        except (OSError, RuntimeError):
+            with self._lock:
+                self._peers.discard(peer)
+            return False
+        return True
 
     def _serve(self, peer: Peer) -> None:
         try:
             # A message that is none of ours ends the connection, for nobody knows where the next one begins.
             with contextlib.suppress(OSError, WireError):
+                peer.sock.send(_WELCOME)
                 while (frames := peer.stream.receive()) is not None:
                     peer.answered.clear()
                     self._take(peer, frames)

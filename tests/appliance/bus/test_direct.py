@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from appliance.bus import Answer, Client, Request, Server, wire
-from appliance.bus.direct import READ_BYTES, DirectLink, Stream
+from appliance.bus.direct import READ_BYTES, Connections, DirectLink, Stream
 from appliance.bus.errors import WireError
 from appliance.bus.place import Place
 from tests.appliance.bus.conftest import Serve
@@ -137,3 +138,46 @@ def test_a_reply_to_another_request_is_an_error() -> None:
         Stream(theirs).send([wire.encode(wire.ReplyHead(wire.VERSION, 7)), wire.NIL], [])
         with pytest.raises(WireError):
             link.wait(8, 0)
+
+
+def test_who_has_gone_before_being_welcomed_takes_no_place(run_dir: Path) -> None:
+    connections = Connections(Place(run_dir, make=True), "echo", lambda peer, frames: None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hasty:
+        hasty.connect(Place(run_dir).path("echo.direct"))
+    connections.accept()
+    wait_until(lambda: not connections._peers)
+    connections.withdraw()
+
+
+def test_a_connection_for_which_there_is_no_thread_is_not_welcome(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    connections = Connections(Place(run_dir, make=True), "echo", lambda peer, frames: None)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        client.connect(Place(run_dir).path("echo.direct"))
+        connections.accept()
+        assert not connections._peers
+        assert client.recv(2) == b""
+    connections.withdraw()
+
+
+def test_a_service_with_more_that_knock_than_it_has_looked_at_holds_nobody_up(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir.mkdir(mode=0o700)
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        Place(run_dir).listen(deaf, "echo.direct", 0)
+        knocking = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        knocking.connect(Place(run_dir).path("echo.direct"))
+        opened: list[DirectLink | None] = []
+        opening = threading.Thread(
+            target=lambda: opened.append(DirectLink.open(Place(run_dir), "echo", 0.05)), daemon=True
+        )
+        opening.start()
+        opening.join(10)
+        assert opened == [None]

@@ -10,7 +10,8 @@ A series' name is here the very bytes of its labels as they came: the register k
 are read once in the life of a series. `body` walks from series to series; where each one's labels end and what its
 samples are, `straight` finds for all series at once, if they look as Prometheus and its kin write them. Every other
 form that protobuf allows, and whatever is wrong, goes through `exact`, one series at a time. `labels` reads names.
-Before all of them comes `known`: a body of series that came before in the same order is compared, not read.
+Before all of them comes `known`: a body of series that came before in the same order is compared, not read, in the
+blocks of `block`.
 
 Source: prometheus.io/docs/specs/prw/remote_write_spec, version 1.0; prompb/remote.proto and types.proto.
 """

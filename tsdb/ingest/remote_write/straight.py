@@ -100,11 +100,8 @@ def places(data: bytes, end: int) -> tuple[Int64s, Int64s] | None:
 
 
 def _places_by_samples(view: UInt8s, end: int, *, has_bare: bool) -> tuple[Int64s, Int64s] | None:
-    first, second, third = view[:-3], view[1:-2], view[2:-1]
-    are_samples = first == 0x12
-    are_full = (second == 0x10) & (third == 0x09)
-    are_samples &= are_full | ((second == 0x07) & (third == 0x10)) if has_bare else are_full
-    at = np.flatnonzero(are_samples)
+    second = view[1:]
+    at = np.flatnonzero(are_samples(view[:-1], has_bare=has_bare))
     ends = at + (np.where(second[at] == 0x10, FULL_BYTES, BARE_BYTES) if has_bare else FULL_BYTES)
     if not ends.size or ends[-1] != end or int(ends.max()) > end:
         return None
@@ -116,6 +113,15 @@ def _places_by_samples(view: UInt8s, end: int, *, has_bare: bool) -> tuple[Int64
     size = np.where(is_long, low + (high << 7) - 0x80, low)
     is_right = (view[tags] == _SERIES_TAG) & (starts + size == ends) & ~(is_long & (high >= 0x80))
     return (starts, ends) if is_right.all() else None
+
+
+def are_samples(view: UInt8s, *, has_bare: bool = True) -> Bools:
+    """Whether there begins at each byte, but for the last two, what looks like a full sample, or a bare one."""
+    first, second, third = view[:-2], view[1:-1], view[2:]
+    are_full = (second == 0x10) & (third == 0x09)
+    found: Bools = first == 0x12
+    found &= are_full | ((second == 0x07) & (third == 0x10)) if has_bare else are_full
+    return found
 
 
 def _even_places(labels_end: Int64s, ends: Int64s, is_crooked: Bools) -> tuple[Int64s, Int64s]:

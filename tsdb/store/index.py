@@ -35,6 +35,8 @@ _SHAPE_STEP_COUNT = 50_000
 _RUSH_COUNT = 10_000
 # So many series that have no postings yet are looked through as they lie, if a matcher allows it.
 _SCAN_COUNT_MIN = 20_000
+# But only so often: looking through a series costs a twentieth of what its postings do.
+_SCANS_MAX = 20
 UInt32s = npt.NDArray[np.uint32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -78,6 +80,7 @@ class SeriesIndex:
         self._count_at_last_step = 0
         self._postings_lock = threading.Lock()  # Held while segments are added or changed for others.
         self._merging_lock = threading.Lock()  # Held by the thread that merges segments, beside the other lock.
+        self._scanned_count = 0  # Series without postings that were looked through, each as often as it was.
         self._labels: dict[int, Labels] = {}
 
     def __len__(self) -> int:
@@ -221,10 +224,12 @@ class SeriesIndex:
         """The ids of the series that satisfy every matcher, rising. Raises: RefusedQuery."""
         segments, count = self._segments, self._count
         indexed_count = segments[-1].end if segments else 0
-        if count - indexed_count >= _SCAN_COUNT_MIN:
+        tail_count = count - indexed_count
+        if tail_count >= _SCAN_COUNT_MIN and self._scanned_count < _SCANS_MAX * tail_count:
             # Between these two lines the arrays may have been replaced, by longer ones of the same beginning.
             tail = scanned(self._text, self._ends, indexed_count, count, matchers)
             if tail is not None:
+                self._scanned_count += tail_count
                 return np.concatenate((match(self._text, segments, matchers), tail))
         segments = self._indexed()  # Before the text is looked up: it has to be the text of all of them.
         return match(self._text, segments, matchers)
@@ -339,6 +344,7 @@ class SeriesIndex:
                 if start < up_to:
                     end = min(up_to, start + _INDEX_STEP_COUNT)
                     self._segments = (*self._segments, segment_of(self._text, self._ends, start, end))
+                    self._scanned_count = 0
         self._merge_some()  # Once: each merge moves all that is in it.
         return self._segments
 

@@ -19,6 +19,8 @@ from tsdb.store.columns import Columns, Rows, ordered, spread
 _ITEM_BYTES = 8
 # So few ranges are copied one by one, each for the price of two slices.
 _SINGLE_RANGES_MAX = 16
+# What is gathered before it is scattered stays in the caches.
+_STAGE_BYTES = 1 << 19
 # A length that one range in eight has is copied at that length; the others in powers of two, a pass for each.
 _COMMON_PART = 8
 _COUNTED_LENGTH_MAX = 1 << 16
@@ -129,8 +131,33 @@ def _copy_equal(
         return
     if length == 1:
         target[places] = source[starts]
+        return
+    into = _windows(target, length)
+    start_step, place_step = _even_step(starts), _even_step(places)
+    if start_step is None:
+        windows = _windows(source, length)
+        count = max(1, _STAGE_BYTES // (_ITEM_BYTES * length))
+        for at in range(0, starts.size, count):
+            into[places[at : at + count]] = windows[starts[at : at + count]]
+    elif place_step is None:
+        into[places] = _evenly(source, starts, start_step, into.dtype)
     else:
-        _windows(target, length)[places] = _windows(source, length)[starts]
+        _evenly(target, places, place_step, into.dtype)[:] = _evenly(source, starts, start_step, into.dtype)
+
+
+def _even_step(places: Int64s) -> int | None:
+    """By how much each place is behind the one before it; None, if not all by the same, or if they do not rise."""
+    if places.size < 2:
+        return None
+    step = int(places[1] - places[0])
+    return step if step >= 0 and (np.diff(places) == step).all() else None
+
+
+def _evenly(column: npt.NDArray[_Item], places: Int64s, step: int, wide: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    """The stretches that begin at places, which are evenly apart, as items of their own width; nothing is copied."""
+    assert int(places[0]) >= 0, places
+    assert int(places[-1]) * _ITEM_BYTES + wide.itemsize <= column.nbytes, (places, wide)
+    return np.ndarray((places.size,), wide, column, int(places[0]) * _ITEM_BYTES, (step * _ITEM_BYTES,))
 
 
 def _windows(column: npt.NDArray[_Item], length: int) -> npt.NDArray[np.void]:

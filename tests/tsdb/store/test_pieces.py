@@ -42,6 +42,24 @@ def test_ranges_are_copied_to_their_places(sizes: list[int], random, counted_max
     assert target.tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize("places_step", [4, 7, None])
+@pytest.mark.parametrize("starts_step", [0, 1, 4, 9, None])
+def test_ranges_that_lie_evenly_are_copied_to_their_places(starts_step: int | None, places_step: int | None) -> None:
+    """None: unevenly."""
+    count, length = 40, 4
+    uneven = np.arange(count) * 7 + np.arange(count) % 3
+    starts = uneven if starts_step is None else 5 + starts_step * np.arange(count)
+    places = uneven if places_step is None else 3 + places_step * np.arange(count)
+    source, target = np.arange(1_000, 1_500), np.zeros(400, np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsdb.store.pieces._STAGE_BYTES", 3 * 8 * length)  # So that there are several stages.
+        copy_ranges(source, starts, np.full(count, length), target, places)
+    wanted = np.zeros_like(target)
+    for start, place in zip(starts.tolist(), places.tolist(), strict=True):
+        wanted[place : place + length] = source[start : start + length]
+    assert target.tolist() == wanted.tolist()
+
+
 @given(
     st.lists(st.lists(st.integers(-3, 9), min_size=1, max_size=6, unique=True).map(sorted), min_size=1, max_size=12),
     st.sampled_from([-(2**70), *range(-4, 11)]),

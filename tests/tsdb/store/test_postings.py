@@ -71,6 +71,22 @@ def test_many_new_series_are_looked_through_and_leave_the_postings_for_later(mon
     assert index._segments
 
 
+def test_series_that_are_looked_through_again_and_again_get_postings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: a service whose queries all name a label's value does not search through the text for ever."""
+    monkeypatch.setattr("tsdb.store.index._SCAN_COUNT_MIN", 300)
+    monkeypatch.setattr("tsdb.store.index._SCANS_MAX", 3)
+    index = index_of(*(labels(name="m", host=f"h{number}") for number in range(300)))
+    had_postings = []
+    for _ in range(5):
+        had_postings.append(bool(index._segments))
+        assert index.match([Matcher("host", MatchOp.EQUAL, "h77")]).tolist() == [77]
+    assert had_postings == [False, False, False, False, True]
+    index.add([canonical_bytes(labels(name="n", host=f"h{number}")) for number in range(300)])
+    segments = index._segments
+    assert index.match([Matcher("host", MatchOp.EQUAL, "h77")]).tolist() == [77, 377]
+    assert index._segments == segments, "what came a moment ago is looked through again"
+
+
 texts = st.text("ab\x00ü", max_size=20)
 label_sets = st.dictionaries(st.sampled_from(["__name__", "job", "a", "ab"]), texts, min_size=1, max_size=4).filter(
     lambda pairs: any(pairs.values())

@@ -45,8 +45,8 @@ class TsdbClient:
 
     def __init__(self, run_dir: Path) -> None:
         self._intake = Client(run_dir, "intake", is_direct=True)
-        self._query = Client(run_dir, "query")
-        self._store = Client(run_dir, "store")
+        self._query = Client(run_dir, "query", is_direct=True)
+        self._store = Client(run_dir, "store", is_direct=True)
 
     def write(self, door: str, body: bytes | memoryview, *, sender: str) -> WriteAnswer:
         """Pass a request body, which must not change meanwhile, to a door of intake. Answers after the log."""

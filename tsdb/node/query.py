@@ -37,14 +37,14 @@ def run_query(context: ChildContext) -> None:
         concurrent_count_max=settings.concurrent_count_max,
         queue_count_max=settings.queue_count_max,
     )
-    server = Server(run_dir, "query", metrics=context.metrics, threads=crowd.threads_count, lanes=LANES)
+    server = Server(run_dir, "query", metrics=context.metrics, threads=crowd.threads_count, lanes=LANES, is_direct=True)
     limits = Limits(
         series_count_max=settings.series_count_max,
         samples_count_max=settings.samples_count_max,
         steps_count_max=settings.steps_count_max,
         bytes_max=settings.bytes_max,
     )
-    source = StoreSource(Client(run_dir, "store"), samples_folder(context.config.data_dir))
+    source = StoreSource(Client(run_dir, "store", is_direct=True), samples_folder(context.config.data_dir))
     timeout_s = settings.timeout_ms / 1_000
     QueryService(source, limits, crowd, timeout_s=timeout_s, metrics=context.metrics).register(server)
     Housekeeping(context.name, context.metrics).start(context.stopping)

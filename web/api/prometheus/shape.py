@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from flask import Response, request
 
 from web.api.prometheus.numbers import number_texts, pair_heads, time_text
@@ -112,16 +113,28 @@ def _result(answer: QueryAnswer) -> bytes:
 
 
 def _matrix(answer: QueryAnswer, texts: list[bytes]) -> bytes:
-    heads = pair_heads(answer.timestamp_ms)
     offsets = answer.offsets.tolist()
+    heads, heads_from = _heads(answer)
     series = []
     for index, labels in enumerate(answer.labels):
         first, last = offsets[index], offsets[index + 1]
         if first == last:
             continue
         parts = [b""] * (2 * (last - first))
-        parts[0::2] = heads[first:last]
+        parts[0::2] = heads[heads_from[index] : heads_from[index] + last - first]
         parts[1::2] = texts[first:last]
         pairs = b"".join(parts)[3:]  # The first pair has none before it to close: `"],[…` becomes `[…`.
         series.append(b'{"metric":' + msgspec.json.encode(labels) + b',"values":[' + pairs + b'"]]}')
     return b"[" + b",".join(series) + b"]"
+
+
+def _heads(answer: QueryAnswer) -> tuple[list[bytes], list[int]]:
+    """What stands before the values, and by series where its part begins; of equal times, one part serves all."""
+    offsets, times = answer.offsets, answer.timestamp_ms
+    series_count = offsets.size - 1
+    if series_count > 1 and times.size and times.size % series_count == 0:
+        length = times.size // series_count
+        by_series = times.reshape(series_count, length)
+        if (np.diff(offsets) == length).all() and (by_series == by_series[0]).all():
+            return pair_heads(by_series[0]), [0] * series_count
+    return pair_heads(times), offsets[:-1].tolist()

@@ -165,6 +165,23 @@ def test_a_table_that_lies_is_found(lie: Lie, said: str) -> None:
     assert said in faults(disk)[f"blocks/{path.name}"]
 
 
+@pytest.mark.parametrize(("start_ms", "window_ms"), [(NOW_MS + 1, 7_200_000), (NOW_MS, 7_200_001), (NOW_MS, 0)])
+def test_a_header_with_a_window_that_is_none_is_found_although_its_checksum_is_right(
+    start_ms: int, window_ms: int
+) -> None:
+    disk, path = store()
+
+    def lie(data: bytearray) -> None:
+        fixed, body = layout.HEADER_FIXED, layout.HEADER_BODY
+        body.pack_into(data, fixed.size, body.unpack_from(data, fixed.size)[0], start_ms, window_ms)
+        fixed.pack_into(data, 0, layout.MAGIC, google_crc32c.value(bytes(data[fixed.size : layout.HEADER_BYTES])))
+
+    disk.damage(path, 0, lie)
+    assert f"a window of {window_ms:,} ms from {start_ms:,} ms on" in faults(disk)[f"blocks/{path.name}"]
+    open_engine(disk).close()
+    assert disk.names(FOLDER / "quarantine") == [path.name]
+
+
 def test_a_sound_store_has_a_verdict_for_every_file_and_no_fault() -> None:
     disk, path = store()
     engine = open_engine(disk)

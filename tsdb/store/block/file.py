@@ -135,6 +135,10 @@ def read_header(file: ReadFile, name: str) -> tuple[int, int, int]:
             f"block {name} has version {version}, this program reads up to {max(_DIRECTORY_OF_VERSION)}; "
             f"start the program that wrote it"
         )
+    if start_ms % layout.WINDOW_MS or window_ms % layout.WINDOW_MS or window_ms <= 0:
+        raise CorruptData(
+            f"{name}: a window of {window_ms:,} ms from {start_ms:,} ms on, not of whole {layout.WINDOW_MS:,} ms"
+        )
     return version, start_ms, window_ms
 
 

@@ -121,7 +121,7 @@
   // With many lines: which one is under the pointer, and its value there.
   const reading = document.createElement("p");
   reading.className = "reading small";
-  chart.after(reading);
+  if (rows.length > 6) chart.after(reading); // Of fewer, the chart's own legend tells it.
   let focused = null;
   const tell = () => {
     const at = chart.chart?.cursor?.idx;

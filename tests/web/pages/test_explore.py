@@ -16,7 +16,7 @@ from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 from web.pages.explore.complete import Wanted, place_of
 from web.pages.explore.mistake import mistake_of
 from web.pages.explore.reading import costs, exact, short_names
-from web.pages.explore.vocabulary import WORDS
+from web.pages.explore.vocabulary import WORDS, used_in
 
 CODES = ("200", "404")
 
@@ -41,6 +41,8 @@ PLACES: dict[str, tuple[Wanted, str, dict[str, Any]]] = {  # text before the cur
     '{"a.b", j|': (Wanted.MATCHED_LABEL, "j", {"selectors": [[is_(METRIC_NAME, "a.b")]]}),
     'up{job="|': (Wanted.VALUE, "", {"label": "job", "quote": '"', "selectors": [[UP]]}),
     "up{job!~'sh|op'}": (Wanted.VALUE, "sh", {"label": "job", "quote": "'", "selectors": [[UP]]}),
+    '{"a.b", "l.m"="x", j|': (Wanted.MATCHED_LABEL, "j", {"selectors": [[is_(METRIC_NAME, "a.b"), is_("l.m", "x")]]}),
+    '{"l.m"="|': (Wanted.VALUE, "", {"label": "l.m", "selectors": []}),
     "up{job=|": (Wanted.VALUE, "", {"label": "job", "quote": "", "selectors": [[UP]]}),
     r'up{a=~"x\"y", b="|': (
         Wanted.VALUE,
@@ -73,6 +75,12 @@ def test_every_function_and_aggregation_of_the_engine_is_explained() -> None:
     for word in WORDS.values():
         assert word.sentence.endswith("."), word
         assert len(word.sentence) <= 110, word
+
+
+def test_the_functions_of_an_expression_are_found_but_not_in_texts() -> None:
+    expression = """sum by (min) (rate({__name__="a.count (b)"}[5m])) # avg(x)
+        + on (max) a.floor(x) + max(sum without (job) (up))"""
+    assert [word.name for word in used_in(expression)] == ["sum", "rate", "max"]
 
 
 MISTAKES = {  # expression, message: (before, there, after)
@@ -157,6 +165,9 @@ def test_metrics_labels_and_values_are_completed(explored: House) -> None:
     assert set(places) == {("4", "12")}
     assert completions(explored, "pred")[0][0] == "predict_linear("
     assert completions(explored, "pi")[0][0] == "pi()"
+    assert completions(explored, "sum ")[0] == ["by (", "without ("]
+    assert "by (" in completions(explored, "sum(up) ")[0]
+    assert "by (" not in completions(explored, "explored_total ")[0]
     assert completions(explored, "explored_total{")[0] == ["code=", "job="]
     assert completions(explored, "sum by (c) (explored_total)", 9)[0] == ["code"]
     assert completions(explored, "explored_total{code=")[0] == ['"200"', '"404"']
@@ -203,19 +214,22 @@ def test_one_time_is_a_table_of_whatever_the_expression_gives(explored: House) -
 
 
 def test_the_link_shows_the_same_again(explored: House) -> None:
-    page = shown(explored, expression="explored_total", view="table", range="6h", step="5m")
+    page = shown(explored, expression="explored_total", view="table", range="6h", step="20s")
     link = html.unescape(re.search(r'id="share-link" readonly value="([^"]*)"', page)[1])
     arguments = {name: texts[0] for name, texts in parse_qs(urlsplit(link).query).items()}
     assert {name: arguments[name] for name in ("expression", "view", "step")} == {
         "expression": "explored_total",
         "view": "table",
-        "step": "5m",
+        "step": "20s",
     }
     again = shown(explored, **arguments)
     assert html.unescape(re.search(r'id="share-link" readonly value="([^"]*)"', again)[1]) == link
     assert 'aria-current="true">At one time' in again
+    moment = re.search(r'at <time datetime="[^"]*"', page)
+    assert moment is not None
+    assert moment[0] in again, "the very time"
     chart = shown(explored, **(arguments | {"view": ""}))
-    assert 'data-step-ms="300000"' in chart
+    assert 'data-step-ms="20000"' in chart
     assert "data-start-ms=" in chart
 
 

@@ -62,6 +62,7 @@ class Asked:
 def asked_of_request(now_ms: int) -> Asked:
     range_name = asked_range("1h")
     fixed = _fixed_range()
+    now_ms = now_ms // 1_000 * 1_000  # The fields of a form know seconds: so a link to share holds the very time.
     start_ms, end_ms = fixed or (now_ms - RANGES_MS[range_name], now_ms)
     step_text = request.args.get("step", "").strip()
     step_ms, problem = _step(step_text, start_ms, end_ms)

@@ -61,6 +61,7 @@ class Place:
     word: str = ""  # What of it is already there.
     start: int = 0  # Where the word begins.
     label: str = ""  # Whose value is wanted.
+    previous: str = ""  # What stands before the word.
     quote: str = ""  # The quote that opens the value; empty: it is still to be written.
     selectors: list[list[Matcher]] = field(default_factory=list)  # Any of these narrows the names; none: all of them.
 
@@ -96,7 +97,7 @@ def place_of(head: str, tail: str = "") -> Place:
         return Place(Wanted.LABEL, word, start, selectors=[[_is(METRIC_NAME, name)] for name in metrics])
     if word[:1].isdigit():
         return Place(Wanted.NOTHING)
-    return Place(_operand_or_keyword(pieces, word), word, start)
+    return Place(_operand_or_keyword(pieces, word), word, start, previous=pieces[-1].text if pieces else "")
 
 
 def _operand_or_keyword(pieces: list[Piece], word: str) -> Wanted:
@@ -126,10 +127,12 @@ def _in_braces(pieces: list[Piece], opener: int, word: str, start: int) -> Place
     inside = pieces[opener + 1 :]
     known = [_is(METRIC_NAME, pieces[opener - 1].text)] if opener and pieces[opener - 1].kind == "word" else []
     for index, piece in enumerate(inside):
-        if piece.kind != "string":
+        following = inside[index + 1].text if index + 1 < len(inside) else ""
+        if piece.kind != "string" or following in MATCH_OPERATORS:
             continue
         if index >= 2 and inside[index - 1].text in MATCH_OPERATORS:
-            known.append(Matcher(inside[index - 2].text, MatchOp(inside[index - 1].text), _unquoted(piece.text)))
+            label, op = _label(inside[index - 2]), MatchOp(inside[index - 1].text)
+            known.append(Matcher(label, op, _unquoted(piece.text)))
         elif index == 0 or inside[index - 1].text == ",":
             known.append(_is(METRIC_NAME, _unquoted(piece.text)))
     selectors = [known] if known else []
@@ -137,7 +140,7 @@ def _in_braces(pieces: list[Piece], opener: int, word: str, start: int) -> Place
     if previous in MATCH_OPERATORS and len(inside) >= 2:
         quote = word[:1] if word[:1] in ('"', "'", "`") else ""
         at = start + len(quote)
-        return Place(Wanted.VALUE, word[len(quote) :], at, inside[-2].text, quote, selectors)
+        return Place(Wanted.VALUE, word[len(quote) :], at, label=_label(inside[-2]), quote=quote, selectors=selectors)
     if previous in ("{", ",") and not word.startswith(('"', "'", "`")):
         return Place(Wanted.MATCHED_LABEL, word, start, selectors=selectors)
     return Place(Wanted.NOTHING)
@@ -161,6 +164,11 @@ def _metrics(expression: str) -> list[str]:
 
 def _is(name: str, value: str) -> Matcher:
     return Matcher(name, MatchOp.EQUAL, value)
+
+
+def _label(piece: Piece) -> str:
+    """The name of a label: one that is no plain word stands in quotes."""
+    return _unquoted(piece.text) if piece.kind == "string" else piece.text
 
 
 def _unquoted(text: str) -> str:

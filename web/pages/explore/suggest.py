@@ -14,6 +14,8 @@ from web.pages.explore.vocabulary import WORDS
 from web.pages.ranges import RANGES_MS
 from web.services import services
 
+AGGREGATIONS = frozenset(word.name for word in WORDS.values() if word.family == "Aggregations over series")
+GROUPINGS = ("by (", "without (")
 SUGGESTION_COUNT_MAX = 50
 FUNCTION_COUNT_MAX = 12  # Those whose name only contains the word come last and are many.
 LOOK_UP_COUNT_MAX = 500  # Names of which the best are chosen.
@@ -38,7 +40,7 @@ def suggestions(place: Place, tail: str) -> list[Suggestion]:
         case Wanted.OPERAND:
             return _operands(place, tail)[:SUGGESTION_COUNT_MAX]
         case Wanted.KEYWORD:
-            return [Suggestion(word.rstrip(" ("), word) for word in KEYWORDS if word.startswith(place.word)]
+            return [Suggestion(word.rstrip(" ("), word) for word in _keywords(place) if word.startswith(place.word)]
         case Wanted.DURATION:
             return [Suggestion(text, text) for text in DURATIONS if text.startswith(place.word)]
         case Wanted.LABEL | Wanted.MATCHED_LABEL:
@@ -88,6 +90,13 @@ def _opened(name: str, usage: str) -> str:
     return name + ("()" if usage == f"{name}()" else "(" if usage.startswith(f"{name}(") else " ")
 
 
+def _keywords(place: Place) -> list[str]:
+    """After the name of an aggregation, its labels; after a bracket, perhaps its labels as well; else what joins."""
+    if place.previous in AGGREGATIONS:
+        return list(GROUPINGS)
+    return [word for word in KEYWORDS if place.previous == ")" or word not in GROUPINGS]
+
+
 def _labels(place: Place, tail: str) -> list[Suggestion]:
     start_ms, end_ms = _times_ms()
     names = _asked(
@@ -100,7 +109,8 @@ def _labels(place: Place, tail: str) -> list[Suggestion]:
         for name in names
         if name != METRIC_NAME and place.word.lower() in name.lower()
     ]
-    return [*_split(found, place.word.lower())[0], *_split(found, place.word.lower())[1]]
+    first, further = _split(found, place.word.lower())
+    return [*first, *further]
 
 
 def _values(place: Place, tail: str) -> list[Suggestion]:

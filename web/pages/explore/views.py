@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from urllib.parse import urlencode
 
@@ -24,7 +23,6 @@ bp = Blueprint("explore", __name__, template_folder="templates")
 
 FIRST_NAMES_COUNT = 200
 EXPRESSION_SIZE_MAX = 16 * 1024  # As long as the engine reads.
-CALLED = re.compile(r"[a-z_0-9]+", re.ASCII)
 TIMEOUT_S = 20.0
 
 
@@ -38,7 +36,7 @@ def page() -> Response:
             asked=asked,
             reading=_read(asked) if asked.expression else Reading(problem=asked.problem),
             names=[] if asked.expression else metric_names("", FIRST_NAMES_COUNT),
-            used=_used(asked.expression),
+            used=vocabulary.used_in(asked.expression),
             ranges=list(RANGES_MS),
             range_ms=RANGES_MS[asked.range_name],
             url_for_range=url_for_range,
@@ -65,12 +63,6 @@ def _read(asked: Asked) -> Reading:
         return Reading(problem=message, mistake=mistake_of(asked.expression, message))
     whole_ms = 1_000 * (time.monotonic() - began_s)
     return at_one_time(answer, whole_ms) if asked.view is View.TABLE else over_time(answer, whole_ms)
-
-
-def _used(expression: str) -> list[vocabulary.Word]:
-    """The functions that stand in an expression, in their order, each once; labels of such a name as well."""
-    found = dict.fromkeys(CALLED.findall(expression))
-    return [vocabulary.WORDS[name] for name in found if name in vocabulary.WORDS]
 
 
 @bp.get("/explore/functions")

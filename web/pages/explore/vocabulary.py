@@ -5,6 +5,7 @@ A test holds this table against the functions that the engine evaluates, so that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # family: rows of (how it is called, what it gives); v is a vector, m a range such as `requests_total[5m]`, s a number.
@@ -163,3 +164,14 @@ def _words() -> dict[str, Word]:
 
 
 WORDS: dict[str, Word] = _words()
+
+# A name that is called or grouped. Texts and comments are tried first, so that what stands in them is no name.
+_CALLED = re.compile(
+    r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|(?<![\w:.])(?P<name>[a-z][a-z_0-9]*)(?=\s*(?:\(|by\b|without\b))"""
+)
+
+
+def used_in(expression: str) -> list[Word]:
+    """The functions that an expression calls, in their order, each once."""
+    names = dict.fromkeys(found["name"] for found in _CALLED.finditer(expression))
+    return [WORDS[name] for name in names if name in WORDS]

@@ -117,6 +117,19 @@ def test_a_change_appears_without_a_reload(
         assert colour == "rgb(23, 112, 63)"
 
 
+def test_a_long_word_of_trouble_is_broken_where_the_screen_ends(
+    browser: Browser, world: World, administrator: StorageState
+) -> None:
+    with page_of(browser, administrator, size="phone") as page:
+        page.goto(world.appliance.url + "/system")
+        page.locator("#store-title").evaluate(
+            """title => title.closest("section").querySelector("dd").innerHTML =
+            '<span class="state warning">12 windows of raw samples before their time, 3 windows of rollups</span>'"""
+        )
+        expect(page.locator("dd .state.warning")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"][0]
+
+
 def test_a_check_is_tried_and_then_saved(browser: Browser, world: World, administrator: StorageState) -> None:
     with page_of(browser, administrator, size="phone") as page:
         page.goto(world.appliance.url + "/checks/new")

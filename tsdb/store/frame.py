@@ -253,15 +253,15 @@ def _read_frame(data: Bytes, at: int, end: int, header: _Header) -> Frame | Dama
     defined, columns = data[at + FRAME_HEADER_BYTES : columns_at], data[columns_at:end]
     wrong = []
     samples = Columns.empty()
-    if _crc_of(defined) == header.definition_crc:
-        try:
+    definitions = NO_DEFINITIONS
+    try:
+        if _crc_of(defined) == header.definition_crc:
             definitions = _read_definitions(defined, header.series_count)
-        except ValueError as error:
-            definitions = NO_DEFINITIONS
-            wrong.append(f"series that cannot be read ({error})")
-    else:
-        definitions = _salvaged(defined, header.series_count)
-        wrong.append(f"checksum of the series ({definitions.ids.size} of {header.series_count} are whole)")
+        else:
+            definitions = _salvaged(defined, header.series_count)
+            wrong.append(f"checksum of the series ({definitions.ids.size} of {header.series_count} are whole)")
+    except ValueError as error:
+        wrong.append(f"series that cannot be read ({error})")
     if _crc_of(columns) == header.column_crc:
         try:
             samples = _read_columns(columns, header)
@@ -290,7 +290,10 @@ def _read_definitions(data: Bytes, series_count: int) -> Definitions:
 
 
 def _salvaged(data: Bytes, series_count: int) -> Definitions:
-    """The definitions that are whole, of those whose common checksum is wrong: a length may be any number then."""
+    """The definitions that are whole, of those whose common checksum is wrong: a length may be any number then.
+
+    Raises: ValueError, if they are more than the bytes.
+    """
     ids, lengths, checks = _definition_columns(data, series_count)
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
     blob = data[12 * series_count :].tobytes()
@@ -300,7 +303,9 @@ def _salvaged(data: Bytes, series_count: int) -> Definitions:
 
 
 def _definition_columns(data: Bytes, series_count: int) -> tuple[Int32s, UInt32s, UInt32s]:
-    """Ids, lengths and checks."""
+    """Ids, lengths and checks. Raises: ValueError, if they are more than the bytes."""
+    if data.size < 12 * series_count:
+        raise ValueError(f"{data.size:,} bytes where {series_count:,} series are announced")
     return (
         data[: 4 * series_count].view("<i4"),
         data[4 * series_count : 8 * series_count].view("<u4"),

@@ -205,6 +205,23 @@ def test_a_frame_that_says_what_it_does_not_hold_is_damage(sample_count: int, id
     assert whole.samples.series.size == 1
 
 
+@pytest.mark.parametrize("definition_bytes", [0, 8])
+def test_a_frame_that_says_more_series_than_it_holds_is_damage(definition_bytes: int) -> None:
+    """Whether the checksum of the series is right, as that of no bytes is, or not; a start goes on either way."""
+    one = Columns(np.zeros(1, np.int32), np.full(1, NOW_MS), np.ones(1))
+    header, *rest = frame_parts(0, NO_DEFINITIONS, one, NOW_MS, NOW_MS)
+    changed = bytearray(header)
+    struct.pack_into("<I", changed, 16, definition_bytes)
+    struct.pack_into("<I", changed, 32, 3)
+    struct.pack_into("<I", changed, 4, google_crc32c.value(bytes(changed[8:])))
+    data = b"".join([segment_header(1, 1), changed, bytes(definition_bytes), *map(bytes, rest)])
+    (damage,) = read_frames(np.frombuffer(data, np.uint8))
+    assert isinstance(damage, Damage)
+    assert f"{definition_bytes} bytes where 3 series are announced" in damage.what
+    assert damage.frame is not None
+    assert damage.frame.samples.series.size == 1
+
+
 class Agreeable(int):
     """A checksum that is equal to every other."""
 

@@ -31,6 +31,9 @@ REFUSED = np.iinfo(np.int32).min  # In place of an id: the name cannot be a seri
 # are kept in mind, at 28 B each.
 REFUSALS_KEPT_S = 10.0
 REFUSALS_COUNT_MAX = 262_144
+# A series may have a name for each door, and a few more. Names without end of the same series, as of a sender whose
+# labels come in another order each time, are forgotten, for the store knows their series: 40 MB of them, and then all.
+NAMES_PER_SERIES_MAX, NAMES_SPARE_COUNT = 4, 1 << 20
 _REFUSED_LAST = REFUSED + len(SERIES_REFUSALS)
 
 
@@ -52,7 +55,7 @@ class Resolved:
 
 
 class SeriesRegister:
-    """What this process knows of the store's ids: a hash table without the names, about 40 B a series.
+    """What this process knows of the store's ids: a hash table without the names, about 40 B a name.
 
     A name is known by two 64-bit hashes under seeds that are drawn at the start and never leave the process, so that
     nobody can prepare two names that look like one. All names unknown here go to the store, which resolves them by
@@ -63,6 +66,7 @@ class SeriesRegister:
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._lookup = HashLookup()
+        self._highest_id = -1  # Of this epoch, whose ids are dense: the store has as many series, or more.
         self._refused = HashLookup()  # For an id: -1 - the number of SERIES_REFUSALS.
         self._refused_since_s = 0.0
         self._words: dict[str, str] = {}  # reason → the store's words
@@ -97,6 +101,7 @@ class SeriesRegister:
     def _start(self, epoch: int | None) -> None:
         self._epoch = epoch
         self._lookup.clear()
+        self._highest_id = -1
         self._refused.clear()
 
     def resolve_known(self, decoded: Decoded) -> Resolved | None:
@@ -185,6 +190,9 @@ class SeriesRegister:
         with self._lock:
             if ack.epoch != self._epoch or resolved.epoch != self._epoch:
                 return
+            self._highest_id = max(self._highest_id, int(ids.max(initial=-1)))
+            if len(self._lookup) > NAMES_SPARE_COUNT + NAMES_PER_SERIES_MAX * (self._highest_id + 1):
+                self._lookup.clear()
             fresh = (ids >= 0) & (self._lookup.find(resolved.hashes, resolved.checks) < 0)
             if fresh.all():
                 self._lookup.insert_new(resolved.hashes, resolved.checks, ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import permutations
 
 import numpy as np
 import polars as pl
@@ -74,6 +75,30 @@ def test_two_spellings_of_one_series_travel_once_and_are_both_learnt() -> None:
     assert first.batch.series.tolist() == [-1, -1]
     known.learn(first, ack(5))
     assert known.resolve(decoded(["m;b=2;a=1", "m;a=1;b=2"])).batch.series.tolist() == [5, 5]
+
+
+def test_endless_spellings_of_a_few_series_take_no_more_and_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sender whose labels come in another order each time; what he sends is stored all the same."""
+    monkeypatch.setattr("tsdb.ingest.register.NAMES_SPARE_COUNT", 10)
+    known = register()
+    for order in list(permutations("abcde")):
+        name = ";".join(["m", *(f"{tag}=1" for tag in order)])
+        found = known.resolve(decoded([name, "other"]))
+        series = list(found.new_series)
+        known.learn(found, ack(*(5 if one.startswith(b"__name__\xffm") else 6 for one in series)))
+        again = known.resolve_known(decoded([name]))
+        assert again is not None
+        assert again.batch.series.tolist() == [5]
+        assert known.series_count <= 10 + 4 * 7 + 2
+
+
+def test_many_series_with_a_few_names_each_are_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.ingest.register.NAMES_SPARE_COUNT", 0)
+    known = register()
+    for order in list(permutations("abc"))[:4]:
+        found = known.resolve(decoded([f"m{n};" + ";".join(f"{tag}=1" for tag in order) for n in range(50)]))
+        known.learn(found, ack(*range(50)))
+    assert known.series_count == 200
 
 
 def test_a_series_that_the_store_refused_is_left_out_for_a_while_then_asked_for_again() -> None:

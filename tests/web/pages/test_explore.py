@@ -167,7 +167,9 @@ def test_metrics_labels_and_values_are_completed(explored: House) -> None:
     assert completions(explored, "pi")[0][0] == "pi()"
     assert completions(explored, "sum ")[0] == ["by (", "without ("]
     assert "by (" in completions(explored, "sum(up) ")[0]
-    assert "by (" not in completions(explored, "explored_total ")[0]
+    assert completions(explored, "explored_total ")[0] == ["and", "or", "unless", "offset "]
+    assert completions(explored, "a / i")[0][0] == "ignoring ("
+    assert "group_left (" in completions(explored, "a / on (job) g")[0]
     assert completions(explored, "explored_total{")[0] == ["code=", "job="]
     assert completions(explored, "sum by (c) (explored_total)", 9)[0] == ["code"]
     assert completions(explored, "explored_total{code=")[0] == ['"200"', '"404"']

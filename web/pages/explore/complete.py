@@ -24,19 +24,12 @@ PIECE = re.compile(
 CLOSERS = {")": "(", "]": "[", "}": "{"}
 MATCH_OPERATORS = frozenset(op.value for op in MatchOp)
 GROUPING_WORDS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
-KEYWORDS = (
-    "by (",
-    "without (",
-    "and",
-    "or",
-    "unless",
-    "on (",
-    "ignoring (",
-    "group_left (",
-    "group_right (",
-    "offset ",
-)
-RESERVED = frozenset(word.rstrip(" (") for word in KEYWORDS) | {"bool", "atan2"}
+JOINING = ("and", "or", "unless", "offset ")  # After an operand.
+GROUPING = ("by (", "without (")  # After an aggregation.
+SPREADING = ("group_left (", "group_right (")  # After `on (…)` and `ignoring (…)`.
+MATCHING = ("on (", "ignoring (")  # After an operator.
+RESERVED = frozenset(word.rstrip(" (") for word in (*JOINING, *GROUPING, *SPREADING, *MATCHING)) | {"bool", "atan2"}
+OPERATORS = frozenset({*"+-*/%^<>", "==", "!=", ">=", "<=", "atan2", "and", "or", "unless"})
 CALLING = frozenset({"(", "by", "without"})  # What follows a function or an aggregation, but no metric.
 DURATIONS = ("1m", "5m", "15m", "30m", "1h", "6h", "1d", "7d")
 

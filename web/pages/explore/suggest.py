@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from appliance.bus import BusError
 from tsdb.errors import TsdbError
 from tsdb.sample import METRIC_NAME
-from web.pages.explore.complete import DURATIONS, KEYWORDS, Place, Wanted
+from web.pages.explore.complete import DURATIONS, GROUPING, JOINING, MATCHING, OPERATORS, SPREADING, Place, Wanted
 from web.pages.explore.vocabulary import WORDS
 from web.pages.ranges import RANGES_MS
 from web.services import services
 
 AGGREGATIONS = frozenset(word.name for word in WORDS.values() if word.family == "Aggregations over series")
-GROUPINGS = ("by (", "without (")
 SUGGESTION_COUNT_MAX = 50
 FUNCTION_COUNT_MAX = 12  # Those whose name only contains the word come last and are many.
 LOOK_UP_COUNT_MAX = 500  # Names of which the best are chosen.
@@ -82,7 +81,9 @@ def _operands(place: Place, tail: str) -> list[Suggestion]:
     metrics = [Suggestion(name, as_expression(name), "metric") for name in names]
     first, further = _split(functions, word) if word else ([], [])
     metrics_first, metrics_further = _split(metrics, word)
-    return [*first, *metrics_first, *metrics_further, *further[:FUNCTION_COUNT_MAX]]
+    matching = MATCHING if word and place.previous in OPERATORS else ()
+    keywords = [Suggestion(text.rstrip(" ("), text) for text in matching if text.startswith(word)]
+    return [*keywords, *first, *metrics_first, *metrics_further, *further[:FUNCTION_COUNT_MAX]]
 
 
 def _opened(name: str, usage: str) -> str:
@@ -90,11 +91,11 @@ def _opened(name: str, usage: str) -> str:
     return name + ("()" if usage == f"{name}()" else "(" if usage.startswith(f"{name}(") else " ")
 
 
-def _keywords(place: Place) -> list[str]:
-    """After the name of an aggregation, its labels; after a bracket, perhaps its labels as well; else what joins."""
+def _keywords(place: Place) -> tuple[str, ...]:
+    """After the name of an aggregation, its labels; after a bracket, whatever it may have closed; else what joins."""
     if place.previous in AGGREGATIONS:
-        return list(GROUPINGS)
-    return [word for word in KEYWORDS if place.previous == ")" or word not in GROUPINGS]
+        return GROUPING
+    return (*GROUPING, *JOINING, *SPREADING) if place.previous == ")" else JOINING
 
 
 def _labels(place: Place, tail: str) -> list[Suggestion]:

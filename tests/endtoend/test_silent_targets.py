@@ -23,7 +23,7 @@ import pytest
 from tests.endtoend.looking import metric
 from tests.receiver import Receiver
 from tests.running import Appliance
-from tests.waiting import wait_until
+from tests.waiting import busy, wait_until
 
 HEALTHY_COUNT = 50
 SILENT_COUNT = 100  # Of each kind; those whose server is silent are twice as many.
@@ -99,7 +99,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
                 "name": f"healthy {number}",
                 "options": {"url": well.url},
                 "interval_s": 1,
-                "timeout_s": 2,
+                "timeout_s": busy(2),
                 "max_check_attempts": 1,
             }
             for number in range(HEALTHY_COUNT)

@@ -24,6 +24,7 @@ from tsdb.ingest.listen import Listener
 from tsdb.ingest.pump import Outcome, Pump, Sink
 from tsdb.ingest.register import SeriesRegister
 from tsdb.ingest.remote_write import body as remote_write
+from tsdb.ingest.remote_write import symbols as remote_write_2
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.rows import body as rows
 
@@ -35,8 +36,10 @@ DOORS: Mapping[str, Callable[[Body, IntakeLimits, KnownSeries], Decoded]] = {
     "rows": lambda body, _, __: rows.decode(body),
     "remote_write": remote_write.decode_snappy,
     "remote_write+zstd": remote_write.decode_zstd,
+    "remote_write+2.0": remote_write_2.decode_snappy,
+    "remote_write+2.0+zstd": remote_write_2.decode_zstd,
 }
-"""The decoders of acknowledged bodies. What follows a plus is the body's encoding, not part of the protocol's name."""
+"""The decoders of acknowledged bodies. What follows a plus is its version or its encoding."""
 _FILES_COUNT_SPARE = 256  # Beside the connections: libraries, the bus, the log.
 
 

@@ -53,3 +53,20 @@ def snappy(raw: bytes) -> bytes:
 
 def zstd(raw: bytes) -> bytes:
     return bytes(cramjam.zstd.compress(raw))
+
+
+def request_2(all_series: Sequence[tuple[Iterable[Pair], Iterable[bytes]]], *, is_packed: bool = True) -> bytes:
+    """A Request of remote-write 2.0: of each series its labels and its other fields, as they are to be written."""
+    number_of: dict[bytes, int] = {b"": 0}
+    body = b""
+    for labels, rest in all_series:
+        words = [word.encode() if isinstance(word, str) else word for pair in labels for word in pair]
+        refs = [number_of.setdefault(word, len(number_of)) for word in words]
+        body += field(5, b"".join((refs_field(refs, is_packed=is_packed), *rest)))
+    return b"".join(field(4, symbol) for symbol in number_of) + body
+
+
+def refs_field(refs: Iterable[int], *, is_packed: bool = True) -> bytes:
+    if is_packed:
+        return field(1, b"".join(map(varint, refs)))
+    return b"".join(b"\x08" + varint(ref) for ref in refs)

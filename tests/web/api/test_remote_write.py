@@ -13,6 +13,7 @@ from tsdb.client import TsdbClient
 from tsdb.errors import DiskFull, NotReady
 
 PATH = "/prometheus/api/v1/write"
+TWO = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 HEADERS = {
     "Content-Type": "application/x-protobuf",
     "Content-Encoding": "snappy",
@@ -57,12 +58,45 @@ def test_the_good_of_a_body_is_stored_and_the_bad_is_named_in_a_400(house: House
     assert values_of(house, "partly") == ["7"]
 
 
-def test_what_is_not_remote_write_1_0_is_refused_with_415(house: House) -> None:
+WRITTEN = "X-Prometheus-Remote-Write-{}-Written"
+
+
+def of_version_2(house: House, name: str, *more: tuple[str, str]) -> bytes:
+    now_ms = house.services.clock.now_ms()
+    bad = ([("job", "0")], [wire.sample(now_ms, 1.0)])
+    series = [([("__name__", name), ("job", job)], [wire.sample(now_ms, 7.0)]) for job in "ab"]
+    return wire.request_2([*series, *([bad] if more else [])])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "headers"),
+    [
+        ("snappy", {"Content_Type": TWO, "X_Prometheus_Remote_Write_Version": "2.0.0"}),
+        ("zstd", {"Content_Type": TWO}),
+        ("snappy", {"X_Prometheus_Remote_Write_Version": "2.0.0"}),
+    ],
+)
+def test_version_2_is_told_what_was_written(house: House, encoding: str, headers: dict[str, str]) -> None:
+    name = f"second_{encoding}_{len(headers)}"
+    raw = of_version_2(house, name)
+    sent = wire.snappy(raw) if encoding == "snappy" else wire.zstd(raw)
+    answer = send(house, sent, Content_Encoding=encoding, **headers)
+    counts = [answer.headers[WRITTEN.format(what)] for what in ("Samples", "Histograms", "Exemplars")]
+    assert (answer.status_code, answer.data, counts) == (204, b"", ["2", "0", "0"])
+    assert values_of(house, name) == ["7", "7"]
+
+
+def test_version_2_is_told_so_in_a_400_as_well(house: House) -> None:
+    answer = send(house, wire.snappy(of_version_2(house, "second_partly", ("job", "0"))), Content_Type=TWO)
+    assert (answer.status_code, answer.headers[WRITTEN.format("Samples")]) == (400, "2")
+    assert "stored 2 samples, refused no_metric_name 1" in answer.text
+    assert WRITTEN.format("Samples") not in send(house, wire.snappy(body(house, "first", 1.0))).headers
+
+
+def test_what_is_no_remote_write_is_refused_with_415(house: House) -> None:
     good = wire.snappy(body(house, "never", 1.0))
-    two = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
     for headers, word in (
-        ({"Content_Type": two}, "2.0"),
-        ({"X_Prometheus_Remote_Write_Version": "2.0.0"}, "2.0"),
+        ({"Content_Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, "v2.Request"),
         ({"Content_Type": "application/json"}, "application/x-protobuf"),
         ({"Content_Encoding": "gzip"}, "snappy"),
     ):

@@ -1,4 +1,4 @@
-"""Prometheus remote-write 1.0: a protobuf WriteRequest in snappy's block format (or zstd).
+"""Prometheus remote-write: protobuf in snappy's block format (or zstd). `symbols` reads 2.0; all else is of 1.0:
 
     message WriteRequest { repeated TimeSeries timeseries = 1; repeated MetricMetadata metadata = 3; }
     message TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2;

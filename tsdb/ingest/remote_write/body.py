@@ -13,7 +13,7 @@ from tsdb.errors import BodyTooLarge, RefusedSample
 from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Body, Decoded, Refusals, used_names
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.raw_names import PADDING, RawNames
-from tsdb.ingest.remote_write.exact import read_series
+from tsdb.ingest.remote_write.exact import HISTOGRAM, read_series
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
 from tsdb.ingest.remote_write.straight import BARE_BYTES, FULL_BYTES, places, straight
@@ -24,7 +24,6 @@ _TIMESERIES, _METADATA = 1, 3
 _TIMESERIES_TAG = 0x0A
 _COUNT_EVERY_BYTES = 2**20  # Of two bytes each: 512 Ki series more than allowed before it is noticed.
 _OTHER_SIZE = {0: None, 1: 8, 5: 4}  # By wire type; a varint's size is found by reading it.
-HISTOGRAM = "native histograms are not stored; send classic ones (scrape_native_histograms: false)"
 
 
 class _Samples(NamedTuple):

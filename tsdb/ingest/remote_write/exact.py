@@ -10,6 +10,7 @@ from tsdb.errors import BodyTooLarge
 from tsdb.sample import LABEL_COUNT_MAX, Float64s
 from tsdb.wire import BYTES, FIXED64, VARINT, fields, int64, varint
 
+HISTOGRAM = "native histograms are not stored; send classic ones (scrape_native_histograms: false)"
 _LABELS, _SAMPLES, _EXEMPLARS, _HISTOGRAMS = 1, 2, 3, 4
 _VALUE, _TIMESTAMP = 1, 2
 _ZERO = bytes(8)
@@ -44,7 +45,7 @@ def read_series(data: bytes, start: int, end: int, *, samples_count_max: int) ->
             if series.labels_count <= _LABELS_KEPT_COUNT_MAX:
                 labels.append(b"\x0a" + _size(last - first) + data[first:last])
         elif number == _SAMPLES:
-            _read_sample(series, data, first, last)
+            read_sample(series, data, first, last)
             if len(series.times_ms) > samples_count_max:
                 raise BodyTooLarge("the body has more samples than one may bring; split it")
         elif number == _EXEMPLARS:
@@ -55,7 +56,7 @@ def read_series(data: bytes, start: int, end: int, *, samples_count_max: int) ->
     return series
 
 
-def _read_sample(series: Series, data: bytes, start: int, end: int) -> None:
+def read_sample(series: Series, data: bytes, start: int, end: int) -> None:
     """A field that is not there is 0; of one that comes twice the last counts."""
     bits, time_ms = _ZERO, 0
     for number, kind, first, last in fields(data, start, end):

@@ -165,9 +165,9 @@ class Retention:
         self._swap([entry.name for entry in window.entries], [])
         self.counts["dropped_without_rollup"] += 1
         log.error(
-            "the disk is full: samples of %d ms to %d ms go without a rollup, for there is no room to write it",
-            window.start_ms,
-            window.end_ms,
+            "the disk is full: samples of %s to %s go without a rollup, for there is no room to write it",
+            _time_text(window.start_ms),
+            _time_text(window.end_ms),
         )
 
     def _leave(self, step: Leave, now_ms: int) -> None:
@@ -188,9 +188,9 @@ class Retention:
             new, is_full = [], True
             self.counts["dropped_without_rollup"] += 1
             log.error(
-                "%d blocks of samples from %d ms on go without a rollup, for there is no room to write it: %s",
+                "%d blocks of samples from %s on go without a rollup, for there is no room to write it: %s",
                 len(names),
-                window.start_ms,
+                _time_text(window.start_ms),
                 str(error),  # A record that somebody keeps is not to keep the files of the window open.
             )
         if new is None:
@@ -203,11 +203,11 @@ class Retention:
             if not tiers_ms and not is_full:
                 self.counts["dropped_without_rollup"] += 1
             log.warning(
-                "the disk budget of %s bytes is used up: samples of %d ms to %d ms went, and %s; raise "
+                "the disk budget of %s bytes is used up: samples of %s to %s went, and %s; raise "
                 "store.disk_bytes_max or shorten store.retention",
                 f"{self._budget.bytes_max:,}",
-                window.start_ms,
-                window.end_ms,
+                _time_text(window.start_ms),
+                _time_text(window.end_ms),
                 f"rollups of {', '.join(map(duration_text, tiers_ms))} stand for them" if tiers_ms else "no rollups",
             )
 
@@ -277,10 +277,10 @@ class Retention:
             first = step.entries[0].name
             log.warning(
                 "the disk budget of %s bytes is used up and no samples are left that could go: %d blocks of rollups "
-                "from %d ms on went; raise store.disk_bytes_max or shorten store.retention",
+                "from %s on went; raise store.disk_bytes_max or shorten store.retention",
                 f"{self._budget.bytes_max:,}",
                 len(step.entries),
-                first.start_ms,
+                _time_text(first.start_ms),
             )
 
     def erase(self, entry: BlockEntry) -> bool:
@@ -326,3 +326,8 @@ class Retention:
         self._left_alone &= names
         for name in [name for name in self._present if name not in names]:
             del self._present[name]
+
+
+def _time_text(at_ms: int) -> str:
+    """In UTC, for people; of any time, also of one that datetime has no room for."""
+    return f"{np.datetime64(at_ms // 1_000, 's')}Z"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -89,5 +90,6 @@ def test_a_window_that_goes_for_space_leaves_the_tiers_that_take_less_than_half_
         assert {entry.name.tier_ms for entry in engine._catalogue.rollups} == tiers_ms
         assert 2 * sum(entry.size_bytes for entry in engine._catalogue.rollups) <= raw_bytes
         assert engine.stats()["dropped_without_rollup"] == (not tiers_ms)
+        assert re.search(r"samples of \d{4}-\d\d-\d\dT\d\d:00:00Z to \d{4}-", caplog.text)
         assert ("rollups of 10m, 1h stand for them" if tiers_ms else "and no rollups;") in caplog.text
         caplog.clear()

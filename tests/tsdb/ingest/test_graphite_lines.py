@@ -234,6 +234,7 @@ BAD_PATHS = {
     "a;=1": "bad_tag",
     "a;": "bad_tag",
     "a;b": "bad_tag",
+    "": "empty_name",
     ";b=c": "empty_name",
     "~~": "empty_name",
     "a;b!c=1": "bad_tag",

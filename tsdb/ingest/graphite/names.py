@@ -28,7 +28,7 @@ def _exact(path: str | bytes) -> bytes:
     assert isinstance(path, str), path
     encoded = path.encode()
     is_plain = ";" not in path and not path.startswith("~") and not path.endswith('"}')
-    if is_plain and len(encoded) <= LABEL_VALUE_BYTES_MAX:
+    if is_plain and 0 < len(encoded) <= LABEL_VALUE_BYTES_MAX:
         return _METRIC_PREFIX + encoded + b"\xff"
     metric, tags = _from_openmetrics(path) if path.endswith('"}') and "{" in path else _from_carbon(path)
     if not metric.lstrip("~"):

@@ -128,6 +128,27 @@ def test_both_ways_to_find_positions_agree_with_bisection(example: Example) -> N
     np.testing.assert_array_equal(module._bisected(offsets, times, steps, longest), wanted)
 
 
+SHARED = {
+    "all the same": [[0, 10, 25]] * 3,
+    "the one between differs": [[0, 10, 25], [0, 11, 25], [0, 10, 25]],
+    "the last differs": [[0, 10, 25], [0, 10, 25], [0, 10, 26]],
+    "as many samples in all, but not of each": [[0, 10], [0, 10, 25, 40], [0, 10, 25]],
+    "one series": [[0, 10, 25]],
+}
+
+
+@pytest.mark.parametrize("times", SHARED.values(), ids=SHARED.keys())
+def test_positions_where_series_have_the_same_times_or_nearly(times: list[list[int]]) -> None:
+    offsets = np.cumsum([0, *map(len, times)])
+    steps = Steps(-5, 5, 10)
+    found = positions(offsets, np.concatenate([np.array(one, np.int64) for one in times]), steps)
+    wanted = [
+        [offset + bisect.bisect_right(one, at) for at in steps.times_ms().tolist()]
+        for offset, one in zip(offsets.tolist(), times, strict=False)
+    ]
+    np.testing.assert_array_equal(found, wanted)
+
+
 @given(st.lists(st.sampled_from([1.0, -1.0, 1e100, -1e100, 1e-3, 3.0, 1e10]), min_size=1, max_size=80), st.data())
 def test_sums_of_windows_do_not_lose_small_values_beside_large_ones(values: list[float], data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(values) - 1))

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.house import House
-from tsdb.answer import QueryAnswer
-from web.api.prometheus.numbers import number_text, number_texts, time_text
+from tsdb.answer import AnswerKind, QueryAnswer
+from web.api.prometheus.numbers import number_text, number_texts, pair_heads, time_text
 from web.api.prometheus.shape import _result
 
 NUMBERS = {  # As Go's strconv.FormatFloat writes them in Prometheus' JSON.
@@ -60,6 +60,37 @@ def test_a_column_is_written_as_its_numbers_are(values: list[float]) -> None:
 @given(st.integers(-(2**45), 2**45))
 def test_a_time_is_written_in_seconds_without_loss(timestamp_ms: int) -> None:
     assert Decimal(time_text(timestamp_ms).decode()) * 1_000 == timestamp_ms
+
+
+HEADS = {
+    "none": [],
+    "whole seconds": [0, 10_000, 20_000],
+    "milliseconds among them": [-500, 0, 1_250, 2_000],
+    "the same again": [10_000, 20_000, 10_000, 20_000, 500],
+    "before the epoch": [-3_000, -2_000],
+}
+
+
+@pytest.mark.parametrize("times_ms", HEADS.values(), ids=HEADS.keys())
+def test_the_text_before_each_value_has_its_time(times_ms: list[int]) -> None:
+    heads = pair_heads(np.array(times_ms, np.int64))
+    assert heads == [b'"],[' + time_text(time_ms) + b',"' for time_ms in times_ms]
+
+
+def test_series_of_the_same_times_are_written_as_others_are() -> None:
+    def written(offsets: list[int], times_ms: list[int]) -> list[list[float]]:
+        answer = QueryAnswer(
+            kind=AnswerKind.MATRIX,
+            labels=[{"n": str(number)} for number in range(len(offsets) - 1)],
+            offsets=np.array(offsets),
+            timestamp_ms=np.array(times_ms),
+            value=np.arange(len(times_ms)) / 2,
+        )
+        return [[at for at, _ in one["values"]] for one in json.loads(_result(answer))]
+
+    assert written([0, 2, 4], [1_000, 2_000, 1_000, 2_000]) == [[1, 2], [1, 2]]
+    assert written([0, 2, 4], [1_000, 2_000, 1_000, 3_000]) == [[1, 2], [1, 3]]
+    assert written([0, 1, 4], [1_000, 1_000, 2_000, 3_000]) == [[1], [1, 2, 3]]
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 10**13), st.floats()), max_size=5), max_size=5))

@@ -74,7 +74,19 @@ def time_text(timestamp_ms: int) -> bytes:
 
 def pair_heads(timestamp_ms: Int64s) -> list[bytes]:
     """For each time the text that stands before its value: `],[12.5,"`; times repeat, so each text is made once."""
+    if (timestamp_ms[1:] > timestamp_ms[:-1]).all():
+        return _heads(timestamp_ms)
     distinct, inverse = np.unique(timestamp_ms, return_inverse=True)
     heads = np.empty(distinct.size, dtype=object)
-    heads[:] = [b'"],[' + time_text(time) + b',"' for time in distinct.tolist()]
+    heads[:] = _heads(distinct)
     return heads[inverse].tolist()  # type: ignore[no-any-return]
+
+
+def _heads(rising_ms: Int64s) -> list[bytes]:
+    if not rising_ms.size:
+        return []
+    seconds, milliseconds = np.divmod(rising_ms, 1_000)
+    if milliseconds.any():
+        return [b'"],[' + time_text(time) + b',"' for time in rising_ms.tolist()]
+    texts = msgspec.json.encode(seconds.tolist())[1:-1].replace(b",", b',"\n"],[')
+    return (b'"],[' + texts + b',"').split(b"\n")

@@ -74,7 +74,7 @@ def series() -> Response:
         raise RefusedQuery("no match[] parameter provided")
     selectors = arguments.named("match[]", arguments.match_arguments)
     found = services().tsdb.series(selectors, start_ms, end_ms, limit=limit + 1)
-    return limited([dict(labels) for labels in found], limit)
+    return limited(found, limit)
 
 
 @bp.route("/labels", methods=["GET", "POST"])

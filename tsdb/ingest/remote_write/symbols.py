@@ -5,9 +5,10 @@
                          repeated Histogram histograms = 3; repeated Exemplar exemplars = 4;
                          Metadata metadata = 5; int64 created_timestamp = 6; }
 
-Each series is written out as the Label fields that it has in version 1.0: so it has the same name in the register
-whichever version brings it, and whatever may be wrong with labels is found where it is found for 1.0. Samples are as in
-1.0. A small body can name long symbols again and again, hence the bound on what names may take when written out.
+Most series are read all at once by `references`, others here. Each is written out as the Label fields that it has in
+version 1.0: so it has the same name in the register whichever version brings it, and whatever may be wrong with labels
+is found where it is found for 1.0. Samples are as in 1.0. A small body can name long symbols again and again, hence the
+bound on what names may take when written out.
 
 Source: prometheus.io/docs/specs/prw/remote_write_spec_2_0; io/prometheus/write/v2/types.proto. As Prometheus does, and
 unlike 1.0, a series without a metric's name is refused.
@@ -28,10 +29,12 @@ from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import HISTOGRAM, Series, read_sample
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
-from tsdb.sample import LABEL_COUNT_MAX
+from tsdb.ingest.remote_write.references import Referring, referring
+from tsdb.sample import LABEL_COUNT_MAX, Int64s
 from tsdb.wire import BYTES, VARINT, BadWire, field_of_bytes, fields, varint
 
-_REQUEST_OF_1_0, _SYMBOLS, _TIMESERIES = 1, 4, 5
+_REQUEST_OF_1_0 = 1
+_SYMBOLS_TAG, _TIMESERIES_TAG = 4 << 3 | BYTES, 5 << 3 | BYTES
 _REFS, _SAMPLES, _HISTOGRAMS, _EXEMPLARS, _METADATA = 1, 2, 3, 4, 5
 _LABEL, _NAME, _VALUE = 1, 1, 2  # Of 1.0.
 _METRIC_NAME = b"__name__"
@@ -75,7 +78,10 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
         raise RefusedSample("bad_protobuf", f"the body is not a remote-write 2.0 Request: {error}") from error
     samples, refusals = _Samples(), Refusals()
     names = _Names(symbols, _NAMES_BYTES_TIMES * limits.remote_write_bytes_max)
-    for start, end in places:
+    straight, text, text_ends = _straight(data, places, symbols, names)
+    refusals.ignore("metadata", straight.metadata_count)
+    crooked = np.flatnonzero(~straight.is_good).tolist()
+    for start, end in map(places.__getitem__, crooked):
         left_count = limits.remote_write_samples_count_max - len(samples.times_ms)
         try:
             series, refs = _read_series(data, start, end, left_count, refusals)
@@ -97,33 +103,56 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
         if series.times_ms:
             samples.add(name, series)
     is_one_each = len(samples.names) == len(samples.times_ms)
+    straight_count = straight.timestamp_ms.size
+    index = np.array(samples.name_index, np.int32) + np.int32(straight_count)
+    ends = np.concatenate((text_ends, len(text) + np.cumsum(np.array([len(name) for name in samples.names], np.int64))))
+    starts = np.concatenate((np.zeros(min(1, ends.size), np.int64), ends[:-1]))
     return Decoded(
-        names=RawNames.of(samples.names),
-        name_index=None if is_one_each else np.array(samples.name_index, np.int32),
-        timestamp_ms=np.array(samples.times_ms, np.int64),
-        value=np.frombuffer(bytes(samples.values), "<f8"),
+        names=RawNames(b"".join((text, *samples.names, PADDING)), starts, ends),
+        name_index=None if is_one_each else np.concatenate((np.arange(straight_count, dtype=np.int32), index)),
+        timestamp_ms=np.concatenate((straight.timestamp_ms, np.array(samples.times_ms, np.int64))),
+        value=np.concatenate((straight.value, np.frombuffer(bytes(samples.values), "<f8"))),
         canonical_of=canonical_of,
         refusals=refusals,
     )
+
+
+def _straight(
+    data: bytes, places: list[tuple[int, int]], symbols: list[bytes], names: _Names
+) -> tuple[Referring, bytes, Int64s]:
+    """The series that lie as Prometheus writes them: their names end to end, and where each ends."""
+    bounds = np.array(places, np.int64).reshape(-1, 2)
+    is_name = np.array([symbol == _METRIC_NAME for symbol in symbols] or [False])
+    is_empty = np.array([not symbol for symbol in symbols] or [False])
+    found = referring(data, bounds[:, 0], bounds[:, 1], is_name, is_empty)
+    pairs, place = np.unique(found.refs[::2] * is_name.size + found.refs[1::2], return_inverse=True)
+    labels = [names.label(divmod(pair, is_name.size)) for pair in pairs.tolist()]
+    label_ends = np.cumsum(np.array([len(label) for label in labels], np.int64)[place])
+    ends = label_ends[np.cumsum(found.refs_count) // 2 - 1]
+    names.take(int(ends[-1]) if ends.size else 0)
+    return found, b"".join(map(labels.__getitem__, place.tolist())), ends
 
 
 def _places(data: bytes, end: int, series_count_max: int) -> tuple[list[bytes], list[tuple[int, int]]]:
     """The symbols, and where each series lies. Raises: BadWire, BodyTooLarge."""
     symbols: list[bytes] = []
     places: list[tuple[int, int]] = []
-    for number, kind, first, last in fields(data, 0, end):
-        if number == _REQUEST_OF_1_0:
-            raise BadWire(
-                "it has a field 1, as a WriteRequest of 1.0 has; name the message that is sent in Content-Type"
-            )
-        if kind != BYTES:
-            continue
-        if number == _SYMBOLS:
-            symbols.append(data[first:last])
+    at = 0
+    while at < end:
+        tag, size = data[at], data[at + 1]
+        if size < 0x80 and tag in (_SYMBOLS_TAG, _TIMESERIES_TAG) and at + 2 + size <= end:  # Nearly all fields.
+            first, at = at + 2, at + 2 + size
+        else:
+            number, kind, first, at = next(fields(data, at, end))
+            if number == _REQUEST_OF_1_0:
+                raise BadWire("a field 1, as a WriteRequest of 1.0 has it; Content-Type has to name what is sent")
+            tag = number << 3 | kind
+        if tag == _SYMBOLS_TAG:
+            symbols.append(data[first:at])
             if len(symbols) > SYMBOLS_COUNT_MAX:
                 raise BodyTooLarge(f"the body has more than {SYMBOLS_COUNT_MAX:,} symbols; split it")
-        elif number == _TIMESERIES:
-            places.append((first, last))
+        elif tag == _TIMESERIES_TAG:
+            places.append((first, at))
             if len(places) > series_count_max:
                 raise BodyTooLarge(f"the body has more than {series_count_max:,} series; split it")
     return symbols, places
@@ -189,17 +218,17 @@ class _Names:
         if not any(self._symbols[name] == _METRIC_NAME and self._symbols[value] for name, value in pairs):
             raise RefusedSample("no_metric_name", NO_NAME)
         labels = self._labels
-        written = b"".join([labels.get(pair) or self._label(pair) for pair in pairs])
-        self._take(len(written))
+        written = b"".join([labels.get(pair) or self.label(pair) for pair in pairs])
+        self.take(len(written))
         return written
 
-    def _label(self, pair: tuple[int, int]) -> bytes:
+    def label(self, pair: tuple[int, int]) -> bytes:
         name, value = (self._symbols[number] for number in pair)
-        self._take(len(name) + len(value))  # What is kept is written out, too.
+        self.take(len(name) + len(value))  # What is kept is written out, too.
         label = self._labels[pair] = field_of_bytes(_LABEL, field_of_bytes(_NAME, name), field_of_bytes(_VALUE, value))
         return label
 
-    def _take(self, count: int) -> None:
+    def take(self, count: int) -> None:
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise BodyTooLarge("the labels of the body's series are too long when they are written out; split it")

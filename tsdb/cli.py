@@ -136,13 +136,19 @@ def verify(data: Path | None) -> None:
     folder = load(data_dir=data).data_dir / "samples"
     if not folder.is_dir():
         raise CannotStart(f"there are no samples below {folder.parent}; give the data folder with --data DIR")
-    is_damaged = False
+    files_count = damaged_count = 0
     for verdict in verdicts(folder):
-        is_damaged |= bool(verdict.damage)
+        files_count += 1
+        damaged_count += bool(verdict.damage)
         click.echo(f"{verdict.path}  {verdict.content}  {'damaged' if verdict.damage else 'ok'}")
         for damage in verdict.damage:
             click.echo(f"  {damage}")
-    raise SystemExit(1 if is_damaged else 0)
+    if not damaged_count:
+        click.echo(f"{files_count:,} files, all whole")
+    else:
+        click.echo(f"{damaged_count:,} of {files_count:,} files are damaged")
+        click.echo("stop the appliance and run `henge db repair`: it keeps what is whole, and what it replaces as well")
+    raise SystemExit(1 if damaged_count else 0)
 
 
 for _command in (delete, inspect, repair, restore, snapshot):

@@ -92,6 +92,8 @@ def _plain(key: str, value: object) -> str:
         return series_text(value) if key == "labels" else json.dumps(value, ensure_ascii=False)
     if value is None:
         return "none"
+    if isinstance(value, list):
+        return ", ".join(_plain(key, one) for one in value)
     if key in ("min_ms", "max_ms", "window_ms") and isinstance(value, int):
         return _time(value)
     return f"{value:,}" if isinstance(value, int) and key not in ("epoch", "version") else str(value)

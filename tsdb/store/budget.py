@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import msgspec
 
 from appliance.clock import Clock
+from tsdb.errors import CorruptData, DiskFull
 from tsdb.store.block.layout import BlockEntry
 from tsdb.store.disk import Disk, full_disk_named
 
@@ -29,11 +31,35 @@ DAY_MS = 86_400_000
 _GROWTH_SPAN_MS = 7 * DAY_MS
 
 
-class Remembered(msgspec.Struct, kw_only=True, frozen=True):
+class Remembered(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The file. A flipped bit makes one number of another, and a smaller limit lets samples go: hence its checksum."""
+
     version: int = 1
     disk_bytes_max: int
     free_bytes: int  # At the time when the limit was set.
     at_ms: int
+    crc32c: int | None = None  # Of the object with null in this place; None: written before there was one.
+
+    def encoded(self) -> bytes:
+        unsigned = msgspec.structs.replace(self, crc32c=None)
+        return msgspec.json.encode(
+            msgspec.structs.replace(unsigned, crc32c=google_crc32c.value(msgspec.json.encode(unsigned)))
+        )
+
+
+def decode(data: bytes) -> Remembered:
+    """Undo encoded(). Raises: CorruptData."""
+    try:
+        found = msgspec.json.decode(data, type=Remembered)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptData(f"{FILE_NAME}: {error}") from error
+    if found.crc32c is not None and found.encoded() != data:
+        raise CorruptData(f"{FILE_NAME}: the checksum of the disk budget")
+    if found.version != 1 or found.disk_bytes_max < _BYTES_MIN:
+        raise CorruptData(
+            f"{FILE_NAME}: version {found.version} and {found.disk_bytes_max:,} bytes are not what this program writes"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,21 +173,28 @@ class Budget:
     def _remembered(self) -> int:
         if FILE_NAME in self._disk.names(self._folder):
             try:
-                found = msgspec.json.decode(self._disk.map(self._folder / FILE_NAME).tobytes(), type=Remembered)
-                if found.version == 1 and found.disk_bytes_max >= _BYTES_MIN:
-                    return found.disk_bytes_max
-                log.error("%s: %r is not what this program writes; it is written anew", FILE_NAME, found)
-            except msgspec.DecodeError as error:
-                log.error("%s: %s; it is written anew", FILE_NAME, error)
+                found = decode(self._disk.map(self._folder / FILE_NAME).tobytes())
+                if found.crc32c is None:
+                    self._write(found)
+                return found.disk_bytes_max
+            except CorruptData as error:
+                log.error("%s; it is written anew from what is free on the disk now", error)
         free_bytes = self._disk.free_bytes(self._folder)
         limit = max(_BYTES_MIN, int(_SHARE_OF_FREE * (free_bytes + self._disk.tree_bytes(self._folder))))
         found = Remembered(disk_bytes_max=limit, free_bytes=free_bytes, at_ms=self._clock.now_ms())
-        temporary = self._folder / f"{FILE_NAME}.tmp"
-        with full_disk_named(FILE_NAME):
-            file = self._disk.create(temporary)
-            file.append([msgspec.json.encode(found)])
-            file.sync()
-            file.close()
-            self._disk.rename(temporary, self._folder / FILE_NAME)
-            self._disk.sync_folder(self._folder)
+        self._write(found)
         return limit
+
+    def _write(self, found: Remembered) -> None:
+        """A full disk is no reason not to start: the limit holds without the file, and the next start tries again."""
+        temporary = self._folder / f"{FILE_NAME}.tmp"
+        try:
+            with full_disk_named(FILE_NAME):
+                file = self._disk.create(temporary)
+                file.append([found.encoded()])
+                file.sync()
+                file.close()
+                self._disk.rename(temporary, self._folder / FILE_NAME)
+                self._disk.sync_folder(self._folder)
+        except DiskFull as error:
+            log.warning("%s; %s bytes are the limit until the next start", error, f"{found.disk_bytes_max:,}")

@@ -80,7 +80,7 @@ def describe_folder(folder: Path, limit: int, disk: Disk | None = None) -> Descr
         except FileNotFoundError:
             continue
         except TsdbError as error:
-            blocks.append({"name": name, "damage": str(error)})
+            blocks.append({"name": name, "damage": str(error).removeprefix(f"{name}: ")})
             continue
         opened.append(block)
         blocks.append({"name": name, "bytes": block.size_bytes, **_summary(block)})

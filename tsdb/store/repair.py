@@ -28,7 +28,7 @@ from tsdb.store.flush import block_order
 from tsdb.store.index import Keys, SeriesIndex
 from tsdb.store.readable import all_bytes, pieces
 from tsdb.store.segment import Stretch, stretches
-from tsdb.store.verify import root_verdict, segment_verdict, tombstone_verdict
+from tsdb.store.verify import root_verdict, segment_verdict, tombstone_verdict, without_name
 from tsdb.store.wal import segment_name, segment_numbers
 
 _PIECE_SAMPLE_COUNT = 1 << 21  # Samples of a block rewritten at once; × 16 B, a few times over: 100 MiB.
@@ -123,8 +123,8 @@ class _Block:
         except NotReady as error:
             return Repaired(path=where, what=f"left alone: {error}")
         except CorruptData as error:
-            kept = _move_aside(self._disk, self._folder, self._path)
-            return Repaired(path=where, what=f"nothing could be kept ({error}); it is {kept}", lost_samples=None)
+            kept, why = _move_aside(self._disk, self._folder, self._path), without_name(error, self._path.name)
+            return Repaired(path=where, what=f"nothing could be kept ({why}); it is {kept}", lost_samples=None)
         if not self._is_in_place and self._target.name in self._disk.names(self._target.parent):
             return self._beside_another(where, found)
         if self._is_in_place:
@@ -143,7 +143,7 @@ class _Block:
         what = f"written anew with {samples:,} of {found.sample_count:,} samples; the damaged file is {kept}"
         return Repaired(
             path=where,
-            what=what if samples else f"nothing could be kept{why}; it is {kept}",
+            what=what if samples else f"nothing could be kept ({why}); it is {kept}",
             lost_samples=found.sample_count - samples,
             lost_series=len(found.canonical) - series,
         )
@@ -151,9 +151,9 @@ class _Block:
     def _written(self, found: Salvage) -> tuple[tuple[int, int] | None, str]:
         """What _rewrite() answers, and why nothing could be kept."""
         try:
-            return self._rewrite(found), ""
+            return self._rewrite(found), "its label text is damaged, and its series stand in no other file"
         except CorruptData as error:
-            return (0, 0), f" ({error})"
+            return (0, 0), without_name(error, str(self._name))
 
     def _is_sound(self) -> bool:
         """Raises: NotReady, for a later version."""
@@ -308,7 +308,7 @@ def _repair_segment(disk: Disk, folder: Path, number: int, *, is_last: bool) -> 
     kept_count = sum(stretch.is_known.size - stretch.unknown_count for stretch in found)
     if all(stretch.frame is None for stretch in found):
         kept = _move_aside(disk, folder, path)
-        return Repaired(path=where, what=f"no frame in it is whole; moved to {kept}", lost_samples=None)
+        return Repaired(path=where, what=f"no frame in it is whole; it is {kept}", lost_samples=None)
     aside = []
     for stretch in found:
         if _is_partly_lost(data, stretch):
@@ -317,10 +317,10 @@ def _repair_segment(disk: Disk, folder: Path, number: int, *, is_last: bool) -> 
     _write_segment(disk, path, number, 0 if wrong else frame.segment_epoch(data), found)
     unknown_count = sum(stretch.unknown_count for stretch in found)
     is_counted = all(stretch.frame is not None and stretch.unknown_count for stretch in found if stretch.is_damaged)
-    places = f"; kept as {', '.join(aside[:3])}{' …' if len(aside) > 3 else ''}" if aside else ""
+    places = f"; the damaged bytes are {', '.join(aside[:3])}{' …' if len(aside) > 3 else ''}" if aside else ""
     return Repaired(
         path=where,
-        what=f"written anew with {kept_count:,} samples; {len(aside):,} stretches were damaged{places}",
+        what=f"written anew with the {kept_count:,} samples that are whole{places}",
         lost_samples=unknown_count if is_counted else None,
     )
 
@@ -334,8 +334,8 @@ def _repair_tombstone(disk: Disk, folder: Path, path: Path) -> Repaired | None:
     except NotReady as error:
         return Repaired(path=verdict.path, what=f"left alone: {error}")
     except CorruptData as error:
-        kept = _move_aside(disk, folder, path)
-        return Repaired(path=verdict.path, what=f"a deletion cannot be read ({error}): delete again; it is {kept}")
+        kept, why = _move_aside(disk, folder, path), without_name(error, path.name)
+        return Repaired(path=verdict.path, what=f"a deletion cannot be read ({why}): delete again; it is {kept}")
     return None
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from tsdb.errors import CorruptData, TsdbError
 from tsdb.store import budget, tombstones
 from tsdb.store.block import layout
@@ -67,6 +65,11 @@ def _folder(
             yield verdict
 
 
+def without_name(error: Exception, name: str) -> str:
+    """What an error says, where the file is named already."""
+    return str(error).removeprefix(f"{name}: ")
+
+
 def _path(folder: Path, path: Path) -> str:
     return str(path.relative_to(folder))
 
@@ -84,7 +87,7 @@ def block_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
     try:
         block = BlockFile(disk.open(path), path.name)
     except TsdbError as error:
-        return Verdict(_path(folder, path), "unreadable", (str(error),))
+        return Verdict(_path(folder, path), "unreadable", (without_name(error, path.name),))
     content = f"{block.summary.sample_count:,} samples of {block.summary.series_count:,} series"
     if layout.CONTENT not in block.sections:
         content += ", written before content hashes"
@@ -98,13 +101,13 @@ def segment_verdict(disk: Disk, folder: Path, path: Path, *, is_last: bool) -> V
     try:
         data, refused = all_bytes(disk, path)
     except CorruptData as error:
-        return Verdict(_path(folder, path), "unreadable", (str(error),))
-    faults = [str(one).removeprefix(f"{path.name}: ") for one in refused]
+        return Verdict(_path(folder, path), "unreadable", (without_name(error, path.name),))
+    faults = [without_name(one, path.name) for one in refused]
     try:
         if (wrong := check_segment_header(data)) and not (is_last and data.size == 0):
             faults.append(wrong)
     except TsdbError as error:
-        return Verdict(_path(folder, path), "unreadable", (str(error),))
+        return Verdict(_path(folder, path), "unreadable", (without_name(error, path.name),))
     sample_count, frame_count = 0, 0
     for stretch in stretches(data):
         if stretch.frame is not None:
@@ -130,7 +133,7 @@ def tombstone_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
     try:
         found = tombstones.decode(_small_file(disk, path), path.name)
     except TsdbError as error:
-        return Verdict(_path(folder, path), "unreadable", (str(error),))
+        return Verdict(_path(folder, path), "unreadable", (without_name(error, path.name),))
     return Verdict(_path(folder, path), f"a deletion in blocks up to number {found.block_number_max:,}")
 
 
@@ -145,12 +148,14 @@ def _set_aside(disk: Disk, folder: Path, path: Path) -> Verdict:
 
 def root_verdict(disk: Disk, folder: Path, path: Path) -> Verdict:
     if path.name == "LOCK":
-        return Verdict(_path(folder, path), "the lock of the store that runs")
+        return Verdict(_path(folder, path), "the lock, held while a store runs")
     if path.name == budget.FILE_NAME:
         try:
-            found = msgspec.json.decode(_small_file(disk, path), type=budget.Remembered)
-        except (msgspec.MsgspecError, TsdbError) as error:
-            return Verdict(_path(folder, path), "unreadable, made anew at the next start", (str(error),))
+            found = budget.decode(_small_file(disk, path))
+        except CorruptData as error:
+            return Verdict(
+                _path(folder, path), "unreadable, made anew at the next start", (without_name(error, path.name),)
+            )
         return Verdict(_path(folder, path), f"the disk budget, {found.disk_bytes_max:,} bytes")
     return Verdict(_path(folder, path), "no file of the store, left alone")
 

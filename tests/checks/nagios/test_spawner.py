@@ -119,6 +119,8 @@ if os.fork() == 0:
         if "naked" in sys.argv:
             os.execve("/bin/sleep", ["sleep", "1000"], {})
         time.sleep(1000)
+    while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()):
+        time.sleep(0.01)  # Whoever is ended before it has said its pid cannot be looked for.
     os._exit(0)
 os.wait()
 if "hang" in sys.argv:

@@ -82,7 +82,8 @@ class SortedRun:
         return self._pieces(*places_of(ids, self.row))
 
     def _pieces(self, row: Int64s, at: Int64s | slice) -> Pieces:
-        starts, lengths = self.offsets[:-1][at], np.diff(self.offsets)[at]
+        starts = self.offsets[:-1][at]
+        lengths = self.offsets[1:][at] - starts  # Of those rows alone: a run has as many as there are series.
         return Pieces(row, self.time_starts[at], lengths, self.timestamp_ms, self.value, starts)
 
     def taken(self, ids: Int32s) -> Rows:

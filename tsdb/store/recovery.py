@@ -16,7 +16,7 @@ from tsdb.sample import Int32s
 from tsdb.store import frame
 from tsdb.store.columns import Columns
 from tsdb.store.disk import Bytes, Disk
-from tsdb.store.frame import Damage, Frame
+from tsdb.store.frame import Damage, Definitions, Frame
 from tsdb.store.head import Head
 from tsdb.store.index import SeriesIndex
 from tsdb.store.wal import segment_name, segment_numbers
@@ -54,22 +54,37 @@ class _SegmentReplay:
         at = frame.SEGMENT_HEADER_BYTES
         for found in frame.read_frames(self._data):
             if isinstance(found, Frame):
-                lost_count = self._replay(found)
-                if lost_count:
-                    self._set_aside(at, found.end, f"{lost_count:,} samples of series that were not defined")
+                if what := self._replay(found):
+                    self._set_aside(at, found.end, what)
                 at = found.end
             else:
                 self._take_damage(found)
                 at = found.end
         return self.result
 
-    def _replay(self, found: Frame) -> int:
-        """Store the samples of a frame; returns how many could not be, because their series is unknown."""
-        ids, canonical = found.definitions.ids, found.definitions.canonical
-        if ids.size:
-            self._make_room(int(ids.max()) + 1)
-            self._id_of[ids] = self._index.add(canonical)
-        series, timestamp_ms, value = found.samples
+    def _replay(self, found: Frame) -> str:
+        """Take up the series of a frame and store its samples; returns what of it could not be, empty if all could."""
+        what = self._define(found.definitions)
+        lost_count = self._store(found.samples)
+        if lost_count:
+            what = f"{lost_count:,} samples of series that were not defined" + (f"; {what}" if what else "")
+        return what
+
+    def _define(self, definitions: Definitions) -> str:
+        """Returns why none of the series is one, or nothing."""
+        if not definitions.ids.size:
+            return ""
+        self._make_room(int(definitions.ids.max()) + 1)
+        try:
+            self._id_of[definitions.ids] = self._index.add(definitions.canonical)
+        except ValueError as error:  # Its checksum is right: whoever wrote it was wrong.
+            self._id_of[definitions.ids] = -1
+            return f"{definitions.ids.size:,} series are not defined: {error}"
+        return ""
+
+    def _store(self, samples: Columns) -> int:
+        """Returns how many samples could not be stored, because their series is unknown."""
+        series, timestamp_ms, value = samples
         if not series.size:
             return 0
         self._make_room(int(series.max()) + 1)

@@ -16,6 +16,7 @@ from tests.sim.disk import MemoryDisk
 from tests.tsdb.store.stores import FOLDER, NOW_MS, Row, append, bits_of, everything, labels, open_engine
 from tests.tsdb.store.test_old_formats import OLD
 from tsdb.errors import NotReady
+from tsdb.sample import canonical_bytes
 from tsdb.store.block.audit import faults_of
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import TILES
@@ -26,6 +27,7 @@ from tsdb.store.frame import (
     NO_DEFINITIONS,
     SEGMENT_HEADER_BYTES,
     Damage,
+    Definitions,
     Frame,
     frame_parts,
     read_frames,
@@ -220,6 +222,21 @@ def test_a_frame_that_says_more_series_than_it_holds_is_damage(definition_bytes:
     assert f"{definition_bytes} bytes where 3 series are announced" in damage.what
     assert damage.frame is not None
     assert damage.frame.samples.series.size == 1
+
+
+@pytest.mark.parametrize("has_samples", [True, False])
+def test_a_frame_whose_series_are_none_is_set_aside_and_a_start_goes_on(has_samples: bool) -> None:
+    """All of its checksums are right; only whoever wrote it was wrong."""
+    count = int(has_samples)
+    nothing = Columns(np.zeros(count, np.int32), np.full(count, NOW_MS), np.ones(count))
+    wrong = Definitions(np.zeros(1, np.int32), [b"no labels"])
+    whole = Definitions(np.ones(1, np.int32), [canonical_bytes(labels(name="a"))])
+    one = Columns(np.ones(1, np.int32), np.full(1, NOW_MS), np.ones(1))
+    frames = [*frame_parts(0, wrong, nothing, NOW_MS, NOW_MS), *frame_parts(1, whole, one, NOW_MS, NOW_MS)]
+    disk = MemoryDisk()
+    disk.create(FOLDER / "wal" / "0000000001.wal").append([segment_header(1, 1), *map(bytes, frames)])
+    stats = open_engine(disk).stats()
+    assert (stats["quarantined_frames"], stats["replayed_samples"], stats["lost_samples"]) == (1, 1, count)
 
 
 class Agreeable(int):

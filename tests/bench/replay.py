@@ -41,6 +41,7 @@ def run(*, hosts: int, samples_count: int, runs: int, victim: str) -> Iterator[F
             )
             if not sent["visible"]:
                 raise SystemExit(f"the last of {work.samples:,} samples was never answered: {sent}")
+            _wait_for_all(dialect, api, work)
             rounds = [_round(appliance, bench, dialect, work, victim) for _ in range(runs)]
         finally:
             appliance.stop()
@@ -96,6 +97,15 @@ def _round(appliance: Appliance, bench: Any, dialect: Any, work: Any, victim: st
         "rate": round(work.samples / stats["replay_s"]),
         "pss_mib": round(used.pss_bytes / MIB),
     }
+
+
+def _wait_for_all(dialect: Any, api: Any, work: Any) -> None:
+    """Until every sample is in the log: the batch with the last one may have overtaken others."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while (found := dialect.count(api, work)) != work.samples:
+        if time.monotonic() > deadline_s:
+            raise SystemExit(f"{found:,} of {work.samples:,} samples found by query after {TIMEOUT_S} s")
+        time.sleep(0.1)
 
 
 def _kill_tree(appliance: Appliance) -> None:

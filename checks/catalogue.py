@@ -71,6 +71,7 @@ class Catalogue:
         """Merge changes into a check: fields are replaced, options and labels merged by name, null takes one away."""
         document = self.document(check_id)
         before = self.opened(document)
+        self._refuse_of_rules(before)
         check = self._changed(before, changes)
         self._refuse_taken(check, check_id)
         version = document.version if expected_version is None else expected_version
@@ -81,8 +82,9 @@ class Catalogue:
 
     def delete(self, check_id: str) -> Draft:
         """The check alone: its latest result and its incidents are the scheduler's, which ends them."""
-        document = self.document(check_id)
-        return Draft(check_id, check_of(document.body), [DeleteDocument(kind="check", id=check_id)])
+        check = check_of(self.document(check_id).body)
+        self._refuse_of_rules(check)
+        return Draft(check_id, check, [DeleteDocument(kind="check", id=check_id)])
 
     def document(self, check_id: str) -> Document:
         document = self._reader.get("check", check_id)
@@ -102,6 +104,10 @@ class Catalogue:
             return self._changed(self.opened(self.document(check_id)), body)
         return self._valid({"name": "trial", **body} if not body.get("name") else body, channels_exist=False)
 
+    def _refuse_of_rules(self, check: Check) -> None:
+        if message := origin_text(self._reader, check):
+            raise CheckError("conflict", message)
+
     def _changed(self, before: Check, changes: Mapping[str, Any]) -> Check:
         check = self._valid(_merged(before, changes))
         if check.kind == before.kind:
@@ -119,16 +125,8 @@ class Catalogue:
         return check
 
     def _unknown_channels(self, check: Check) -> dict[str, str]:
-        known: list[str] | None = None
-        for name in check.channels:
-            if self._reader.by_unique("channel", unique_name(check.team, name)) is not None:
-                continue
-            if known is None:
-                channels = (msgspec.convert(d.body, Channel) for d in self._reader.list("channel"))
-                known = sorted(channel.name for channel in channels if channel.team == check.team)
-            there_are = f"the channels are {', '.join(known)}" if known else "there is none yet"
-            return {"channels": f"team {check.team} has no channel {name!r}; {there_are}"}
-        return {}
+        message = unknown_channel(self._reader, check.team, check.channels)
+        return {"channels": message} if message else {}
 
     def _refuse_taken(self, check: Check, check_id: str | None) -> None:
         holder = self._reader.by_unique("check", unique_name(check.team, check.name))
@@ -139,14 +137,42 @@ class Catalogue:
 
     def _put(self, check_id: str, check: Check, *, expected_version: int) -> PutDocument:
         options = sealed(check.options, secret_names(check.kind), self._box)
-        body = msgspec.to_builtins(msgspec.structs.replace(check, options=options))
-        return PutDocument(
-            kind="check",
-            id=check_id,
-            body=body,
-            expected_version=expected_version,
-            unique=unique_name(check.team, check.name),
-        )
+        return put_check(check_id, msgspec.structs.replace(check, options=options), expected_version=expected_version)
+
+
+def put_check(check_id: str, check: Check, *, expected_version: int) -> PutDocument:
+    """A check, its secrets sealed, as it is stored."""
+    body = msgspec.to_builtins(check)
+    if not check.rules:
+        del body["rules"]  # As before there were rule files: an older Henge refuses fields that it does not know.
+    return PutDocument(
+        kind="check",
+        id=check_id,
+        body=body,
+        expected_version=expected_version,
+        unique=unique_name(check.team, check.name),
+    )
+
+
+def unknown_channel(reader: DocumentReader, team: str, names: Sequence[str]) -> str | None:
+    """What is wrong with the first of these channels that the team does not have, or None."""
+    for name in names:
+        if reader.by_unique("channel", unique_name(team, name)) is not None:
+            continue
+        channels = (msgspec.convert(document.body, Channel) for document in reader.list("channel"))
+        known = sorted(channel.name for channel in channels if channel.team == team)
+        there_are = f"the channels are {', '.join(known)}" if known else "there is none yet"
+        return f"team {team} has no channel {name!r}; {there_are}"
+    return None
+
+
+def origin_text(reader: DocumentReader, check: Check) -> str | None:
+    """Why a check cannot be changed by itself, and where it can; None if it can."""
+    if not check.rules:
+        return None
+    document = reader.get("rules", check.rules)
+    name = document.body.get("name", check.rules) if document else check.rules
+    return f"check {check.name!r} belongs to the rule file {name!r}; change it there: /rules/{check.rules}"
 
 
 def refuse_carried_off(
@@ -227,6 +253,8 @@ def _with_generated(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_errors(check: Check) -> dict[str, str]:
     errors: dict[str, str] = {}
+    if check.rules:
+        errors["rules"] = "rules is set by the rule file that a check belongs to; leave it out"
     if not check.name:
         errors["name"] = "a check needs a name that is more than blanks"
     elif CONTROL.search(check.name):

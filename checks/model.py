@@ -96,6 +96,7 @@ class Check(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
     channels: list[str] = []
     paused: bool = False
+    rules: Annotated[str, msgspec.Meta(description="The rule file that the check belongs to; not to be written")] = ""
 
     @property
     def team(self) -> str:

@@ -142,6 +142,22 @@ def mixed(hosts: int, rate: int, seconds: float, idle_s: float, quick: bool, as_
 
 
 @bench.command()
+@click.option("--protocol", type=click.Choice(["arrow", "remote_write"]), default="arrow", show_default=True)
+@click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
+@count_option("--rate", "1M", "Samples a second.")
+@click.option("--seconds", default=60.0, show_default=True, help="How long under load.")
+@peers_option
+@quick_option
+@json_option
+def dashboards(protocol: str, hosts: int, rate: int, seconds: float, peers: str, quick: bool, as_json: bool) -> None:
+    """Panels of 20 dashboards that refresh every 10 s while samples come in, and the acknowledgements meanwhile."""
+    from tests.bench.dashboards import Plan, run
+
+    plan = Plan(protocol=protocol, hosts=hosts, rate_per_s=rate, seconds=seconds, peers=peers.split(","))
+    show(run(plan.quick() if quick else plan), as_json)
+
+
+@bench.command()
 @click.option("--hosts", default=1000, show_default=True, help="Hosts of 100 series each.")
 @click.option("--steps", default=360, show_default=True, help="Samples of each of their series, 10 s apart.")
 @click.option("--rounds", default=30, show_default=True, help="So often each query at least; the median counts.")

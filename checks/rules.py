@@ -17,9 +17,7 @@ from appliance.state.model import Document
 from appliance.state.mutations import BODY_BYTES_MAX
 from checks.errors import CheckError
 from checks.model import DEFAULT_TEAM
-from tsdb.query.rules.document import BadDocument
-from tsdb.query.rules.file import read_groups
-from tsdb.query.rules.model import AlertingRule, Fault, RuleGroup
+from tsdb.rules import AlertingRule, BadDocument, Fault, RuleGroup, read_groups
 
 KIND = "rules"
 CHECK_KIND = "query"  # Of the checks that alerting rules become.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.scripts.report import Report
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.answer import AnswerKind, QueryAnswer
 from tsdb.errors import RefusedQuery
 from tsdb.query import promql
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import STALE_NAN
 
 RELATIVE_TOLERANCE = 1e-9
@@ -40,14 +40,14 @@ def run(content: Mapping[str, Any], path: Path) -> Report:
     return report
 
 
-def source_of(path: Path) -> MemorySource:
-    source = MemorySource()
+def source_of(path: Path) -> MemorySeries:
+    source = MemorySeries()
     for labels, samples in json.loads(gzip.decompress(path.read_bytes()))["series"]:
         source.add(labels, [(time, float(STALE_NAN) if value == "stale" else value) for time, value in samples])
     return source
 
 
-def _compared(case: Mapping[str, Any], source: MemorySource) -> tuple[str | None, str]:
+def _compared(case: Mapping[str, Any], source: MemorySeries) -> tuple[str | None, str]:
     """(None, "") if both answers are as recorded; else what was recorded, and what came."""
     for kind in ("range", "instant"):
         recorded = case[kind]
@@ -63,7 +63,7 @@ def _compared(case: Mapping[str, Any], source: MemorySource) -> tuple[str | None
     return None, ""
 
 
-def _ask(query: str, kind: str, times: Mapping[str, Any], source: MemorySource) -> QueryAnswer:
+def _ask(query: str, kind: str, times: Mapping[str, Any], source: MemorySeries) -> QueryAnswer:
     if kind == "instant":
         return promql.instant(query, round(times["time"] * 1_000), source)
     start_ms, end_ms, step_ms = (round(times[key] * 1_000) for key in ("start", "end", "step"))

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from tests.scripts.promql_script import Evaluation, Load, Series
 from tests.tsdb.matching import satisfies
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.errors import RefusedQuery
 from tsdb.query.promql import nodes
 from tsdb.query.promql.parse import parse
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import METRIC_NAME, Labels
 
 
 @dataclass(slots=True)
 class Section:
-    source: MemorySource = field(default_factory=MemorySource)
+    source: MemorySeries = field(default_factory=MemorySeries)
     native: set[Labels] = field(default_factory=set)
 
     def load(self, command: Load) -> None:

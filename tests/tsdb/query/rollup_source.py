@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.tsdb.query.dumb import Sample, is_stale
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.interface import Aggregate, Bounds, Grain
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import Labels, Matcher, Selection
 
 
@@ -19,7 +19,7 @@ class RollupSource:
     Answers with the coarsest resolution that divides what the grain allows, else with the finest.
     """
 
-    def __init__(self, raw: MemorySource, raw_from_ms: int, resolutions_ms: Sequence[int]) -> None:
+    def __init__(self, raw: MemorySeries, raw_from_ms: int, resolutions_ms: Sequence[int]) -> None:
         assert all((raw_from_ms - 1) % resolution_ms == 0 for resolution_ms in resolutions_ms), "buckets end there"
         self._raw = raw
         self._raw_from_ms = raw_from_ms

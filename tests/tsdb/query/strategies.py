@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.tsdb.query.dumb import Sample
-from tests.tsdb.query.memory_source import MemorySource
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import STALE_NAN
 
 MODEST = st.floats(-1e6, 1e6, width=32) | st.integers(-5, 50).map(float)
@@ -33,8 +33,8 @@ class Example:
     def times_ms(self) -> list[int]:
         return [self.start_ms + i * self.step_ms for i in range(self.step_count)]
 
-    def source(self) -> MemorySource:
-        source = MemorySource()
+    def source(self) -> MemorySeries:
+        source = MemorySeries()
         for i, samples in enumerate(self.series):
             source.add({"__name__": "m", "i": str(i), "g": "ab"[i % 2]}, samples)
         return source

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tsdb.query import dumb
-from tests.tsdb.query.memory_source import MemorySource
 from tests.tsdb.query.strategies import GAUGES, NUMBERS, Example, examples
 from tests.tsdb.query.test_windows import assert_same, by_series
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryFailed
 from tsdb.query import promql
 from tsdb.query.promql import Options
+from tsdb.query.rules.memory import MemorySeries
 
 LOOKBACK_MS = 5_000
 OPTIONS = Options(lookback_ms=LOOKBACK_MS)
@@ -86,7 +86,7 @@ def test_the_k_best_of_each_group_are_chosen_earlier_series_first(
 
 
 def test_an_instant_answer_of_topk_comes_best_first() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     for i, value in enumerate([3.0, math.nan, 9.0, 5.0]):
         source.add({"__name__": "m", "i": str(i)}, [(0, value)])
     assert [labels["i"] for labels in promql.instant("topk(4, m)", 0, source).labels] == ["2", "3", "0", "1"]
@@ -96,11 +96,11 @@ def test_an_instant_answer_of_topk_comes_best_first() -> None:
 
 def test_a_k_that_is_no_number_is_refused_even_where_nothing_is_selected() -> None:
     with pytest.raises(QueryFailed, match="Parameter value is NaN"):
-        promql.instant("topk(NaN, nothing)", 0, MemorySource())
+        promql.instant("topk(NaN, nothing)", 0, MemorySeries())
 
 
 def test_count_values_writes_values_as_prometheus_does() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     for i, value in enumerate([1.0, 1.0, 0.1, 1e21, math.nan, -math.inf]):
         source.add({"__name__": "m", "i": str(i)}, [(0, value)])
     answer = promql.instant('count_values("v", m)', 0, source)

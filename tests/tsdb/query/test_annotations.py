@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.answer import QueryAnswer
 from tsdb.query import promql
 from tsdb.query.promql.annotations import MONOTONICITY, TOLD_COUNT_MAX
 from tsdb.query.promql.parse import parse
+from tsdb.query.rules.memory import MemorySeries
 
 QUANTILE = "PromQL warning: quantile value should be between 0 and 1, got"
 COUNTER = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket:"
 
 
 @pytest.fixture(scope="module")
-def source() -> MemorySource:
-    source = MemorySource()
+def source() -> MemorySeries:
+    source = MemorySeries()
     for name, value in (("m", "1"), ("m_total", "1"), ("n", "2")):
         source.add({"__name__": name, "a": value}, [(0, 1.0), (10_000, 2.0), (20_000, 4.0)])
     for bound, count in (("0.1", 5.0), ("1", 3.0), ("+Inf", 9.0)):
@@ -26,7 +26,7 @@ def source() -> MemorySource:
     return source
 
 
-def ask(expression: str, source: MemorySource) -> QueryAnswer:
+def ask(expression: str, source: MemorySeries) -> QueryAnswer:
     return promql.range_(expression, 10_000, 20_000, 10_000, source)
 
 
@@ -63,13 +63,13 @@ TOLD = {  # expression: (warnings, infos)
 
 @pytest.mark.parametrize(("expression", "told"), TOLD.items(), ids=TOLD)
 def test_an_answer_tells_what_is_odd_about_it(
-    expression: str, told: tuple[list[str], list[str]], source: MemorySource
+    expression: str, told: tuple[list[str], list[str]], source: MemorySeries
 ) -> None:
     answer = ask(expression, source)
     assert (answer.warnings, answer.infos) == told
 
 
-def test_of_many_texts_the_first_are_told_and_the_others_counted(source: MemorySource) -> None:
+def test_of_many_texts_the_first_are_told_and_the_others_counted(source: MemorySeries) -> None:
     warnings = ask('histogram_quantile(0.5, {__name__=~"bad_bucket_.+"})', source).warnings
     assert len(warnings) == TOLD_COUNT_MAX + 1
     assert warnings[-1] == "5 more warning annotations omitted"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query import promql
 from tsdb.query.promql.guard import LENGTH_BYTES_MAX, NESTING_MAX, OPERATOR_COUNT_MAX, scan
 from tsdb.query.promql.parse import parse
+from tsdb.query.rules.memory import MemorySeries
 
 TOO_MUCH = {
     "30 KB of nested functions": "abs(" * 6_000 + "x" + ")" * 6_000,
@@ -31,22 +31,22 @@ TOO_MUCH = {
 @pytest.mark.parametrize("expression", TOO_MUCH.values(), ids=TOO_MUCH.keys())
 def test_too_much_is_refused_and_the_process_lives(expression: str) -> None:
     with pytest.raises(RefusedQuery):
-        promql.instant(expression, 0, MemorySource())
+        promql.instant(expression, 0, MemorySeries())
 
 
 def test_the_largest_that_is_allowed_is_answered() -> None:
     chain = "+".join(["1"] * (OPERATOR_COUNT_MAX + 1))
-    assert promql.instant(chain, 0, MemorySource()).value[0] == OPERATOR_COUNT_MAX + 1
+    assert promql.instant(chain, 0, MemorySeries()).value[0] == OPERATOR_COUNT_MAX + 1
     deep = "(" * NESTING_MAX + "1" + ")" * NESTING_MAX
-    assert promql.instant(deep, 0, MemorySource()).value[0] == 1
+    assert promql.instant(deep, 0, MemorySeries()).value[0] == 1
     alternatives = " or ".join(["x"] * 1_000)
-    assert promql.instant(alternatives, 0, MemorySource()).labels == []
+    assert promql.instant(alternatives, 0, MemorySeries()).labels == []
     nested = "abs(" * (NESTING_MAX - 5) + "x" + ")" * (NESTING_MAX - 5)
-    assert promql.instant(nested, 0, MemorySource()).labels == []
+    assert promql.instant(nested, 0, MemorySeries()).labels == []
 
 
 def test_a_regex_that_explodes_elsewhere_and_a_range_of_centuries_are_answered() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "x", "a": "a" * 4_000}, [(0, 1.0)])
     assert promql.instant('x{a=~"(a+)+b"}', 0, source).labels == []
     assert promql.instant('label_replace(x, "b", "$1", "a", "(a|aa)+c")', 0, source).value.tolist() == [1.0]
@@ -89,7 +89,7 @@ def test_a_bare_graphite_path_is_refused_with_a_hint(expression: str) -> None:
 
 
 def test_a_dotted_name_in_quotes_is_a_metric() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "servers.web-1.cpu"}, [(0, 7.0)])
     for expression in ('{"servers.web-1.cpu"}', '{__name__="servers.web-1.cpu"}'):
         assert promql.instant(expression, 0, source).value.tolist() == [7.0]
@@ -115,6 +115,6 @@ UNBUILT = {
 @pytest.mark.parametrize(("expression", "what"), UNBUILT.items(), ids=UNBUILT)
 def test_what_is_not_built_is_refused_by_name(expression: str, what: str) -> None:
     with pytest.raises(NotSupported) as refused:
-        promql.instant(expression, 0, MemorySource())
+        promql.instant(expression, 0, MemorySeries())
     assert refused.value.what == what
     assert str(refused.value) == f"{what} is not supported yet"

@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tests.tsdb.query.memory_source import FixedSource
+from tests.tsdb.query.fixed_source import FixedSource
 from tests.tsdb.query.test_limits import selection
 from tsdb.errors import QueriesBusy, QueryCancelled, QueryTooLarge
 from tsdb.query import promql

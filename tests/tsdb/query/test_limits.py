@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.tsdb.query.memory_source import FixedSource, MemorySource
+from tests.tsdb.query.fixed_source import FixedSource
 from tsdb.errors import QueryTimeout, QueryTooLarge, RefusedQuery
 from tsdb.query import promql
 from tsdb.query.promql import Deadline, Limits
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import Selection, labels_from
 
 
@@ -46,27 +47,27 @@ def test_too_many_cells_are_refused_before_they_are_made() -> None:
 
 def test_too_many_steps_are_refused_as_prometheus_does() -> None:
     with pytest.raises(QueryTooLarge, match="exceeded maximum resolution of 11,000 points per timeseries"):
-        promql.range_("1", 0, 11_001_000, 1_000, MemorySource())
+        promql.range_("1", 0, 11_001_000, 1_000, MemorySeries())
 
 
 @pytest.mark.parametrize(("start_ms", "end_ms", "step_ms"), [(0, 10, 0), (0, 10, -1), (10, 0, 1)])
 def test_ranges_that_are_none_are_refused(start_ms: int, end_ms: int, step_ms: int) -> None:
     with pytest.raises(RefusedQuery):
-        promql.range_("1", start_ms, end_ms, step_ms, MemorySource())
+        promql.range_("1", start_ms, end_ms, step_ms, MemorySeries())
 
 
 @pytest.mark.parametrize("time_ms", [10**19, -(10**19), 2**53 + 1])
 def test_times_beyond_the_columns_are_refused(time_ms: int) -> None:
     with pytest.raises(RefusedQuery, match="is not in the range of"):
-        promql.instant("m", time_ms, MemorySource())
+        promql.instant("m", time_ms, MemorySeries())
     with pytest.raises(RefusedQuery):
-        promql.range_("m", min(0, time_ms), max(0, time_ms), 2**60, MemorySource())
+        promql.range_("m", min(0, time_ms), max(0, time_ms), 2**60, MemorySeries())
 
 
 @pytest.mark.parametrize("expression", ["m @ 1e20", "m offset 9000000y", "m[100000000y]", "m @ 1e300", "m @ 3e11"])
 def test_durations_beyond_the_columns_are_refused(expression: str) -> None:
     with pytest.raises(RefusedQuery, match="is too large"):
-        promql.instant(expression, 0, MemorySource())
+        promql.instant(expression, 0, MemorySeries())
 
 
 @pytest.mark.parametrize("expression", ["m offset 200y", "m offset -200y", "count_over_time(m[290y])", "m @ 2e11"])
@@ -76,13 +77,13 @@ def test_durations_of_centuries_are_answered(expression: str) -> None:
 
 def test_a_range_vector_has_no_range() -> None:
     with pytest.raises(RefusedQuery, match='invalid expression type "range vector" for range query'):
-        promql.range_("m[5m]", 0, 10, 1, MemorySource())
+        promql.range_("m[5m]", 0, 10, 1, MemorySeries())
 
 
 def test_a_query_past_its_deadline_gives_up_between_two_operations() -> None:
     times_s = iter([0.0, 1.0, 2.0, 31.0])
     with pytest.raises(QueryTimeout, match=r"query timed out in .*: it ran longer than 30 s"):
-        promql.instant("a + b + c + d", 0, MemorySource(), deadline=Deadline(30.0, lambda: next(times_s)))
+        promql.instant("a + b + c + d", 0, MemorySeries(), deadline=Deadline(30.0, lambda: next(times_s)))
 
 
 EXPRESSIONS = [

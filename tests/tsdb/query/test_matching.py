@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.errors import QueryFailed
 from tsdb.query import promql
+from tsdb.query.rules.memory import MemorySeries
 
 SERIES = {
     "a": [({"x": "1"}, 1.0), ({"x": "2"}, 2.0), ({"x": "3"}, 3.0)],
@@ -45,8 +45,8 @@ TABLE = {  # expression: the answer
 
 
 @pytest.fixture
-def source() -> MemorySource:
-    source = MemorySource()
+def source() -> MemorySeries:
+    source = MemorySeries()
     for name, rows in SERIES.items():
         for labels, value in rows:
             source.add(labels | {"__name__": name}, [(0, value)])
@@ -54,7 +54,7 @@ def source() -> MemorySource:
 
 
 @pytest.mark.parametrize(("expression", "wanted"), TABLE.items(), ids=TABLE.keys())
-def test_operators(expression: str, wanted: str | type[Exception], source: MemorySource) -> None:
+def test_operators(expression: str, wanted: str | type[Exception], source: MemorySeries) -> None:
     if not isinstance(wanted, str):
         with pytest.raises(wanted):
             promql.instant(expression, 0, source)
@@ -68,7 +68,7 @@ def test_operators(expression: str, wanted: str | type[Exception], source: Memor
 
 
 def test_an_ambiguous_match_is_an_error_only_at_the_steps_where_it_is_ambiguous() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "left"}, [(0, 1.0), (600_000, 2.0)])
     source.add({"__name__": "right", "v": "old"}, [(0, 10.0)])
     source.add({"__name__": "right", "v": "new"}, [(600_000, 20.0)])
@@ -80,7 +80,7 @@ def test_an_ambiguous_match_is_an_error_only_at_the_steps_where_it_is_ambiguous(
 
 
 def test_rows_that_become_equal_are_united_where_they_do_not_overlap() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "old"}, [(0, 1.0)])
     source.add({"__name__": "new"}, [(600_000, 2.0)])
     answer = promql.range_('abs({__name__=~"old|new"})', 0, 600_000, 600_000, source)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.running import CHECKOUT
 from tests.tsdb.query import dumb
-from tests.tsdb.query.memory_source import MemorySource
 from tests.tsdb.query.rollup_source import RollupSource
 from tests.tsdb.query.strategies import MODEST, Example, counters, samples
 from tests.tsdb.query.test_windows import assert_same, by_series
@@ -24,6 +23,7 @@ from tsdb.query.kernel.steps import Steps
 from tsdb.query.promql import Options
 from tsdb.query.promql.functions import FUNCTIONS, over_time, rates
 from tsdb.query.promql.rollups import READINGS, Exactness, grain_of
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import Selection
 
 RESOLUTIONS_MS = [2_000, 6_000, 30_000]
@@ -106,9 +106,9 @@ def rise(series: list[dumb.Sample], until_ms: int) -> float:
     return math.fsum(b if b < a else b - a for a, b in itertools.pairwise(values))
 
 
-def counter_of_months() -> tuple[MemorySource, int]:
+def counter_of_months() -> tuple[MemorySeries, int]:
     """One a second, a sample each 30 min for 40 days, of which the last day is raw."""
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "m", "i": "0"}, [(t * 1_800_000, t * 1_800.0) for t in range(48 * 40)])
     return source, 39 * DAY_MS + 1
 

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.bus import BusRefused, Client, Server
 from appliance.metrics import Metrics
-from tests.tsdb.query.memory_source import FixedSource
+from tests.tsdb.query.fixed_source import FixedSource
 from tests.tsdb.query.test_limits import selection
 from tests.waiting import wait_until
 from tsdb.client import TsdbClient

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.tsdb.query.coded_source import CodedSource
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryFailed
 from tsdb.query import promql
 from tsdb.query.promql import Options, streamed
 from tsdb.query.promql.label_rows import CodedRows
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import canonical_bytes, labels_from
 from tsdb.store.index import SeriesIndex
 from tsdb.store.labels import LabelColumn
@@ -24,10 +24,10 @@ GROUPINGS = ("", "by (dc)", "by (dc, host)", "by (none)", "without (host)", "by 
 
 
 @pytest.fixture(scope="module")
-def plain() -> MemorySource:
+def plain() -> MemorySeries:
     """40 series of gauges with both signs, holes, NaN and infinities; one of them has no dc."""
     rng = np.random.default_rng(7)
-    source = MemorySource()
+    source = MemorySeries()
     for number in range(40):
         labels = {"__name__": "m", "host": f"h{number}", "dc": f"dc{number % 3}" if number else ""}
         values = rng.normal(0, 10.0 ** (number % 20), 60)
@@ -55,7 +55,7 @@ def same(a: float, b: float) -> bool:
 @pytest.mark.parametrize("grouping", GROUPINGS)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_pieces_give_what_all_cells_give(
-    aggregation: str, grouping: str, plain: MemorySource, monkeypatch: pytest.MonkeyPatch
+    aggregation: str, grouping: str, plain: MemorySeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Goal: no difference. Method: pieces of few rows, coded labels; against decoded labels, nothing streamed."""
     monkeypatch.setattr(streamed, "PIECE_CELLS", 100)
@@ -73,14 +73,14 @@ def test_pieces_give_what_all_cells_give(
 
 
 def test_a_mean_of_sums_beyond_a_float_is_right() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     for number in range(4):
         source.add({"__name__": "m", "a": str(number)}, [(0, 1.5e308)])
     assert promql.instant("avg(last_over_time(m[1m]))", 0, source).value.tolist() == [1.5e308]
 
 
 def test_two_metrics_that_become_equal_are_refused_or_summed_as_their_values_say() -> None:
-    source = MemorySource()
+    source = MemorySeries()
     source.add({"__name__": "m_total", "a": "1"}, [(0, 1.0), (60_000, 2.0)])
     source.add({"__name__": "n_total", "a": "1"}, [(120_000, 1.0), (180_000, 4.0)])
     expression = 'sum by (a) (delta({__name__=~".+_total"}[1m1s]))'
@@ -108,7 +108,7 @@ FETCHED = {  # expression: what is fetched, in order
 
 @pytest.mark.parametrize(("expression", "fetched"), FETCHED.items(), ids=FETCHED)
 def test_equal_selectors_of_one_query_are_fetched_once(
-    expression: str, fetched: list[str], plain: MemorySource
+    expression: str, fetched: list[str], plain: MemorySeries
 ) -> None:
     source = CodedSource(plain)
     shared = promql.range_(expression, 300_000, 500_000, 20_000, source)

@@ -5,12 +5,14 @@ Source: rules/alerting.go of Prometheus 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tsdb.errors import QueryFailed
 from tsdb.query.rules.model import AlertingRule
+from tsdb.query.rules.restoration import ForState, active_at_ms
 from tsdb.query.rules.template import BadTemplate, ExpansionFailed, Query, Template
 from tsdb.sample import METRIC_NAME, Labels, labels_from
 
@@ -44,19 +46,24 @@ class Alert:
 
 
 class AlertBook:
-    """The alerts of one rule. external_labels: of the server, for templates."""
+    """The alerts of one rule. external_labels: of the server, for templates. alert_count_max: 0 is none."""
 
     def __init__(
         self,
         rule: AlertingRule,
         group_labels: Mapping[str, str] | None = None,
         external_labels: Mapping[str, str] | None = None,
+        *,
+        alert_count_max: int = 0,
     ) -> None:
         self.rule = rule
+        self._alert_count_max = alert_count_max
         self._external_labels = dict(external_labels or {})
         self._labels = {name: Template(text) for name, text in {**(group_labels or {}), **rule.labels}.items()}
         self._annotations = {name: Template(text) for name, text in rule.annotations.items()}
         self._alerts: dict[Labels, Alert] = {}
+        self._before: Mapping[Labels, ForState] = {}
+        self._interval_ms = 0
 
     @property
     def alerts(self) -> list[Alert]:
@@ -67,7 +74,8 @@ class AlertBook:
     def evaluate(self, at_ms: int, rows: Iterable[Row], query: Query | None = None) -> list[Row]:
         """Take what the expression gave at a time. Returns: the series ALERTS and ALERTS_FOR_STATE of that time.
 
-        Raises: QueryFailed, if two series become the same alert; nothing has changed then.
+        Raises: QueryFailed, if two series become the same alert, where nothing has changed, or if there are more than
+        alert_count_max, where all are dropped, as in Prometheus.
         """
         found: dict[Labels, Alert] = {}
         for series, value in rows:
@@ -75,8 +83,37 @@ class AlertBook:
             if alert.labels in found:
                 raise QueryFailed("vector contains metrics with the same labelset after applying alert labels")
             found[alert.labels] = alert
-        self._take(found)
-        return [row for alert in self._step(at_ms, found) for row in _rows(alert)]
+        self._take(found, at_ms)
+        active = self._step(at_ms, found)
+        if self._alert_count_max and len(active) > self._alert_count_max:
+            self._alerts.clear()
+            raise QueryFailed(f"exceeded limit of {self._alert_count_max} with {len(active)} alerts")
+        return [row for alert in active for row in _rows(alert)]
+
+    def recall(self, before: Mapping[Labels, ForState], interval_ms: int) -> None:
+        """What there was before an outage, for alerts that turn up from now on; nothing: the outage is over.
+
+        One that fires on after its series has gone is there again at once; its words come with its series.
+        """
+        self._before, self._interval_ms = before, interval_ms
+        if not self.rule.keep_firing_ms:
+            return
+        for labels, known in before.items():
+            if known.is_firing(self.rule.hold_ms) and labels not in self._alerts:
+                self._alerts[labels] = Alert(
+                    labels=labels,
+                    annotations={},
+                    value=math.nan,
+                    active_at_ms=known.active_at_ms,
+                    state=AlertState.FIRING,
+                    fired_at_ms=known.active_at_ms + self.rule.hold_ms,
+                    keep_firing_since_ms=known.at_ms,
+                )
+
+    def copy_from(self, other: AlertBook) -> None:
+        """Go on with the alerts of the same rule, as it was written before."""
+        self._alerts = {labels: replace(alert) for labels, alert in other._alerts.items()}
+        self._before, self._interval_ms = other._before, other._interval_ms
 
     def _made(self, series: dict[str, str], value: float, at_ms: int, query: Query | None) -> Alert:
         own = {name: text for name, text in series.items() if name != METRIC_NAME}
@@ -94,13 +131,17 @@ class AlertBook:
         except (ExpansionFailed, BadTemplate) as error:
             return f"<error expanding template: {error}>"
 
-    def _take(self, found: Mapping[Labels, Alert]) -> None:
+    def _take(self, found: Mapping[Labels, Alert], at_ms: int) -> None:
         for labels, alert in found.items():
             known = self._alerts.get(labels)
             if known is not None and known.state is not AlertState.INACTIVE:
                 known.value, known.annotations = alert.value, alert.annotations
-            else:
-                self._alerts[labels] = alert
+                continue
+            if (before := self._before.get(labels)) is not None:
+                alert.active_at_ms = active_at_ms(
+                    before, hold_ms=self.rule.hold_ms, interval_ms=self._interval_ms, now_ms=at_ms
+                )
+            self._alerts[labels] = alert
 
     def _step(self, at_ms: int, found: Mapping[Labels, Alert]) -> list[Alert]:
         """Move every alert on. Returns: those that are active."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tsdb.answer import AnswerKind, QueryAnswer
-from tsdb.errors import QueryFailed, RefusedQuery, RefusedSample
+from tsdb.errors import QueryFailed, TsdbError
 from tsdb.query.rules.alerts import AlertBook, Row
-from tsdb.query.rules.model import AlertingRule, RecordingRule, RuleGroup
+from tsdb.query.rules.model import AlertingRule, RecordingRule, Rule, RuleGroup
 from tsdb.sample import METRIC_NAME, STALE_NAN, Labels, labels_from
 
 Ask = Callable[[str, int], QueryAnswer]
 """An expression at a time in milliseconds."""
-Append = Callable[[list[tuple[Labels, int, float]]], None]
+Append = Callable[[list[tuple[Labels, int, float]]], str]
+"""Store samples. Returns: what of them could not be stored and why; nothing: all are stored, and found by queries."""
+
+
+class Health(StrEnum):
+    UNKNOWN = "unknown"
+    OK = "ok"
+    ERR = "err"
 
 
 @dataclass(slots=True)
@@ -21,64 +30,132 @@ class RuleState:
     """What one rule did last. book: of an alerting rule."""
 
     book: AlertBook | None = None
-    error: str = ""
-    before: set[Labels] = field(default_factory=set)  # The series that it wrote at the last time.
+    error: str = ""  # Why it could not be evaluated.
+    write_error: str = ""  # What of it was not stored.
+    before: set[Labels] = field(default_factory=set)  # The series that it wrote and that have not ended.
+    evaluated_ms: int | None = None
+    duration_s: float = 0.0
+
+    @property
+    def health(self) -> Health:
+        if self.evaluated_ms is None:
+            return Health.UNKNOWN
+        return Health.ERR if self.error or self.write_error else Health.OK
 
 
 class GroupRun:
-    """A group and the state of its rules. ask and append: where series come from and go to."""
+    """A group and the state of its rules.
+
+    ask and append: where series come from and go to. series_count_max: of what each rule gives, when the group has no
+    lower limit of its own; 0 is none.
+    """
 
     def __init__(
-        self, group: RuleGroup, ask: Ask, append: Append, external_labels: Mapping[str, str] | None = None
+        self,
+        group: RuleGroup,
+        ask: Ask,
+        append: Append,
+        external_labels: Mapping[str, str] | None = None,
+        *,
+        series_count_max: int = 0,
     ) -> None:
         self.group = group
         self._ask = ask
         self._append = append
-        self.states = [
-            RuleState(AlertBook(rule, group.labels, external_labels) if isinstance(rule, AlertingRule) else None)
-            for rule in group.rules
-        ]
+        limits = [limit for limit in (group.series_count_max, series_count_max) if limit]
+        self._series_count_max = min(limits, default=0)
+        self.states = [RuleState(self._book(rule, external_labels)) for rule in group.rules]
+        self._ended: set[Labels] = set()  # Series of rules that are no longer in the group.
+
+    def _book(self, rule: Rule, external_labels: Mapping[str, str] | None) -> AlertBook | None:
+        if not isinstance(rule, AlertingRule):
+            return None
+        return AlertBook(rule, self.group.labels, external_labels, alert_count_max=self._series_count_max)
+
+    @property
+    def written(self) -> set[Labels]:
+        """The series that its rules write."""
+        return self._ended.union(*(state.before for state in self.states))
+
+    def copy_from(self, other: GroupRun) -> None:
+        """Go on from the group as it was written before: rules of one name and the same labels are the same ones.
+
+        What the others have written ends with the next evaluation. Source: CopyState in rules/group.go of Prometheus 3.
+        """
+        left: dict[tuple[str, tuple[tuple[str, str], ...]], list[RuleState]] = {}
+        for rule, state in zip(other.group.rules, other.states, strict=True):
+            left.setdefault(_identity(rule, other.group), []).append(state)
+        for rule, state in zip(self.group.rules, self.states, strict=True):
+            if not (same := left.get(_identity(rule, self.group))):
+                continue
+            known = same.pop(0)
+            state.before = set(known.before)
+            if state.book is not None and known.book is not None:
+                state.book.copy_from(known.book)
+        self._ended = other._ended.union(*(state.before for states in left.values() for state in states))
 
     def evaluate(self, at_ms: int) -> None:
         """Every rule for a time. One that fails says so in its state, and the next goes on."""
         for rule, state in zip(self.group.rules, self.states, strict=True):
+            started_s = time.perf_counter()
             try:
                 rows = self._rows(rule, state, at_ms)
                 state.error = ""
-            except (RefusedQuery, RefusedSample) as error:
-                state.error, rows = str(error), []
-            self._write(state, rows, at_ms)
+            except TsdbError as error:
+                state.error = str(error) or type(error).__name__  # What it wrote before stands as it is.
+            else:
+                self._write(state, rows, at_ms)
+            state.duration_s = time.perf_counter() - started_s
+            state.evaluated_ms = at_ms
+        self._end_series(at_ms)
 
-    def _rows(self, rule: RecordingRule | AlertingRule, state: RuleState, at_ms: int) -> list[Row]:
+    def _rows(self, rule: Rule, state: RuleState, at_ms: int) -> list[Row]:
         asked_ms = at_ms - self.group.offset_ms
         found = rows_of(self._ask(rule.expression, asked_ms))
         if state.book is not None:
-            rows = state.book.evaluate(
+            return state.book.evaluate(
                 at_ms,
                 found,
                 lambda text: [(dict(labels), value) for labels, value in rows_of(self._ask(text, asked_ms))],
             )
-        else:
-            assert isinstance(rule, RecordingRule), rule
-            rows = self._recorded(rule, found)
-        limit = self.group.series_count_max
-        if limit and len(found) > limit:
-            raise QueryFailed(f"exceeded limit of {limit} with {len(found)} series")
-        return rows
+        assert isinstance(rule, RecordingRule), rule
+        if self._series_count_max and len(found) > self._series_count_max:
+            raise QueryFailed(f"exceeded limit of {self._series_count_max} with {len(found)} series")
+        return self._recorded(rule, found)
 
     def _recorded(self, rule: RecordingRule, found: list[Row]) -> list[Row]:
-        more = {**self.group.labels, **rule.labels, METRIC_NAME: rule.record}
+        more = {**rule_labels(rule, self.group), METRIC_NAME: rule.record}
         rows = [(labels_from({**dict(labels), **more}), value) for labels, value in found]
         if len({labels for labels, _ in rows}) != len(rows):
             raise QueryFailed("vector contains metrics with the same labelset after applying rule labels")
         return rows
 
     def _write(self, state: RuleState, rows: list[Row], at_ms: int) -> None:
-        """A series that the rule gave before and gives no more ends with a stale marker."""
+        """A series that the rule gave before and gives no more ends with a stale marker.
+
+        What is written has the time at which it was asked, so that the next rule finds it there.
+        """
+        stored_ms = at_ms - self.group.offset_ms
         now = {labels for labels, _ in rows}
-        ended = [(labels, at_ms, float(STALE_NAN)) for labels in sorted(state.before - now)]
-        self._append([*((labels, at_ms, value) for labels, value in rows), *ended])
-        state.before = now
+        ended = [(labels, stored_ms, float(STALE_NAN)) for labels in sorted(state.before - now)]
+        samples = [*((labels, stored_ms, value) for labels, value in rows), *ended]
+        state.write_error = self._append(samples) if samples else ""
+        state.before = state.before | now if state.write_error else now
+
+    def _end_series(self, at_ms: int) -> None:
+        ended = sorted(self._ended.difference(*(state.before for state in self.states)))
+        stored_ms = at_ms - self.group.offset_ms
+        if not ended or not self._append([(labels, stored_ms, float(STALE_NAN)) for labels in ended]):
+            self._ended = set()
+
+
+def rule_labels(rule: Rule, group: RuleGroup) -> dict[str, str]:
+    """The labels of a rule as they are written, those of its group among them."""
+    return {**group.labels, **rule.labels}
+
+
+def _identity(rule: Rule, group: RuleGroup) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return rule.name, tuple(sorted(rule_labels(rule, group).items()))
 
 
 def rows_of(answer: QueryAnswer) -> list[Row]:

@@ -181,17 +181,17 @@ class _Run:
         self._file = file
         self._memory = MemorySeries()
         for labels, values in test.series:
-            for place, value in enumerate(values):
-                if value is not None:
-                    self._memory.add(labels, place * test.interval_ms, value)
+            places = [(place * test.interval_ms, value) for place, value in enumerate(values) if value is not None]
+            self._memory.add(labels, places)
         self._groups = [GroupRun(group, self._ask, self._append, test.external_labels) for group in groups]
 
     def _ask(self, expression: str, at_ms: int) -> QueryAnswer:
         return instant(expression, at_ms, self._memory)
 
-    def _append(self, rows: list[tuple[Labels, int, float]]) -> None:
+    def _append(self, rows: list[tuple[Labels, int, float]]) -> str:
         for labels, at_ms, value in rows:
-            self._memory.add(labels, at_ms, value)
+            self._memory.add(labels, [(at_ms, value)])
+        return ""
 
     def faults(self) -> list[Fault]:
         cases = self._test.alert_cases
@@ -207,9 +207,9 @@ class _Run:
                 if at_ms % interval_ms == 0:
                     run.evaluate(at_ms)
                     found += [
-                        Fault(self._test.line, f"rule error at {at_ms / 1_000:g} s: {state.error}")
+                        Fault(self._test.line, f"rule error at {at_ms / 1_000:g} s: {state.error or state.write_error}")
                         for state in run.states
-                        if state.error
+                        if state.error or state.write_error
                     ]
             if found:
                 return found  # A rule that fails makes all that follows wrong.

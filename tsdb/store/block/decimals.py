@@ -90,7 +90,7 @@ def decode(data: bytes, into: Float64s) -> None:
     try:
         exponent, is_difference, slope_bytes, *sizes, exception_count, multiplier = _HEADER.unpack_from(data)
         sizes.insert(2, slope_bytes)
-        ends = np.cumsum([_HEADER.size, *sizes, 4 * exception_count, 8 * exception_count]).tolist()
+        ends = [*itertools.accumulate((_HEADER.size, *sizes, 4 * exception_count, 8 * exception_count))]
         if ends[-1] != len(data) or exponent > EXPONENT_MAX:
             raise CorruptData(f"a decimal column of {len(data):,} bytes, {ends[-1]:,} by its header")
         rows, firsts, slopes, numbers, at, bits = (data[start:end] for start, end in itertools.pairwise(ends))
@@ -108,7 +108,8 @@ def decode(data: bytes, into: Float64s) -> None:
             np.divide(whole, 10.0**exponent, out=into)
         else:
             into[:] = whole
-        into.view(np.uint64)[np.frombuffer(at, "<u4")] = np.frombuffer(bits, "<u8")
+        if exception_count:
+            into.view(np.uint64)[np.frombuffer(at, "<u4")] = np.frombuffer(bits, "<u8")
     except (RuntimeError, TypeError, ValueError, IndexError, struct.error) as error:
         raise CorruptData(f"a decimal column of {len(data):,} bytes: {error}") from error
 

@@ -77,7 +77,7 @@ def decode(data: bytes, into: Int64s) -> None:
     """Undo encode(). Raises: CorruptData."""
     try:
         *sizes, interval = _HEADER.unpack_from(data)
-        ends = np.cumsum([_HEADER.size, *sizes]).tolist()
+        ends = [*itertools.accumulate((_HEADER.size, *sizes))]
         if ends[-1] != len(data):
             raise CorruptData(f"times on a grid of {len(data):,} bytes, {ends[-1]:,} by their header")
         lengths, firsts, steps, misses = (data[start:end] for start, end in itertools.pairwise(ends))

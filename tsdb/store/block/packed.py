@@ -5,6 +5,7 @@ Layout: docs/format/block.md.
 
 from __future__ import annotations
 
+import functools
 import struct
 
 import numpy as np
@@ -19,6 +20,8 @@ _PLAIN = ChunkConfig(compression_level=6, mode_spec=ModeSpec.classic(), delta_sp
 _CONSTANT = struct.Struct("<q")
 _LENGTHS = struct.Struct("<II")  # the samples of the first row · of each other one, but the last may have fewer
 _PROBE_COUNT = 1_024
+# Lengths of a whole tile, all of one sample at worst, are 96 KiB: 64 of them 6 MiB.
+_KEPT_LENGTHS_MAX = 64
 
 
 def pack(numbers: Int64s) -> bytes:
@@ -56,18 +59,28 @@ def pack_lengths(row_lengths: Int64s) -> bytes:
 
 
 def unpack_lengths(data: bytes, sample_count: int) -> Int64s:
-    """Undo pack_lengths() for rows of so many samples together. Raises: as unpack()."""
+    """Undo pack_lengths() for rows of so many samples together; not to be changed. Raises: as unpack()."""
     if len(data) == _LENGTHS.size:
-        first, common = _LENGTHS.unpack(data)
-        if not 0 < first <= sample_count or not common:
-            raise ValueError(f"a row of {first:,} samples, others of {common:,}, in {sample_count:,}")
-        rest_count = sample_count - first
-        lengths = np.full(1 + -(-rest_count // common), common, np.int64)
-        lengths[0] = first
-        lengths[-1] = sample_count - lengths[:-1].sum()
-    else:
-        found = standalone.simple_decompress(data)
-        lengths = np.asarray(found if found is not None else [], np.int64)
+        return _common_lengths(data, sample_count)
+    found = standalone.simple_decompress(data)
+    return _checked(np.asarray(found if found is not None else [], np.int64), sample_count)
+
+
+@functools.lru_cache(maxsize=_KEPT_LENGTHS_MAX)
+def _common_lengths(data: bytes, sample_count: int) -> Int64s:
+    """Tiles of series that are sampled together are alike: those of the last tiles are kept."""
+    first, common = _LENGTHS.unpack(data)
+    if not 0 < first <= sample_count or not common:
+        raise ValueError(f"a row of {first:,} samples, others of {common:,}, in {sample_count:,}")
+    rest_count = sample_count - first
+    lengths = np.full(1 + -(-rest_count // common), common, np.int64)
+    lengths[0] = first
+    lengths[-1] = sample_count - lengths[:-1].sum()
+    lengths.setflags(write=False)
+    return _checked(lengths, sample_count)
+
+
+def _checked(lengths: Int64s, sample_count: int) -> Int64s:
     if int(lengths.sum()) != sample_count or not (lengths > 0).all():
         raise ValueError(f"rows of {int(lengths.sum()):,} samples for {sample_count:,}")
     return lengths

@@ -38,8 +38,9 @@ class MemoryReader:
     def list(
         self, kind: str, *, where: Mapping[str, Any] | None = None, limit: int = 1000, offset: int = 0
     ) -> list[Document]:
-        assert where is None
-        return [document for (its_kind, _), document in self.documents.items() if its_kind == kind]
+        found = [document for (its_kind, _), document in self.documents.items() if its_kind == kind]
+        wanted = {path.removeprefix("$."): value for path, value in (where or {}).items()}
+        return [one for one in found if all(one.body.get(name) == value for name, value in wanted.items())]
 
     def by_unique(self, kind: str, unique: str) -> Document | None:
         return next((document for document in self.list(kind) if document.unique == unique), None)

@@ -18,6 +18,7 @@ from web.auth.identity import identity
 from web.auth.kit import Auth, set_stranger_cookie
 from web.board import Board
 from web.kit import board
+from web.parsed_rules import ParsedRules
 from web.rates import Rates
 from web.services import Services
 from web.words import FILTERS
@@ -36,6 +37,7 @@ def create_app(services: Services) -> Flask:
     app.extensions["henge_auth"] = Auth(state=services.state, port=services.port)
     app.extensions["henge_board"] = Board(services.state, services.changes)
     app.extensions["henge_rates"] = Rates()
+    app.extensions["henge_parsed_rules"] = ParsedRules()
     app.extensions["own_names"] = guard.own_names(services.config.web.listen.host)
     app.after_request(set_stranger_cookie)
     counting.install(app)

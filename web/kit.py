@@ -6,12 +6,19 @@ from flask import current_app
 
 from checks.catalogue import Catalogue
 from web.board import Board
+from web.parsed_rules import ParsedRules
 from web.services import services
 
 
 def board() -> Board:
     found = current_app.extensions["henge_board"]
     assert isinstance(found, Board)
+    return found
+
+
+def parsed_rules() -> ParsedRules:
+    found = current_app.extensions["henge_parsed_rules"]
+    assert isinstance(found, ParsedRules)
     return found
 
 

@@ -17,6 +17,7 @@ def install(app: Flask) -> None:
         operations,
         prometheus,
         push,
+        rules,
         series,
         system,
     )
@@ -33,6 +34,7 @@ def install(app: Flask) -> None:
         openapi.bp,
         operations.bp,
         push.bp,
+        rules.bp,
     ):
         app.register_blueprint(bp)
     prometheus.install(app)

@@ -39,12 +39,10 @@ def refuse_commands(kind: str) -> None:
         )
 
 
-def refuse_team(team: str) -> None:
+def refuse_team(team: str, *, field: str = "labels.team") -> None:
     """Raises: Refusal 403, when the identity belongs to another team."""
     if not identity().sees_team(team):
-        raise Refusal(
-            403, "forbidden", f"this token belongs to team {identity().team!r}, not {team!r}", field="labels.team"
-        )
+        raise Refusal(403, "forbidden", f"this token belongs to team {identity().team!r}, not {team!r}", field=field)
 
 
 def refuse_wrong_expression(check: Check) -> None:
@@ -153,7 +151,7 @@ def change_check(check_id: str) -> Response:
     """With If-Match, the change is refused when someone else changed the check since."""
     refuse_commands(view_of(check_id)["kind"])
     body = body_object()
-    draft = catalogue().patch(check_id, body, expected_version=_expected_version())
+    draft = catalogue().patch(check_id, body, expected_version=expected_version())
     refuse_commands(draft.check.kind)
     refuse_team(draft.check.team)
     if "options" in body:
@@ -162,12 +160,15 @@ def change_check(check_id: str) -> Response:
     return json_response(view_of(check_id))
 
 
-def _expected_version() -> int | None:
+def expected_version() -> int | None:
+    """The version that a change is made of, by If-Match. Raises: Refusal 422."""
     text = request.headers.get("If-Match", "").strip().strip('"')
     if not text or text == "*":
         return None
     if not text.isdecimal() or len(text) > 18:
-        raise invalid(f'If-Match is {text[:40]!r}; it must be the version of the check, such as "3"', field="If-Match")
+        raise invalid(
+            f'If-Match is {text[:40]!r}; it must be the version that you have read, such as "3"', field="If-Match"
+        )
     return int(text)
 
 
@@ -198,13 +199,17 @@ def _end_ms() -> int:
 
 @bp.post("/<check_id>/run")
 def run_check(check_id: str) -> Response:
-    view = view_of(check_id)
-    return json_response(run_now(check_id, float(view["timeout_s"])))
+    return json_response(run_now(view_of(check_id)))
 
 
-def run_now(check_id: str, timeout_s: float) -> Any:
-    """The result of a run that starts now."""
-    return services().ask("scheduler", "run", {"check_id": check_id}, timeout_s=timeout_s + RUN_MARGIN_S).body
+def run_now(view: dict[str, Any]) -> Any:
+    """The result of a run that starts now. Raises: Refusal 409, for a check of a rule, which runs with its group."""
+    if view["rules"]:
+        raise Refusal(
+            409, "conflict", f"check {view['name']!r} belongs to a rule file and runs with its group by itself"
+        )
+    timeout_s = float(view["timeout_s"]) + RUN_MARGIN_S
+    return services().ask("scheduler", "run", {"check_id": view["id"]}, timeout_s=timeout_s).body
 
 
 @bp.post("/try")

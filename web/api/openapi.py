@@ -13,7 +13,9 @@ from appliance.version import version
 from checks.channels import Channel
 from checks.downtimes import Downtime
 from checks.model import Check
+from checks.rules import RuleFile
 from web.api.incidents import IncidentChange
+from web.api.rules import RulesTrial
 from web.api.series import ARROW_TYPES
 from web.auth.guard import SAFE_METHODS
 from web.auth.tokens import NewToken
@@ -31,6 +33,9 @@ BODY_BY_ENDPOINT: dict[str, type] = {
     "api_downtimes.create_downtime": Downtime,
     "api_downtimes.change_downtime": Downtime,
     "api_incidents.change_incident": IncidentChange,
+    "api_rules.create_rules": RuleFile,
+    "api_rules.change_rules": RuleFile,
+    "api_rules.try_rules": RulesTrial,
     "api_access.create_user": NewUser,
     "api_access.change_user": UserChange,
     "api_access.create_token": NewToken,

@@ -194,7 +194,7 @@ def _quoted(text: str) -> str:
 def run(check_id: str) -> Response:
     """Run now. By htmx the live part comes back with the new result; without script, the page."""
     check = view_of(check_id)
-    run_now(check_id, float(check["timeout_s"]))
+    run_now(check)
     if not htmx.is_swap():
         return htmx.go_to(f"/checks/{check_id}")
     etag = f"{board().view().revision}"

@@ -49,7 +49,7 @@ def test_a_number_is_written_as_prometheus_writes_it(value: float, text: str) ->
 
 @given(st.lists(st.floats() | st.integers(-(2**53), 2**53).map(float) | st.sampled_from([*NUMBERS, -0.0]), max_size=60))
 def test_a_column_is_written_as_its_numbers_are(values: list[float]) -> None:
-    texts = number_texts(np.array(values, np.float64))
+    texts = number_texts(np.array(values, np.float64)).listed()
     assert texts == [number_text(value) for value in values]
     for value, text in zip(values, texts, strict=True):
         if math.isfinite(value):
@@ -73,7 +73,7 @@ HEADS = {
 
 @pytest.mark.parametrize("times_ms", HEADS.values(), ids=HEADS.keys())
 def test_the_text_before_each_value_has_its_time(times_ms: list[int]) -> None:
-    heads = pair_heads(np.array(times_ms, np.int64))
+    heads = pair_heads(np.array(times_ms, np.int64)).listed()
     assert heads == [b'"],[' + time_text(time_ms) + b',"' for time_ms in times_ms]
 
 

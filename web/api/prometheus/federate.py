@@ -38,7 +38,7 @@ def _latest(selector: list[Matcher], now_ms: int) -> dict[Labels, tuple[str, int
     found = services().tsdb.select(selector, now_ms - LOOKBACK_MS + 1, now_ms)
     last = found.offsets[1:] - 1
     is_alive = ~is_stale(found.value[last])
-    texts = number_texts(found.value[last])
+    texts = number_texts(found.value[last]).listed()
     times = found.timestamp_ms[last].tolist()
     return {found.labels[i]: (texts[i].decode(), times[i]) for i in np.flatnonzero(is_alive).tolist()}
 

@@ -1,7 +1,7 @@
 """Floats and times as Prometheus writes them, whole columns at a time.
 
-A million values are one call of msgspec's encoder and one split; only values whose text differs from ours (NaN,
-infinities, whole numbers past 2^53, tiny ones) meet a Python loop.
+A million values are one call of msgspec's encoder; only values whose text differs from ours (NaN, infinities, whole
+numbers past 2^53, tiny ones) meet a Python loop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tsdb.sample import Float64s, Int64s
+from web.api.prometheus.texts import Texts
 
 PLAIN_MIN = 1e-5  # Below it msgspec writes an exponent, which Prometheus does only below 1e-6.
 WHOLE_MAX = 2.0**53  # Every whole float below it is that integer exactly.
@@ -34,34 +35,21 @@ def number_text(value: float) -> bytes:
     return text.encode()  # Python writes 1e-07 and 1e+21 as Go does.
 
 
-def number_texts(value: Float64s) -> list[bytes]:
+def number_texts(value: Float64s) -> Texts:
     """The text of each value of a column."""
     if not value.size:
-        return []
+        return Texts.of([])
     size = np.abs(value)
     whole = (value == np.floor(value)) & (size < WHOLE_MAX)
+    is_odd = (value == 0) & np.signbit(value)
     if whole.all():
-        texts = _split(msgspec.json.encode(value.astype(np.int64).tolist()))
-        odd = np.flatnonzero((value == 0) & np.signbit(value))
+        texts = Texts.between_commas(msgspec.json.encode(value.astype(np.int64).tolist()))
     else:
-        texts = _split(msgspec.json.encode(value.tolist()))
-        odd = np.flatnonzero(whole | ~((size >= PLAIN_MIN) & (size < WHOLE_MAX)))
-        whole_index = np.flatnonzero(whole & ~((value == 0) & np.signbit(value)))
-        for index, text in zip(
-            whole_index.tolist(),
-            _split(msgspec.json.encode(value[whole_index].astype(np.int64).tolist())),
-            strict=True,
-        ):
-            texts[index] = text
-        odd = np.setdiff1d(odd, whole_index, assume_unique=True)
-    for index, number in zip(odd.tolist(), value[odd].tolist(), strict=True):
-        texts[index] = number_text(number)
-    return texts
-
-
-def _split(encoded: bytes) -> list[bytes]:
-    inner = encoded[1:-1]
-    return inner.split(b",") if inner else []
+        texts = Texts.between_commas(msgspec.json.encode(value.tolist()))
+        texts.lengths[whole] -= len(".0")
+        is_odd |= ~(whole | ((size >= PLAIN_MIN) & (size < WHOLE_MAX)))
+    odd = np.flatnonzero(is_odd)
+    return texts.with_texts(odd, [number_text(number) for number in value[odd].tolist()])
 
 
 def time_text(timestamp_ms: int) -> bytes:
@@ -72,14 +60,12 @@ def time_text(timestamp_ms: int) -> bytes:
     return b"%d.%03d" % (seconds, milliseconds) if milliseconds else b"%d" % seconds
 
 
-def pair_heads(timestamp_ms: Int64s) -> list[bytes]:
-    """For each time the text that stands before its value: `],[12.5,"`; times repeat, so each text is made once."""
+def pair_heads(timestamp_ms: Int64s) -> Texts:
+    """For each time the text that stands before its value: `"],[12.5,"`; times repeat, so each text is made once."""
     if (timestamp_ms[1:] > timestamp_ms[:-1]).all():
-        return _heads(timestamp_ms)
+        return Texts.of(_heads(timestamp_ms))
     distinct, inverse = np.unique(timestamp_ms, return_inverse=True)
-    heads = np.empty(distinct.size, dtype=object)
-    heads[:] = _heads(distinct)
-    return heads[inverse].tolist()  # type: ignore[no-any-return]
+    return Texts.of(_heads(distinct)).taken(inverse)
 
 
 def _heads(rising_ms: Int64s) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 from flask import Response, request
 
 from web.api.prometheus.numbers import number_texts, pair_heads, time_text
+from web.api.prometheus.texts import Texts, joined_in_pairs
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
@@ -96,45 +98,41 @@ def _result(answer: QueryAnswer) -> bytes:
     if answer.kind == "string":
         time = time_text(int(answer.timestamp_ms[0])) if len(answer.timestamp_ms) else b"0"
         return b"[" + time + b"," + msgspec.json.encode(answer.text) + b"]"
-    texts = number_texts(answer.value)
+    if answer.kind == "matrix":
+        return _matrix(answer)
+    texts = number_texts(answer.value).listed()
     if answer.kind == "scalar":
         return b"[" + time_text(int(answer.timestamp_ms[0])) + b',"' + texts[0] + b'"]'
-    if answer.kind == "vector":
-        rows = zip(answer.labels, answer.timestamp_ms.tolist(), texts, strict=True)
-        return (
-            b"["
-            + b",".join(
-                b'{"metric":' + msgspec.json.encode(labels) + b',"value":[' + time_text(time) + b',"' + text + b'"]}'
-                for labels, time, text in rows
-            )
-            + b"]"
+    rows = zip(answer.labels, answer.timestamp_ms.tolist(), texts, strict=True)
+    return (
+        b"["
+        + b",".join(
+            b'{"metric":' + msgspec.json.encode(labels) + b',"value":[' + time_text(time) + b',"' + text + b'"]}'
+            for labels, time, text in rows
         )
-    return _matrix(answer, texts)
+        + b"]"
+    )
 
 
-def _matrix(answer: QueryAnswer, texts: list[bytes]) -> bytes:
-    offsets = answer.offsets.tolist()
-    heads, heads_from = _heads(answer)
-    series = []
-    for index, labels in enumerate(answer.labels):
-        first, last = offsets[index], offsets[index + 1]
-        if first == last:
-            continue
-        parts = [b""] * (2 * (last - first))
-        parts[0::2] = heads[heads_from[index] : heads_from[index] + last - first]
-        parts[1::2] = texts[first:last]
-        pairs = b"".join(parts)[3:]  # The first pair has none before it to close: `"],[…` becomes `[…`.
-        series.append(b'{"metric":' + msgspec.json.encode(labels) + b',"values":[' + pairs + b'"]]}')
-    return b"[" + b",".join(series) + b"]"
+def _matrix(answer: QueryAnswer) -> bytes:
+    pairs, ends = joined_in_pairs(_heads(answer), number_texts(answer.value))
+    bounds = np.concatenate((np.zeros(1, np.int64), ends))[answer.offsets].tolist()
+    parts: list[bytes | memoryview] = []
+    for labels, (start, end) in zip(answer.labels, pairwise(bounds), strict=True):
+        if start < end:
+            parts += (b'{"metric":', msgspec.json.encode(labels), b',"values":[')
+            # The first pair has none before it to close: `"],[…` becomes `[…`.
+            parts += (pairs[start + 3 : end], b'"]]}', b",")
+    return b"".join((b"[", *parts[:-1], b"]"))
 
 
-def _heads(answer: QueryAnswer) -> tuple[list[bytes], list[int]]:
-    """What stands before the values, and by series where its part begins; of equal times, one part serves all."""
+def _heads(answer: QueryAnswer) -> Texts:
+    """What stands before the values; of equal times, one text serves all series."""
     offsets, times = answer.offsets, answer.timestamp_ms
     series_count = offsets.size - 1
     if series_count > 1 and times.size and times.size % series_count == 0:
         length = times.size // series_count
         by_series = times.reshape(series_count, length)
         if (np.diff(offsets) == length).all() and (by_series == by_series[0]).all():
-            return pair_heads(by_series[0]), [0] * series_count
-    return pair_heads(times), offsets[:-1].tolist()
+            return pair_heads(by_series[0]).taken(np.tile(np.arange(length), series_count))
+    return pair_heads(times)

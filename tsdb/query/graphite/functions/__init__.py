@@ -1,0 +1,5 @@
+"""The families of functions, one file each; importing this enters them all into the table of the registry."""
+
+from tsdb.query.graphite.functions import combine
+
+__all__ = ["combine"]

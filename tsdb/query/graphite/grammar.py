@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """`template(inner, "a", name="b")`: $0 or $name in inner stands for a value."""
+    """`template(inner, "a", name="b")`: $1 or $name in inner stands for a value."""
 
     inner: Expression
     values: tuple[tuple[str, Literal], ...]
@@ -164,7 +164,7 @@ def _template(reader: _Reader, arguments: Sequence[Expression], named: list[tupl
     if not arguments or isinstance(arguments[0], Value):
         raise reader.fault("template() wants a path or a call first")
     values: list[tuple[str, Literal]] = []
-    for name, expression in [*((str(at), one) for at, one in enumerate(arguments[1:])), *named]:
+    for name, expression in [*((str(at), one) for at, one in enumerate(arguments[1:], 1)), *named]:
         if not isinstance(expression, Value):
             raise reader.fault(f"the value of ${name} in template() must be a text or a number,")
         values.append((name, expression.value))

@@ -1,0 +1,94 @@
+"""Samples as they came, at the steps that a reader of Graphite expects."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.tsdb.query.memory_source import MemorySource
+from tsdb.query.graphite.errors import BadTarget
+from tsdb.query.graphite.fetch import StoredSeries, inferred_step_s, on_grid, tag_matcher
+from tsdb.sample import STALE_NAN, MatchOp
+
+AT_S = 1_700_000_000 // 3_600 * 3_600
+
+
+@pytest.mark.parametrize(
+    ("times_s", "step_s"),
+    [
+        ([], 60),
+        ([5], 60),
+        ([0, 10, 20, 30], 10),
+        ([0.02, 9.98, 20.01, 30], 10),  # A sender that is not quite on time.
+        ([0, 60, 120, 300, 360], 60),  # One with gaps.
+        ([0, 7, 14, 21], 7),
+        ([0, 0.1, 0.2], 1),  # Graphite knows no fraction of a second.
+        ([0, 3_600, 7_200], 3_600),
+    ],
+)
+def test_the_step_is_the_gap_that_most_samples_have(times_s: list[float], step_s: int) -> None:
+    assert inferred_step_s((np.array(times_s) * 1_000).astype(np.int64)) == step_s
+
+
+def test_of_several_samples_in_one_step_the_last_stays() -> None:
+    times = np.array([-1, 0, 9_999, 10_000, 25_000, 40_000], np.int64)
+    values = on_grid(times, np.arange(6.0), 0, 40, 10)
+    np.testing.assert_array_equal(values, [2, 3, 4, math.nan])
+
+
+def source_of(**names: list[tuple[float, float]]) -> MemorySource:
+    source = MemorySource()
+    for name, samples in names.items():
+        source.add({"__name__": name}, [(round((AT_S + at_s) * 1_000), value) for at_s, value in samples])
+    return source
+
+
+def test_a_range_begins_after_its_start_and_ends_with_its_end() -> None:
+    storage = StoredSeries(source_of(a=[(at_s, float(at_s)) for at_s in range(0, 100, 10)]), now_s=AT_S + 100)
+    (series,) = storage.fetch("a", AT_S + 20, AT_S + 50)
+    assert (series.start_s, series.end_s, series.step_s) == (AT_S + 30, AT_S + 60, 10)
+    assert series.values.tolist() == [30, 40, 50]
+
+
+def test_a_series_that_lives_is_shown_though_the_range_has_nothing_of_it() -> None:
+    storage = StoredSeries(source_of(a=[(7_200, 1.0), (7_210, 1.0)]), now_s=AT_S + 7_300)
+    (series,) = storage.fetch("a", AT_S, AT_S + 120)
+    assert np.isnan(series.values).all()
+
+
+def test_the_end_of_a_series_is_no_value() -> None:
+    storage = StoredSeries(source_of(a=[(0, 1.0), (10, 2.0), (20, float(STALE_NAN))]), now_s=AT_S + 30)
+    (series,) = storage.fetch("a", AT_S - 10, AT_S + 20)
+    np.testing.assert_array_equal(series.values, [1, 2, math.nan])
+
+
+def test_a_path_finds_names_without_labels_and_a_tagged_name_those_with_them() -> None:
+    source = source_of(a=[(0, 1.0)])
+    source.add({"__name__": "a", "dc": "lon"}, [(AT_S * 1_000, 2.0)])
+    storage = StoredSeries(source, now_s=AT_S)
+    assert [one.name for one in storage.fetch("a", AT_S - 60, AT_S)] == ["a"]
+    assert [one.name for one in storage.fetch("a;dc=lon", AT_S - 60, AT_S)] == ["a;dc=lon"]
+    assert [one.name for one in storage.fetch_tagged(["name=a"], AT_S - 60, AT_S)] == ["a", "a;dc=lon"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("dc=lon", ("dc", MatchOp.EQUAL, "lon")),
+        ("name!=a", ("__name__", MatchOp.NOT_EQUAL, "a")),
+        ("dc=~l.*", ("dc", MatchOp.REGEX, "(?:l.*).*")),
+        ("dc!=~^l$", ("dc", MatchOp.NOT_REGEX, "l")),
+        ("dc=a=b", ("dc", MatchOp.EQUAL, "a=b")),
+    ],
+)
+def test_a_tag_expression_is_a_matcher(text: str, wanted: tuple[str, MatchOp, str]) -> None:
+    matcher = tag_matcher(text)
+    assert (matcher.name, matcher.op, matcher.value) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "dc", "=lon", "d;c=lon"])
+def test_a_wrong_tag_expression_is_refused(text: str) -> None:
+    with pytest.raises(BadTarget, match="is not of the form tag=value"):
+        tag_matcher(text)

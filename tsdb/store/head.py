@@ -1,4 +1,4 @@
-"""The newest samples in memory: runs of at most a million samples, the last one open, the others sorted when asked.
+"""The newest samples in memory: runs of about a million samples, the last one open, the others sorted when asked.
 
 Appending copies three columns and nothing else; no Python object exists per series or per sample. A run holds local ids
 and knows the index that gave them: while an epoch ends, runs of two epochs stand side by side.
@@ -21,6 +21,9 @@ from tsdb.store.pieces import Pieces
 from tsdb.store.sorted_run import SortedRun, sorted_run
 
 RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting one takes 10-60 ms.
+# A run with more is closed before a batch that it has no room for: a run that ends within a step, or within one of the
+# streams that bring twenty, has series of several lengths, which is three times the work for every selection from it.
+_FULL_SHARE = 0.75
 SPARE_COUNT_MAX = 2  # × 20 MiB, while samples come: as many runs as fill between two steps of upkeep.
 
 
@@ -63,6 +66,7 @@ class Run:
         self._is_viewed = False  # Whether somebody may have views of the open columns.
         self._sorted: SortedRun | None = None
         self._sort_lock = threading.Lock()
+        self._is_closed = False
         self.count = 0
         self.min_ms = np.iinfo(np.int64).max
         self.max_ms = np.iinfo(np.int64).min
@@ -80,9 +84,15 @@ class Run:
             self.count += count
         return count
 
+    def close_before(self, count: int) -> None:
+        """Take nothing more, if so many samples do not fit and it is full enough."""
+        if count > RUN_SAMPLE_COUNT_MAX - self.count and self.count >= _FULL_SHARE * RUN_SAMPLE_COUNT_MAX:
+            self._is_closed = True
+
     @property
     def is_full(self) -> bool:
-        return self.count == RUN_SAMPLE_COUNT_MAX
+        """Whether nothing more comes."""
+        return self._is_closed or self.count == RUN_SAMPLE_COUNT_MAX
 
     @property
     def is_sorted(self) -> bool:
@@ -134,6 +144,7 @@ class Head:
     def append(self, samples: Columns, min_ms: int, max_ms: int) -> None:
         """Copy a batch into the open run, opening others as they fill."""
         done_count = 0
+        self.runs[-1].close_before(samples.series.size)
         while done_count < samples.series.size:
             if self.runs[-1].is_full:
                 self.runs = (*self.runs, Run(self._index, self.spare))
@@ -186,11 +197,12 @@ def _of_series(columns: Columns, ids: Int32s) -> Rows:
     if ids.size == 1:
         found = columns.taken(np.flatnonzero(columns.series == ids[0]))
         return rows_of(ordered(found._replace(series=np.zeros(found.series.size, np.int32))))
-    place = np.full(1 + max(int(ids.max(initial=-1)), int(columns.series.max(initial=-1))), -1, np.int32)
+    is_wanted = np.zeros(2 + int(ids.max(initial=-1)), np.bool_)  # The last for every id that is greater still.
+    is_wanted[ids] = True
+    found = columns.taken(np.flatnonzero(is_wanted.take(columns.series, mode="clip")))
+    place = np.empty(is_wanted.size, np.int32)
     place[ids] = np.arange(ids.size, dtype=np.int32)
-    row = place[columns.series]
-    is_wanted = row >= 0
-    return rows_of(ordered(Columns(row, columns.timestamp_ms, columns.value).taken(is_wanted)))
+    return rows_of(ordered(found._replace(series=place[found.series])))
 
 
 def is_present(index: SeriesIndex, runs: Sequence[Run]) -> npt.NDArray[np.bool_]:

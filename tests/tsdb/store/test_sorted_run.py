@@ -139,3 +139,12 @@ def test_a_head_stays_right_while_runs_take_over_the_columns_of_others() -> None
         for row, pairs in told(part.gathered()):
             found.setdefault(row, []).extend(pairs)
     assert found == want
+
+
+def test_a_run_ends_where_a_batch_ends_when_it_is_nearly_full() -> None:
+    """Otherwise the batch that does not fit would be in two runs, and each of them have rows of several lengths."""
+    head = Head(SeriesIndex())
+    for size in (30, 15, 20, 45, 120, 10):
+        head.append(columns([(series, size, 1) for series in range(size)]), size, size)
+    assert [run.count for run in head.runs] == [45, 50, 50, 50, 45]
+    assert [run.is_full for run in head.runs] == [True, True, True, True, False]

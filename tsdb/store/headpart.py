@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,21 +54,33 @@ class HeadPart(NamedTuple):
         return {"index_token": self.series.index_token, "piece_counts": [part.row.size for part in self.parts]}
 
     def columns(self) -> tuple[Column, ...]:
-        """What travels: ids, row and length of each piece, times, values."""
-        lengths = np.concatenate([np.empty(0, np.int64), *(part.lengths for part in self.parts)])
-        rows = np.concatenate([np.empty(0, np.int64), *(part.row for part in self.parts)])
-        ends = np.cumsum(lengths)
-        timestamp_ms, value = np.empty(int(lengths.sum()), np.int64), np.empty(int(lengths.sum()), np.float64)
-        done = 0
-        for part in self.parts:
-            places = (ends - lengths)[done : done + part.row.size]
-            copy_ranges(part.timestamp_ms, part.starts, part.lengths, timestamp_ms, places)
-            part.put_values(value, places)
-            done += part.row.size
-        return self.series.ids, rows.astype(np.int32), lengths.astype(np.int32), timestamp_ms, value
+        """What travels: ids; row, length and start of the times of each piece; times, values.
+
+        Series that are scraped together have the same times: pieces beside each other that share theirs do so there.
+        """
+        rows, starts, lengths = (
+            np.concatenate([np.empty(0, np.int64), *(column(part) for part in self.parts)]) for column in _BY_PIECE
+        )
+        bounds = np.cumsum([0, *(part.row.size for part in self.parts)])
+        is_new = np.ones(rows.size, np.bool_)
+        is_new[1:] = (starts[1:] != starts[:-1]) | (lengths[1:] != lengths[:-1])
+        is_new[bounds[:-1][bounds[:-1] < rows.size]] = True  # Each part has times of its own.
+        firsts = np.flatnonzero(is_new)
+        time_ends, ends = np.cumsum(lengths[firsts]), np.cumsum(lengths)
+        time_places, places = time_ends - lengths[firsts], ends - lengths
+        timestamp_ms, value = np.empty(int(lengths[firsts].sum()), np.int64), np.empty(int(lengths.sum()), np.float64)
+        of_part = [slice(low, high) for low, high in pairwise(bounds.tolist())]
+        firsts_of_part = [slice(low, high) for low, high in pairwise(np.searchsorted(firsts, bounds).tolist())]
+        for part, at, first_at in zip(self.parts, of_part, firsts_of_part, strict=True):
+            new = firsts[first_at]
+            copy_ranges(part.timestamp_ms, starts[new], lengths[new], timestamp_ms, time_places[first_at])
+            part.put_values(value, places[at])
+        time_starts = time_places[np.cumsum(is_new) - 1].astype(np.int32)
+        return self.series.ids, rows.astype(np.int32), lengths.astype(np.int32), time_starts, timestamp_ms, value
 
 
-_COLUMN_COUNT = 5
+_BY_PIECE = attrgetter("row"), attrgetter("starts"), attrgetter("lengths")
+_COLUMN_COUNT = 6
 
 
 def heads_of(
@@ -75,13 +89,15 @@ def heads_of(
     """The parts that a message describes, with their columns one after another."""
     heads = []
     for number, one in enumerate(described):
-        ids, rows, lengths, timestamp_ms, value = columns[_COLUMN_COUNT * number : _COLUMN_COUNT * (number + 1)]
-        rows, lengths = rows.astype(np.int64), lengths.astype(np.int64)
+        ids, rows, lengths, time_starts, timestamp_ms, value = columns[
+            _COLUMN_COUNT * number : _COLUMN_COUNT * (number + 1)
+        ]
+        rows, lengths, time_starts = rows.astype(np.int64), lengths.astype(np.int64), time_starts.astype(np.int64)
         starts = np.cumsum(lengths) - lengths
         parts, done = [], 0
         for count in one["piece_counts"]:
             at = slice(done, done + count)
-            parts.append(Pieces(rows[at], starts[at], lengths[at], timestamp_ms, value))
+            parts.append(Pieces(rows[at], time_starts[at], lengths[at], timestamp_ms, value, starts[at]))
             done += count
         token: int = one["index_token"]
         heads.append(HeadPart(HeadSeries(token, ids, partial(canonical_of, token)), parts))

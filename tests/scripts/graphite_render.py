@@ -10,13 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.scripts.report import Report
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.errors import TsdbError
 from tsdb.query.graphite.context import Context, Event
 from tsdb.query.graphite.evaluate import render
 from tsdb.query.graphite.fetch import StoredSeries
 from tsdb.query.graphite.registry import FUNCTIONS
 from tsdb.query.graphite.series import Series
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import METRIC_NAME, Labels, labels_from
 
 Content = Mapping[str, Any]
@@ -47,7 +47,7 @@ class World:
     """The series and events that were recorded. Steps are configured, as carbon's storage-schemas had them."""
 
     def __init__(self, content: Content) -> None:
-        self._source = MemorySource()
+        self._source = MemorySeries()
         self._step_s: dict[Labels, int] = {}
         for dataset in content["datasets"].values():
             for name, series in dataset.items():

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from tests.tsdb.query.memory_source import MemorySource
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.fetch import StoredSeries, inferred_step_s, on_grid, tag_matcher
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import STALE_NAN, MatchOp
 
 AT_S = 1_700_000_000 // 3_600 * 3_600
@@ -38,8 +38,8 @@ def test_of_several_samples_in_one_step_the_last_stays() -> None:
     np.testing.assert_array_equal(values, [2, 3, 4, math.nan])
 
 
-def source_of(**names: list[tuple[float, float]]) -> MemorySource:
-    source = MemorySource()
+def source_of(**names: list[tuple[float, float]]) -> MemorySeries:
+    source = MemorySeries()
     for name, samples in names.items():
         source.add({"__name__": name}, [(round((AT_S + at_s) * 1_000), value) for at_s, value in samples])
     return source

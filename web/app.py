@@ -12,7 +12,8 @@ from jinja2 import StrictUndefined
 from appliance.state.errors import StateError
 from appliance.version import version
 from web import api, counting, errors, headers, pages, short_way
-from web.api.prometheus import write as remote_write
+from web.api.prometheus import views as prometheus_views
+from web.api.prometheus.doors import doors
 from web.auth import guard
 from web.auth.identity import identity
 from web.auth.kit import Auth, set_stranger_cookie
@@ -47,9 +48,7 @@ def create_app(services: Services) -> Flask:
     _install_template_words(app)
     api.install(app)
     pages.install(app)
-    short_way.install(
-        app, services, body_bytes_max=remote_write.BODY_BYTES_MAX, door=remote_write.DOOR_BY_ENCODING["snappy"]
-    )
+    short_way.install(app, services, doors(services, prometheus_views.install(app, services)))
     return app
 
 

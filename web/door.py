@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 import msgspec
 from waitress.channel import HTTPChannel
@@ -16,6 +17,7 @@ from waitress.task import ErrorTask, WSGITask
 from web.body import Parser, WholeBody
 from web.errors import Refusal, error_body
 
+JOINED_BYTES_MAX = 256 * 1024  # Above it a copy costs more than a second call.
 LINGER_S_MAX = 10.0
 LINGER_BYTES_MAX = 2**30  # A second of loopback; it is read, never kept.
 WORDS = {
@@ -51,6 +53,20 @@ class Answer(WSGITask):  # type: ignore[misc]
 
     _builds_head = False
 
+    def write(self, data: bytes) -> None:
+        """The head and the first piece of the body go out by one call of the system, and in one packet."""
+        if self.wrote_header:
+            super().write(data)
+            return
+        channel: Channel = self.channel
+        channel.kept = []
+        try:
+            super().write(data)
+        finally:
+            kept, channel.kept = channel.kept, None
+        for piece in kept if len(data) > JOINED_BYTES_MAX else (b"".join(kept),):
+            channel.write_soon(piece)
+
     def build_response_header(self) -> bytes:
         self._builds_head = True
         try:
@@ -73,8 +89,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     task_class = Answer
     error_task_class = Refused
     lingers = False
+    kept: list[bytes] | None = None  # What is written meanwhile, instead of being sent.
     _until_s: float | None = None
     _left_bytes = LINGER_BYTES_MAX
+
+    def write_soon(self, data: Any) -> int:
+        if self.kept is None:
+            return int(super().write_soon(data))
+        self.kept.append(data)
+        return len(data)
 
     def writable(self) -> bool:
         if self._until_s is not None:

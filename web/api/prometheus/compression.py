@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import cramjam
 from flask import Flask, Response, request
@@ -25,17 +26,19 @@ def compress(response: Response) -> Response:
         return response
     response.vary.add("Accept-Encoding")
     encoding = chosen(request.headers.get("Accept-Encoding", ""))
-    if encoding is None:
+    if encoding is None or len(body := response.get_data()) < SIZE_MIN_BYTES:
         return response
-    body = response.get_data()
-    if len(body) < SIZE_MIN_BYTES:
-        return response
-    pack, level = PACKERS[encoding]
-    response.set_data(bytes(pack(body, level)))
+    response.set_data(packed(body, encoding))
     response.headers["Content-Encoding"] = encoding
     return response
 
 
+def packed(body: bytes, encoding: str) -> bytes:
+    pack, level = PACKERS[encoding]
+    return bytes(pack(body, level))
+
+
+@lru_cache(maxsize=100)
 def chosen(accepted: str) -> str | None:
     """gzip or zstd, whichever the client takes; of both the faster. None: neither."""
     words = {part.partition(";")[0].strip().lower() for part in accepted.split(",") if not _NO.search(part.strip())}

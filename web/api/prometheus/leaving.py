@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import secrets
 import socket
 import threading
-import uuid
-from collections.abc import Callable
-from typing import TypeVar
-
-from flask import current_app, request
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from tsdb.client import TsdbClient
 from tsdb.errors import TsdbError
-from web.services import services
 
 Found = TypeVar("Found")
 
 LOOK_S = 0.1  # How soon a closed connection is noticed.
-EXTENSION = "henge_leaving"
+IDLE_LOOKS_MAX = 20  # Two seconds after the last query the thread goes to sleep, and must be woken by the next one.
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +27,52 @@ class Watch:
 
     def __init__(self, tsdb: TsdbClient) -> None:
         self._tsdb = tsdb
+        self._name, self._numbers = secrets.token_hex(8), itertools.count()
         self._has_left_by_id: dict[str, Callable[[], bool]] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_asleep = False
+        self._added_count = 0
+
+    def while_asked(self, ask: Callable[[str], Found], environ: Mapping[str, Any]) -> Found:
+        """What ask(query_id) gives; the query is cancelled as soon as its client has closed the connection."""
+        channel = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
+        if channel is None:
+            return ask("")
+        query_id = f"{self._name}-{next(self._numbers)}"
+        self.add(query_id, lambda: is_closed(channel.socket))
+        try:
+            return ask(query_id)
+        finally:
+            self.remove(query_id)
 
     def add(self, query_id: str, has_left: Callable[[], bool]) -> None:
         with self._changed:
             self._has_left_by_id[query_id] = has_left
+            self._added_count += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, name="leaving", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if self._is_asleep:  # Else it looks soon enough by itself: to wake a thread costs as much as a small query.
+                self._is_asleep = False
+                self._changed.notify()
 
     def remove(self, query_id: str) -> None:
         with self._changed:
             self._has_left_by_id.pop(query_id, None)
 
     def _look(self) -> None:
+        idle_looks = 0
         while True:
+            added_count = self._added_count
+            time.sleep(LOOK_S)
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._has_left_by_id))
-                self._changed.wait(LOOK_S)
+                is_idle = not self._has_left_by_id and added_count == self._added_count
+                idle_looks = idle_looks + 1 if is_idle else 0
+                if idle_looks >= IDLE_LOOKS_MAX:
+                    self._is_asleep = True
+                    self._changed.wait_for(lambda: not self._is_asleep)
+                    idle_looks = 0
                 left = [query_id for query_id, has_left in self._has_left_by_id.items() if has_left()]
                 for query_id in left:
                     del self._has_left_by_id[query_id]
@@ -57,20 +81,6 @@ class Watch:
                     self._tsdb.cancel_query(query_id)
                 except TsdbError as error:
                     log.warning("a query that nobody waits for could not be cancelled: %s", error)
-
-
-def while_asked(ask: Callable[[str], Found]) -> Found:
-    """What ask(query_id) gives; the query is cancelled as soon as its client has closed the connection."""
-    channel = getattr(request.environ.get("waitress.client_disconnected"), "__self__", None)
-    if channel is None:
-        return ask("")
-    watch = current_app.extensions.setdefault(EXTENSION, Watch(services().tsdb))
-    query_id = uuid.uuid4().hex
-    watch.add(query_id, lambda: is_closed(channel.socket))
-    try:
-        return ask(query_id)
-    finally:
-        watch.remove(query_id)
 
 
 def is_closed(connection: socket.socket) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from web.errors import Refusal
 
 SAMPLE_BYTES = 16
+JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
 TEXT_PATHS = ("/api/v1/write", "/api/v1/read", "/federate")
 ERROR_TYPE_BY_STATUS = {
@@ -30,14 +31,20 @@ ERROR_TYPE_BY_STATUS = {
     503: "unavailable",
     507: "unavailable",
 }
-
-
+JOINED_BYTES_MAX = 256 * 1024
 TRUNCATED = "results truncated due to limit"
 
 
+def json_response(body: list[bytes]) -> Response:
+    return Response(body, mimetype=JSON_TYPE)
+
+
 def success(data: Any, *, warnings: Sequence[str] = ()) -> Response:
-    body = {"status": "success", "data": data} | ({"warnings": list(warnings)} if warnings else {})
-    return Response(msgspec.json.encode(body), mimetype="application/json")
+    return json_response(success_body(data, warnings=warnings))
+
+
+def success_body(data: Any, *, warnings: Sequence[str] = ()) -> list[bytes]:
+    return [msgspec.json.encode({"status": "success", "data": data} | ({"warnings": warnings} if warnings else {}))]
 
 
 def error_response(refusal: Refusal) -> Response:
@@ -55,20 +62,21 @@ def error_response(refusal: Refusal) -> Response:
     elif refusal.code == "timeout":
         status, error_type = 503, "timeout"
     body = {"status": "error", "errorType": error_type, "error": refusal.message}
-    return Response(msgspec.json.encode(body), status, mimetype="application/json")
+    return Response(msgspec.json.encode(body), status, mimetype=JSON_TYPE)
 
 
-def answer_response(answer: QueryAnswer, limit: int | None = None, *, has_stats: bool = False) -> Response:
+def answer_body(answer: QueryAnswer, limit: int | None = None, *, has_stats: bool = False) -> list[bytes]:
     """The result of a query, joined from texts of whole columns. limit: of series; None: all of them."""
     warnings = answer.warnings
     if limit is not None and len(answer.labels) > limit:
         answer = answer.first(limit)
         warnings = [*warnings, TRUNCATED]
-    parts = [b'{"status":"success","data":{"resultType":"', answer.kind.encode(), b'","result":', _result(answer)]
-    if has_stats:
-        parts += [b',"stats":', msgspec.json.encode(_stats(answer.figures))]
-    parts += [b"}", *_notes("warnings", warnings), *_notes("infos", answer.infos), b"}"]
-    return Response(parts, mimetype="application/json")
+    result = _result(answer)
+    front = b'{"status":"success","data":{"resultType":"' + answer.kind.encode() + b'","result":'
+    stats = [b',"stats":', msgspec.json.encode(_stats(answer.figures))] if has_stats else []
+    back = b"".join((*stats, b"}", *_notes("warnings", warnings), *_notes("infos", answer.infos), b"}"))
+    # Each piece is sent by a call of its own, and one large one is not copied for the sake of two small ones.
+    return [front + result + back] if len(result) <= JOINED_BYTES_MAX else [front, result, back]
 
 
 def _notes(name: str, notes: Sequence[str]) -> list[bytes]:

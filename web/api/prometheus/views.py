@@ -2,110 +2,70 @@
 
 from __future__ import annotations
 
-import re
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Flask, Response, current_app, request
 
-from tsdb.answer import QueryAnswer
-from tsdb.client import Selectors
-from tsdb.errors import RefusedQuery
 from web.api.prometheus import arguments
-from web.api.prometheus.leaving import while_asked
-from web.api.prometheus.shape import TRUNCATED, answer_response, success
+from web.api.prometheus.arguments import Arguments
+from web.api.prometheus.reading import Reading
+from web.api.prometheus.shape import json_response
 from web.auth.guard import Access
 from web.auth.roles import Role
-from web.services import services
+from web.services import Services
+from web.short_way import OUTCOME
 
 bp = Blueprint("prometheus", __name__, url_prefix="/prometheus/api/v1")
 
-POINT_COUNT_MAX = 11_000  # Per series, as in Prometheus: more than any screen is wide.
 READ = Access(Role.VIEWER, csrf=False)  # A POST here only reads; its answer is closed to other sites.
+_EXTENSION = "henge_reading"
 
-Found = TypeVar("Found")
+Read = Callable[[Reading, Arguments, dict[str, Any]], list[bytes]]
+
+
+def install(app: Flask, services: Services) -> Reading:
+    reading = app.extensions[_EXTENSION] = Reading(services)
+    return reading
+
+
+def _reading() -> Reading:
+    found = current_app.extensions[_EXTENSION]
+    assert isinstance(found, Reading)
+    return found
+
+
+def _answered(read: Read) -> Response:
+    """Raises: what the short way has met already, so that it is told here."""
+    outcome = request.environ.get(OUTCOME)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return json_response(read(_reading(), arguments.current(), request.environ))
 
 
 @bp.route("/query", methods=["GET", "POST"])
 def query() -> Response:
-    limit = arguments.limit()
-    at_ms = arguments.optional_time_ms("time", services().clock.now_ms())
-    timeout_s, lookback_ms = arguments.timeout_s(), arguments.lookback_ms()
-
-    def ask(query_id: str) -> QueryAnswer:
-        return services().tsdb.query_instant(
-            arguments.text("query"), at_ms, timeout_s=timeout_s, lookback_ms=lookback_ms, query_id=query_id
-        )
-
-    return answer_response(
-        arguments.named("query", lambda: while_asked(ask)), limit, has_stats=bool(arguments.text("stats"))
-    )
+    return _answered(Reading.query)
 
 
 @bp.route("/query_range", methods=["GET", "POST"])
 def query_range() -> Response:
-    limit = arguments.limit()
-    start_ms, end_ms = arguments.time_ms("start"), arguments.time_ms("end")
-    if end_ms < start_ms:
-        raise arguments.invalid("end", "end timestamp must not be before start time")
-    step_ms = arguments.step_ms()
-    if (end_ms - start_ms) // step_ms > POINT_COUNT_MAX:
-        raise RefusedQuery(
-            f"exceeded maximum resolution of {POINT_COUNT_MAX:,} points per timeseries. "
-            "Try decreasing the query resolution (?step=XX)"
-        )
-    timeout_s, lookback_ms = arguments.timeout_s(), arguments.lookback_ms()
-
-    def ask(query_id: str) -> QueryAnswer:
-        times = (start_ms, end_ms, step_ms)
-        return services().tsdb.query_range(
-            arguments.text("query"), *times, timeout_s=timeout_s, lookback_ms=lookback_ms, query_id=query_id
-        )
-
-    return answer_response(
-        arguments.named("query", lambda: while_asked(ask)), limit, has_stats=bool(arguments.text("stats"))
-    )
+    return _answered(Reading.query_range)
 
 
 @bp.route("/series", methods=["GET", "POST"])
 def series() -> Response:
-    limit = arguments.series_limit()
-    start_ms, end_ms = arguments.time_range_ms()
-    if not request.values.getlist("match[]"):
-        raise RefusedQuery("no match[] parameter provided")
-    selectors = arguments.named("match[]", arguments.match_arguments)
-    found = services().tsdb.series(selectors, start_ms, end_ms, limit=limit + 1)
-    return limited(found, limit)
+    return _answered(Reading.series)
 
 
 @bp.route("/labels", methods=["GET", "POST"])
 def labels() -> Response:
-    limit = arguments.series_limit()
-    start_ms, end_ms = arguments.time_range_ms()
-    selectors: Selectors = arguments.match_arguments()
-    return limited(services().tsdb.label_names(selectors, start_ms, end_ms, limit=limit + 1), limit)
+    return _answered(Reading.labels)
 
 
 @bp.route("/label/<name>/values", methods=["GET"])
 def label_values(name: str) -> Response:
-    limit = arguments.series_limit()
-    start_ms, end_ms = arguments.time_range_ms()
-    selectors: Selectors = arguments.match_arguments()
-    name = _unescaped_label(name)
-    return limited(services().tsdb.label_values(name, selectors, start_ms, end_ms, limit=limit + 1), limit)
-
-
-def limited(found: list[Found], limit: int) -> Response:
-    """The first `limit` of what was found, and a warning when that is not all."""
-    return success(found[:limit], warnings=[TRUNCATED] if len(found) > limit else ())
-
-
-def _unescaped_label(name: str) -> str:
-    """`U__my_2e_label` stands for `my.label` (Prometheus 3, "values escaping")."""
-    if not name.startswith("U__"):
-        return name
-    return re.sub(
-        r"__|_([0-9a-fA-F]{1,6})_", lambda found: "_" if found[0] == "__" else chr(int(found[1], 16)), name[3:]
-    )
+    return json_response(_reading().label_values(name, arguments.current()))
 
 
 for _view in (query, query_range, series, labels):

@@ -20,7 +20,7 @@ COMMANDS = {  # name: "module:function"
     "channel": "scheduler.cli:channel",
     "downtime": "scheduler.cli:downtime",
     "query": "tsdb.cli:query",
-    "rules": "tsdb.commands.rules:rules",
+    "rules": "checks.rules_cli:rules",
     "db": "tsdb.cli:db",
     "export": "tsdb.commands.export:export",
     "token": "web.cli:token",

@@ -19,6 +19,8 @@ from appliance.state.model import Document
 from checks.errors import CheckError
 from checks.model import DEFAULT_TEAM
 
+COMMANDS = {"rule file": "rules"}  # Where a thing is not called as its command.
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -64,11 +66,12 @@ def find(documents: list[Document], asked: str, *, what: str, name_of: Callable[
     if named:
         places = ", ".join(f"{document.id} of team {team_of(document.body)}" for document in named)
         raise CheckError("invalid", f"several {what}s are named {asked!r}: {places}; give the id")
-    raise CheckError("not_found", f"there is no {what} {asked!r}; `henge {what} list` shows them")
+    raise CheckError("not_found", f"there is no {what} {asked!r}; `henge {COMMANDS.get(what, what)} list` shows them")
 
 
 def team_of(body: dict[str, Any]) -> str:
-    return str((body.get("labels") or {}).get("team", DEFAULT_TEAM))
+    """Of a check or a channel by its labels; of a rule file by a field of its own."""
+    return str(body.get("team") or (body.get("labels") or {}).get("team", DEFAULT_TEAM))
 
 
 def pairs(texts: tuple[str, ...], *, option: str) -> dict[str, str]:

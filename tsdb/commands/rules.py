@@ -1,4 +1,4 @@
-"""`henge rules`: Prometheus' rule files checked, and tested against series that are written down beside them."""
+"""`henge rules check` and `test`: rule files of Prometheus, without an appliance. checks/rules_cli.py groups them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,7 @@ from tsdb.query.rules.model import RecordingRule, Rule, RuleGroup
 from tsdb.query.rules.unit import run_unit_file
 
 
-@click.group()
-def rules() -> None:
-    """Check and test rule files of Prometheus, without an appliance."""
-
-
-@rules.command()
+@click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.pass_context
 def check(context: click.Context, files: tuple[Path, ...]) -> None:
@@ -45,7 +40,7 @@ def check(context: click.Context, files: tuple[Path, ...]) -> None:
     context.exit(int(bad))
 
 
-@rules.command()
+@click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.pass_context
 def test(context: click.Context, files: tuple[Path, ...]) -> None:

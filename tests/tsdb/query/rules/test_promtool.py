@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tsdb.commands.rules import rules
+from tsdb.commands import rules
 from tsdb.query.rules.template import ExpansionFailed, Template
 
 GOOD = """
@@ -68,7 +68,7 @@ def test_check_agrees_with_promtool(tmp_path: Path, name: str) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(FILES[name])
     theirs = promtool("check", "rules", str(path))
-    ours = CliRunner().invoke(rules, ["check", str(path)])
+    ours = CliRunner().invoke(rules.check, [str(path)])
     assert (ours.exit_code == 0) == (theirs.returncode == 0), (ours.output, theirs.stdout, theirs.stderr)
 
 
@@ -148,7 +148,7 @@ def test_unit_tests_end_as_in_promtool(tmp_path: Path, name: str) -> None:
     path = tmp_path / "unit.yml"
     path.write_text(UNIT.replace(old, new, 1) if old else UNIT)
     theirs = promtool("test", "rules", str(path))
-    ours = CliRunner().invoke(rules, ["test", str(path)])
+    ours = CliRunner().invoke(rules.test, [str(path)])
     assert (ours.exit_code == 0) == (theirs.returncode == 0), (ours.output, theirs.stdout, theirs.stderr)
     assert (ours.exit_code == 0) == (name == "as it is")
 

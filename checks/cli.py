@@ -133,10 +133,6 @@ def run(name_or_id: str, data: Path | None) -> None:
     Exit status as of a plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
     with connected(data) as connection:
         view = _view(connection, name_or_id)
-        if view["rules"]:
-            raise CheckError(
-                "conflict", f"check {view['name']!r} belongs to a rule file and runs with its group by itself"
-            )
         timeout_s = view["timeout_s"] + RUN_MARGIN_S
         result = connection.scheduler.call("run", {"check_id": view["id"]}, timeout_s=timeout_s).body
     click.echo(f"{result['state'].upper()}: {result['output']}  ({result['duration_s']:.3f} s)")

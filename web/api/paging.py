@@ -13,6 +13,7 @@ from web.errors import invalid, json_response
 
 LIMIT = 100
 LIMIT_MAX = 1_000
+OFFSET_MAX = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def _whole(name: str, default: int, low: int, high: int) -> int:
 
 
 def asked_page() -> Page:
-    return Page(_whole("limit", LIMIT, 1, LIMIT_MAX), _whole("offset", 0, 0, 10**9))
+    return Page(_whole("limit", LIMIT, 1, LIMIT_MAX), _whole("offset", 0, 0, OFFSET_MAX))
 
 
 def list_response(items: Sequence[Any], page: Page, total_count: int) -> Response:

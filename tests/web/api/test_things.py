@@ -174,7 +174,11 @@ def test_the_description_covers_every_route_of_the_api(house: House) -> None:
     assert described["paths"]["/api/v1/checks"]["post"]["requestBody"]
     for rule in house.app.url_map.iter_rules():
         if str(rule).startswith("/api/v1"):
-            assert str(rule).replace("<", "{").replace(">", "}") in described["paths"], rule
+            operations = described["paths"][str(rule).replace("<", "{").replace(">", "}")]
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                done = [answer for code, answer in operations[method.lower()]["responses"].items() if code < "300"]
+                assert [answer["content"]["application/json"]["schema"] for answer in done], (rule, method)
+                assert "401" in operations[method.lower()]["responses"]
     references = [text.split('"')[0] for text in str(described).replace("'", '"').split("#/components/schemas/")[1:]]
     assert set(references) <= set(described["components"]["schemas"])
 

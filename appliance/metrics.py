@@ -48,6 +48,11 @@ class _Metric:
             pairs = list(self._value_by_labels.items())
         return [Sample(self.name, self.kind, self.help, dict(labels), value) for labels, value in pairs]
 
+    def remove(self, **labels: object) -> None:
+        """Forget the number of a label set, because what it counted is gone."""
+        with self._lock:
+            self._value_by_labels.pop(tuple((name, str(labels[name])) for name in sorted(labels)), None)
+
     def _key(self, labels: dict[str, object]) -> _LabelKey:
         """The key to count under; the caller holds the lock."""
         if not labels:

@@ -16,8 +16,9 @@ from appliance.state.model import CHANGED
 from appliance.state.mutations import DeleteDocument, Mutation
 from checks.channels import ChannelError
 from checks.members import member_key
-from checks.model import Check, Result
+from checks.model import Check, Result, State
 from checks.probes.running import run_probe
+from checks.rules import KIND as RULES
 from scheduler.batch import Batch
 from scheduler.conclusion import end_incidents
 from scheduler.inventory import Inventory
@@ -25,6 +26,8 @@ from scheduler.jobs import Jobs
 from scheduler.lateness import Lateness
 from scheduler.notify import Transports
 from scheduler.outbox import MessageIds, Outbox
+from scheduler.rules.keeper import InThread, RuleKeeper
+from scheduler.rules.store import RuleStore
 from scheduler.runner import MakeContext, Probe, Runner
 from scheduler.testmessage import send_test
 from scheduler.timing import first_run_ms
@@ -37,6 +40,7 @@ SENDING_TIMEOUT_S = 1.5  # At a stop, what is being sent may be answered, so tha
 UPKEEP_EVERY_S = 3_600.0
 INCIDENT_KEEP_COUNT = 10_000  # That have ended; at 1 KB each.
 DELETED = "the check was deleted"
+NOT_EVALUATED = "the rule is not evaluated: its file is paused, or was changed a moment ago"
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,8 @@ class Engine:
         sender: Transports,
         hints: AsyncSubscriber,
         make_context: MakeContext,
+        rule_store: RuleStore,
+        in_thread: InThread,
         forget: Callable[[str], None] = lambda check_id: None,
         probe: Probe = run_probe,
     ) -> None:
@@ -82,6 +88,14 @@ class Engine:
             lateness=self.lateness,
             probe=probe,
         )
+        self.rules = RuleKeeper(
+            clock=clock,
+            metrics=metrics,
+            reader=inventory.reader,
+            store=rule_store,
+            checks=self.runner,
+            in_thread=in_thread,
+        )
 
     async def start(self) -> None:
         """Read everything, and plan it."""
@@ -97,17 +111,24 @@ class Engine:
             tasks.create_task(self._outbox.run())
             tasks.create_task(self._measure())
             tasks.create_task(self._keep_up())
+            tasks.create_task(self.rules.run())
 
     async def stop(self) -> None:
         """End the plan, the runs and, when they are through, the sendings; the batch still writes what was found."""
         self._jobs.stop()
+        self.rules.stop()
         await self.runner.stop()
         await self._outbox.finish(SENDING_TIMEOUT_S)
 
     async def run_now(self, check_id: str) -> Result | None:
         """None, if there is no such check."""
         self._read_check(check_id)  # The hint about its last change may still be on its way.
-        return await self.runner.run_now(check_id)
+        watched = self._inventory.watched.get(check_id)
+        if watched is None or not watched.check.rules:
+            return await self.runner.run_now(check_id)
+        result = await self.rules.evaluate_now(check_id)
+        await self.runner.written(check_id)
+        return result or Result(state=State.UNKNOWN, output=NOT_EVALUATED, duration_s=0.0, at_ms=self._clock.now_ms())
 
     async def try_out(self, check: Check) -> Result:
         return await self.runner.try_out(check)
@@ -154,6 +175,7 @@ class Engine:
         if isinstance(hints, Resync):
             self._read_all()
             self._outbox.wake()
+            self.rules.wake()
             return
         documents: set[tuple[str, str]] = set()
         for hint in hints:
@@ -167,6 +189,8 @@ class Engine:
             self._outbox.wake()
         if "downtime" in kinds:
             self._inventory.read_downtimes()
+        if RULES in kinds:
+            self.rules.wake()
         check_ids = [document_id for kind, document_id in documents if kind == "check"]
         for check_id in check_ids:
             self._read_check(check_id, is_crowd=len(check_ids) > CROWD_COUNT)
@@ -203,7 +227,7 @@ class Engine:
 
     def _plan(self, watched: Watched, *, is_crowd: bool = False) -> None:
         """Plan a check that is new to us or was changed."""
-        if watched.check.paused:
+        if watched.check.paused or watched.check.rules:  # The group of its rule says what it is.
             self._jobs.remove(watched.id)
             return
         planned_ms, watched.next_run_ms = watched.next_run_ms, None

@@ -72,7 +72,7 @@ class Inventory:
     """What is in the state file, as far as the scheduler needs it."""
 
     def __init__(self, reader: Reader, box: Box) -> None:
-        self._reader = reader
+        self.reader = reader
         self._box = box
         self.watched: dict[str, Watched] = {}
         self.channels = ChannelBook(box)
@@ -83,7 +83,7 @@ class Inventory:
         """Read everything again. Gives the ids of checks that are new or changed, and the checks that are gone."""
         self.read_channels()
         self.read_downtimes()
-        documents = {document.id: document for document in self._reader.list("check")}
+        documents = {document.id: document for document in self.reader.list("check")}
         new_ids = [check_id for check_id in documents if check_id not in self.watched]
         changed = [document.id for document in documents.values() if self._take(document)]
         if new_ids:
@@ -92,17 +92,17 @@ class Inventory:
 
     def read_check(self, check_id: str) -> tuple[bool, Watched | None]:
         """Read one check again. Gives whether it is new or changed, and the check, if it is gone."""
-        document = self._reader.get("check", check_id)
+        document = self.reader.get("check", check_id)
         if document is None:
             return False, self.watched.pop(check_id, None)
         return self._take(document), None
 
     def read_channels(self) -> None:
-        self.channels.replace(self._reader.list("channel"))
+        self.channels.replace(self.reader.list("channel"))
 
     def read_downtimes(self) -> None:
         downtimes = []
-        for document in self._reader.list("downtime"):
+        for document in self.reader.list("downtime"):
             try:
                 downtimes.append(downtime_of(document.body))
             except CheckError as error:
@@ -130,24 +130,24 @@ class Inventory:
                     return
 
     def _take_over(self, watched: Watched, key: str, incident: Incident) -> None:
-        document = self._reader.get("incident", incident.id)
+        document = self.reader.get("incident", incident.id)
         by = document.body.get("acknowledged_by") if document else None
         if by != incident.acknowledged_by:
             watched.incidents[key] = msgspec.structs.replace(incident, acknowledged_by=by)
 
     def orphan_results(self) -> list[str]:
         """Latest results whose check is gone."""
-        return [document.id for document in self._reader.list("result") if document.id not in self.watched]
+        return [document.id for document in self.reader.list("result") if document.id not in self.watched]
 
     def orphan_incidents(self) -> list[Incident]:
         """Open incidents whose check is gone."""
-        open_ones = self._reader.list("incident", where={"$.state": "open"})
+        open_ones = self.reader.list("incident", where={"$.state": "open"})
         incidents = [incident for document in open_ones if (incident := _incident_of(document))]
         return [incident for incident in incidents if incident.check_id not in self.watched]
 
     def ended_incidents(self) -> list[str]:
         """The ids of incidents that have ended, the oldest first."""
-        ended = self._reader.list("incident", where={"$.state": "resolved"})
+        ended = self.reader.list("incident", where={"$.state": "resolved"})
         return [document.id for document in sorted(ended, key=lambda document: document.updated_ms)]
 
     def _take(self, document: Document) -> bool:
@@ -176,7 +176,7 @@ class Inventory:
     def _recall(self, check_ids: Sequence[str]) -> None:
         """Give checks their machines and incidents back, as the process before this one left them."""
         wanted = set(check_ids)
-        for document in self._reader.list("result"):
+        for document in self.reader.list("result"):
             watched = self.watched.get(document.id)
             if watched is None or document.id not in wanted:
                 continue
@@ -194,9 +194,9 @@ class Inventory:
             watched.incidents[member_key(incident.instance) if incident.instance else WHOLE] = incident
 
     def _unsettled(self) -> list[Document]:
-        found = self._reader.list("incident", where={"$.state": "open"})
+        found = self.reader.list("incident", where={"$.state": "open"})
         for told in ("warning", "critical", "unknown"):
-            found += self._reader.list("incident", where={"$.state": "resolved", "$.told": told})
+            found += self.reader.list("incident", where={"$.state": "resolved", "$.told": told})
         return found
 
 

@@ -18,6 +18,9 @@ from scheduler.engine import READ_RETRY_S, Engine
 from scheduler.inventory import Inventory
 from scheduler.notify import Transports
 from scheduler.outbox import PENDING_COUNT_MAX, MessageIds, Outbox
+from scheduler.rules.keeper import GROUPS_AT_ONCE
+from scheduler.rules.store import RuleStore
+from scheduler.rules.threads import Threads
 from scheduler.service import Service
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ def _raise_descriptor_limit() -> None:
 async def _main(context: ChildContext) -> None:
     from checks.nagios.client import PluginClient
     from checks.probes.toolbox import Toolbox
-    from tsdb.client import AsyncTsdbClient
+    from tsdb.client import AsyncTsdbClient, TsdbClient
 
     config, clock, metrics = context.config, context.clock, context.metrics
     loop = asyncio.get_running_loop()
@@ -59,6 +62,7 @@ async def _main(context: ChildContext) -> None:
     transports = Transports()
     inventory = Inventory(state.read, SecretBox(config.data_dir))
     batch = Batch(state, tsdb, metrics)
+    tsdb_of_rules = TsdbClient(config.run_dir)  # Not closed: at the end, a thread may still wait for an answer.
     engine = Engine(
         clock=clock,
         metrics=metrics,
@@ -69,6 +73,8 @@ async def _main(context: ChildContext) -> None:
         sender=transports,
         hints=hints,
         make_context=lambda check_id, timeout_s: toolbox.context(check_id=check_id, timeout_s=timeout_s),
+        rule_store=RuleStore(tsdb_of_rules, metrics),
+        in_thread=Threads(GROUPS_AT_ONCE + 1, "rules").run,  # One for reading the documents.
         forget=toolbox.forget,
     )
     service = Service(config.run_dir, metrics, loop, engine)

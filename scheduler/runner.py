@@ -13,8 +13,11 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from appliance.clock import Clock
 from appliance.metrics import Metrics
+from checks.members import Members
 from checks.model import Check, Result, State
 from checks.probes import ProbeContext
 from checks.probes.running import run_probe
@@ -30,6 +33,7 @@ from scheduler.watched import Watched
 
 RUN_COUNT_MAX = 2_000  # Each may hold a socket or two; 10,000 checks that all hang would need 20,000 descriptors.
 WRITTEN_TIMEOUT_S = 2.0  # A person waits for the result; it comes without being stored when the state file is away.
+RULE_FAULT_COUNT = 3  # Evaluations in a row that fail before somebody is told: it is our trouble, not the target's.
 LATE_S = 1.0  # A run that starts this much after its time is shown as late.
 
 log = logging.getLogger(__name__)
@@ -91,9 +95,13 @@ class Runner:
         if watched is None:
             return None
         result = await asyncio.shield(watched.running or self._start(watched, None))
+        await self.written(check_id)
+        return result
+
+    async def written(self, check_id: str) -> None:
+        """Return when the latest result can be read from the state file, or that is away."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.batch.write_result_now(check_id), WRITTEN_TIMEOUT_S)
-        return result
 
     async def try_out(self, check: Check) -> Result:
         """Run a check that is not saved; nothing is recorded."""
@@ -163,11 +171,40 @@ class Runner:
             next_in_s = 0.0  # The place that it missed; else a time-out of one interval would halve the pace.
         if next_in_s is not None and not watched.check.paused:
             conclusion = with_next_run(conclusion, self.jobs.move(watched.id, next_in_s))
-        watched.members = conclusion.reading.members
-        watched.incidents = dict(conclusion.incidents)
+        self._hand_on(watched, check, result, conclusion)
+
+    def members_of(self, check_id: str) -> Members:
+        watched = self.inventory.watched.get(check_id)
+        return {} if watched is None else watched.members
+
+    def take(self, check_id: str, result: Result, *, next_run_ms: int | None) -> None:
+        """Take in what the group of an alerting rule found for the rule's check.
+
+        The rule's `for` has confirmed an alert, so it counts at once; an alert that is no longer there is over.
+        """
+        watched = self.inventory.watched.get(check_id)
+        if watched is None or watched.check.paused or not watched.check.rules:
+            return
+        check = msgspec.structs.replace(
+            watched.check,
+            options={**watched.check.options, "no_data": State.OK.word},
+            max_check_attempts=RULE_FAULT_COUNT if result.state is State.UNKNOWN else 1,
+        )
+        conclusion = conclude(
+            check_id=check_id,
+            check=check,
+            members=watched.members,
+            incidents=watched.incidents,
+            result=result,
+            next_run_ms=next_run_ms,
+            late=False,
+            around=self.surroundings(check),
+        )
         self._hand_on(watched, check, result, conclusion)
 
     def _hand_on(self, watched: Watched, check: Check, result: Result, conclusion: Conclusion) -> None:
+        watched.members = conclusion.reading.members
+        watched.incidents = dict(conclusion.incidents)
         if conclusion.urgent:
             self.batch.add_urgent(conclusion.mutations)
         else:

@@ -49,6 +49,7 @@ class Service:
         self.server.handle("run", self._run, RunBody)
         self.server.handle("try", self._try, Check)
         self.server.handle("test_channel", self._test_channel, ChannelBody)
+        self.server.handle("rules", self._rules)
         self.server.handle("stats", self._stats)
         self.server.handle("restart_stats", self._restart_stats)
 
@@ -75,6 +76,14 @@ class Service:
         if answer is None:
             raise BusRefused("not_found", f"there is no channel {channel_id!r}")
         return answer
+
+    def _rules(self, request: Request) -> Any:
+        """The groups of rules, as the HTTP API of Prometheus shows them."""
+
+        async def rules() -> list[dict[str, Any]]:
+            return self._engine.rules.view()
+
+        return self._ask(rules)
 
     def _stats(self, request: Request) -> Any:
         async def stats() -> dict[str, Any]:

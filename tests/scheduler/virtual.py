@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import apscheduler.schedulers.base
@@ -29,8 +29,13 @@ from scheduler.engine import Engine
 from scheduler.inventory import Inventory
 from scheduler.notify import TransportError
 from scheduler.outbox import MessageIds, Outbox
+from scheduler.rules.store import RuleStore
 from tests.checks.fakes import MemoryReader, MirrorBox
+from tsdb.answer import QueryAnswer
 from tsdb.client import WriteAnswer
+from tsdb.errors import NotReady
+from tsdb.query.promql.evaluate import DEFAULT_OPTIONS, instant
+from tsdb.query.rules.memory import MemorySeries
 
 T = TypeVar("T")
 START_MS = 1_800_000_000_000
@@ -207,6 +212,35 @@ class MemoryStore:
 
 
 @dataclass
+class MemoryTsdb:
+    """The store and the query process for rules; `is_away` makes both silent."""
+
+    series: MemorySeries = field(default_factory=MemorySeries)
+    is_away: bool = False
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    def query_instant(self, expression: str, time_ms: int, *, lookback_ms: int | None = None) -> QueryAnswer:
+        if self.is_away:
+            raise NotReady("the query process is away")
+        self.asked.append((expression, time_ms))
+        options = DEFAULT_OPTIONS if lookback_ms is None else replace(DEFAULT_OPTIONS, lookback_ms=lookback_ms)
+        return instant(expression, time_ms, self.series, options=options)
+
+    def append(self, rows: Sequence[Row]) -> WriteAnswer:
+        if self.is_away:
+            raise NotReady("the store is away")
+        for labels, at_ms, value in rows:
+            self.series.add(labels, [(at_ms, value)])
+        return WriteAnswer(accepted_count=len(rows))
+
+
+async def at_once(work: Callable[[], T]) -> T:
+    """Work of a thread, within the virtual loop."""
+    await asyncio.sleep(0.001)
+    return work()
+
+
+@dataclass
 class Phone:
     """A sender that keeps what it was given; `answer` may raise."""
 
@@ -240,6 +274,7 @@ class World:
         self.clock = clock
         self.state = MemoryState(clock)
         self.store = MemoryStore()
+        self.tsdb = MemoryTsdb()
         self.phone = Phone(clock)
         self.targets: dict[str, Callable[[], tuple[State, float]]] = {}
         self.runs: list[tuple[float, str]] = []
@@ -297,6 +332,8 @@ class World:
             make_context=lambda check_id, timeout_s: ProbeContext(
                 clock=self.clock, timeout_s=timeout_s, check_id=check_id
             ),
+            rule_store=RuleStore(self.tsdb, metrics, patience_s=0.0),
+            in_thread=at_once,
             probe=self.probe,
         )
         await self.engine.start()

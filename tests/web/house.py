@@ -55,6 +55,7 @@ class House:
         self.app, self.context = app, context
         self.services = app.extensions["henge"]
         self.asked: list[tuple[str, Any]] = []  # What the scheduler was asked.
+        self.rule_groups: list[dict[str, Any]] = []  # What the scheduler says of rules.
         self._tokens: dict[tuple[str, str | None], str] = {}
 
     def client(self, role: str | None = None) -> FlaskClient:
@@ -139,6 +140,7 @@ def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
         scheduler = Server(config.run_dir, "scheduler", metrics=Metrics())
         for op in ("run", "try"):
             scheduler.handle(op, lambda request, op=op: house.asked.append((op, request.body)) or RESULT)
+        scheduler.handle("rules", lambda request: house.rule_groups)
         scheduler.handle("test_channel", lambda request: {"delivered": True, "detail": "the receiver answered 200"})
         threads.append(scheduler.start_thread(context.stopping))
         if with_users:

@@ -109,6 +109,11 @@ class GroupRun:
             state.evaluated_ms = at_ms
         self._end_series(at_ms)
 
+    def fail(self, at_ms: int, error: str) -> None:
+        """No rule could be evaluated at a time, and why."""
+        for state in self.states:
+            state.error, state.duration_s, state.evaluated_ms = error, 0.0, at_ms
+
     def _rows(self, rule: Rule, state: RuleState, at_ms: int) -> list[Row]:
         asked_ms = at_ms - self.group.offset_ms
         found = rows_of(self._ask(rule.expression, asked_ms))

@@ -1,0 +1,310 @@
+"""Groups of rules in the whole scheduler, in virtual time: when they run, what checks and people are told of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from appliance.state.mutations import DeleteDocument, Mutation, PutDocument
+from checks.model import State
+from checks.rules import KIND, RulesDocument, alert_check_id, groups_of
+from tests.scheduler.virtual import START_MS, VirtualClock, World, run, virtual_time
+from tsdb.query.promql.evaluate import instant
+from tsdb.rules import AlertingRule
+from tsdb.sample import STALE_NAN, labels_from
+
+MINUTE_S = 60.0
+DOCUMENT_ID = "0123456789abcdef"
+UP = labels_from({"__name__": "up", "host": "a"})
+
+
+@pytest.fixture(name="clock")
+def clock_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualClock]:
+    with virtual_time(monkeypatch) as clock:
+        yield clock
+
+
+def text_of(rules: str, interval: str = "10s", name: str = "g") -> str:
+    return f"groups: [{{name: {name}, interval: {interval}, rules: {rules}}}]"
+
+
+class Rules:
+    """Rule files in the state, each alerting rule with its check."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.check_ids: list[str] = []
+
+    def write(self, text: str, *, paused: bool = False) -> None:
+        document = RulesDocument(id=DOCUMENT_ID, name="file", team="default", text=text, channels=("hook",))
+        places = [
+            (group, place)
+            for group in groups_of(document)
+            for place, rule in enumerate(group.rules)
+            if isinstance(rule, AlertingRule)
+        ]
+        check_ids = [alert_check_id(DOCUMENT_ID, group, place) for group, place in places]
+        mutations: list[Mutation] = [
+            DeleteDocument(kind="check", id=gone) for gone in self.check_ids if gone not in check_ids
+        ]
+        for check_id, (group, place) in zip(check_ids, places, strict=True):
+            body = {
+                "kind": "query",
+                "name": group.rules[place].name,
+                "options": {"expression": group.rules[place].expression},
+                "channels": ["hook"],
+                "rules": DOCUMENT_ID,
+                "paused": paused,
+            }
+            mutations.append(PutDocument(kind="check", id=check_id, body=body))
+        body = {"name": "file", "team": "default", "text": text, "channels": ["hook"], "paused": paused}
+        self.check_ids = check_ids
+        self.world.state.put([*mutations, PutDocument(kind=KIND, id=DOCUMENT_ID, body=body)])
+
+    def delete(self) -> None:
+        gone = [DeleteDocument(kind="check", id=check_id) for check_id in self.check_ids]
+        self.world.state.put([*gone, DeleteDocument(kind=KIND, id=DOCUMENT_ID)])
+        self.check_ids = []
+
+    def latest(self) -> dict[str, Any]:
+        """The body of the latest result of the first check."""
+        document = self.world.state.get("result", self.check_ids[0])
+        return {} if document is None else dict(document.body)
+
+    def view(self) -> list[dict[str, Any]]:
+        assert self.world.engine is not None
+        return self.world.engine.rules.view()
+
+    def value(self, expression: str) -> list[float]:
+        answer = instant(expression, self.world.clock.now_ms(), self.world.tsdb.series)
+        return [float(value) for value in answer.value]
+
+
+def world_of(clock: VirtualClock) -> tuple[World, Rules]:
+    world = World(clock)
+    world.add_channel()
+    return world, Rules(world)
+
+
+async def feed(world: World, value: float, for_s: float) -> None:
+    """A sample of `up` each second."""
+    for _ in range(round(for_s)):
+        world.tsdb.series.add(UP, [(world.clock.now_ms(), value)])
+        await asyncio.sleep(1)
+
+
+def counted(world: World, name: str) -> float:
+    return sum(sample.value for sample in world.metrics.snapshot() if sample.name == name)
+
+
+def test_a_group_is_evaluated_at_its_own_times_and_a_rule_sees_the_one_before_it(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}, {record: s, expr: timestamp(r) - time() + r}]"))
+        await world.start()
+        await feed(world, 3.0, 65)
+        times = sorted({at_ms for _, at_ms in world.tsdb.asked})
+        assert [after - before for before, after in itertools.pairwise(times)] == [10_000] * (len(times) - 1)
+        assert len(times) in (6, 7)
+        assert len({at_ms % 10_000 for at_ms in times}) == 1
+        assert rules.value("s") == [3.0], "of the same time as what it was made of"
+        assert counted(world, "henge_rule_evaluations_total") == 2 * len(times)
+        assert counted(world, "henge_rule_group_iterations_missed_total") == 0
+
+    run(clock, story())
+
+
+def test_an_alert_pends_fires_and_ends_and_people_are_told_once_each(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(
+            text_of('[{alert: Down, expr: up == 0, for: 30s, annotations: {summary: "{{ $labels.host }} is down"}}]')
+        )
+        await world.start()
+        await feed(world, 1.0, 15)
+        assert rules.latest()["state"] == "ok"
+        await feed(world, 0.0, 15)
+        assert (rules.latest()["state"], rules.view()[0]["rules"][0]["state"]) == ("ok", "pending")
+        assert "pending since" in rules.latest()["output"]
+        await feed(world, 0.0, 30)
+        assert (rules.latest()["state"], rules.latest()["state_type"]) == ("critical", "hard")
+        assert rules.view()[0]["rules"][0]["state"] == "firing"
+        assert world.phone.events("Down") == ["alert"]
+        await feed(world, 1.0, 15)
+        assert world.phone.events("Down") == ["alert", "resolved"]
+        (incident,) = world.state.list("incident")
+        assert incident.body["instance"] == {"alertname": "Down", "host": "a"}
+        assert "a is down: firing since" in world.phone.took[0][2]["output"]
+        assert world.runs == [], "no probe runs"
+
+    run(clock, story())
+
+
+@pytest.mark.parametrize("outage_s", [2, 1_200])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_firing_alert_fires_on_across_a_restart(clock: VirtualClock, outage_s: int, is_late: bool) -> None:
+    """is_late: the series come a moment later than the first evaluation, as when all of the appliance starts."""
+
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{alert: Down, expr: up == 0, for: 1m}]", interval="30s"))
+        await world.start()
+        await feed(world, 0.0, 125)
+        assert world.phone.events("Down") == ["alert"]
+        await world.kill()
+        await asyncio.sleep(outage_s)
+        if is_late:
+            world.tsdb.series.add(UP, [(clock.now_ms(), STALE_NAN)])
+        await world.start()
+        await asyncio.sleep(31 if is_late else 0)
+        await feed(world, 0.0, 95)
+        assert world.phone.events("Down") == ["alert"], "neither its end nor its beginning is told again"
+        assert rules.latest()["state"] == "critical"
+        if not is_late:
+            (alert,) = rules.view()[0]["rules"][0]["alerts"]
+            assert alert["activeAt"] < "2027-01-15T08:01"
+
+    run(clock, story())
+
+
+def test_an_alert_that_ended_while_no_scheduler_ran_is_told_after_the_second_evaluation(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{alert: Down, expr: up == 0}]"))
+        await world.start()
+        await feed(world, 0.0, 15)
+        await world.kill()
+        await world.start()
+        await feed(world, 1.0, 30)
+        assert world.phone.events("Down") == ["alert", "resolved"]
+
+    run(clock, story())
+
+
+def test_a_changed_file_restarts_only_the_groups_that_changed(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        alert = "{alert: Down, expr: up == 0, for: 40s}"
+        groups = "groups:\n- {name: one, interval: 10s, rules: [%s]}\n- {name: two, interval: 10s, rules: [%s]}"
+        rules.write(groups % (alert, "{record: r, expr: up}"))
+        await world.start()
+        await feed(world, 0.0, 25)
+        assert world.engine is not None
+        before = dict(world.engine.rules._groups[DOCUMENT_ID])
+        rules.write("# a comment\n" + groups % (alert + ", {record: q, expr: up}", "{record: r, expr: up}"))
+        await feed(world, 0.0, 15)
+        after = world.engine.rules._groups[DOCUMENT_ID]
+        assert after["two"] is before["two"]
+        assert after["one"] is not before["one"]
+        assert [rule["state"] for rule in rules.view()[0]["rules"] if "state" in rule] == ["pending"]
+        await feed(world, 0.0, 15)
+        assert rules.latest()["state"] == "critical", "it has been so since before the change"
+        rules.write(groups % (alert, "{record: s, expr: up}"))
+        await feed(world, 0.0, 15)
+        assert rules.value("r") == rules.value("q") == [], "series of rules that are gone have ended"
+        assert world.phone.events("Down") == ["alert"]
+
+    run(clock, story())
+
+
+def test_a_deleted_file_ends_its_series_and_its_alerts(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}, {alert: Down, expr: up == 0}]"))
+        await world.start()
+        await feed(world, 0.0, 15)
+        assert rules.value("r") == [0.0]
+        assert rules.value("ALERTS") == [1.0]
+        rules.delete()
+        await feed(world, 0.0, 25)
+        assert rules.view() == []
+        assert rules.value("r") == rules.value("ALERTS") == rules.value("ALERTS_FOR_STATE") == []
+        assert world.phone.events("Down") == ["alert", "resolved"]
+        asked_count = len(world.tsdb.asked)
+        await feed(world, 0.0, 25)
+        assert len(world.tsdb.asked) == asked_count
+        names = {sample.name for sample in world.metrics.snapshot() if sample.labels.get("rule_group")}
+        assert names == set()
+
+    run(clock, story())
+
+
+def test_the_series_of_a_renamed_group_go_on(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}]"))
+        await world.start()
+        await feed(world, 1.0, 15)
+        rules.write(text_of("[{record: r, expr: up}]", name="other"))
+        for _ in range(40):
+            await feed(world, 1.0, 1)
+            assert rules.value("r") == [1.0]
+
+    run(clock, story())
+
+
+def test_a_paused_file_is_not_evaluated(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{alert: Down, expr: up == 0}]"), paused=True)
+        await world.start()
+        await feed(world, 0.0, 25)
+        assert (world.tsdb.asked, rules.view(), rules.latest()) == ([], [], {})
+        assert world.engine is not None
+        result = await world.engine.run_now(rules.check_ids[0])
+        assert result is not None
+        assert "paused" in result.output
+
+    run(clock, story())
+
+
+def test_running_a_check_now_evaluates_its_group(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        await world.start()
+        world.tsdb.series.add(UP, [(clock.now_ms(), 0.0)])
+        rules.write(text_of("[{alert: Down, expr: up == 0, labels: {severity: warning}}]", interval="1h"))
+        assert world.engine is not None
+        result = await world.engine.run_now(rules.check_ids[0])
+        assert result is not None
+        assert (result.state, rules.latest()["state"]) == (State.WARNING, "warning")
+
+    run(clock, story())
+
+
+def test_while_the_store_is_away_the_check_is_unknown_and_nobody_is_told_at_once(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}, {alert: Down, expr: up == 0}]"))
+        await world.start()
+        await feed(world, 0.0, 15)
+        world.tsdb.is_away = True
+        await asyncio.sleep(20)
+        assert (rules.latest()["state"], rules.latest()["state_type"]) == ("unknown", "soft")
+        assert rules.view()[0]["rules"][1]["health"] == "err"
+        assert rules.view()[0]["rules"][1]["lastError"] == "the query process is away"
+        assert counted(world, "henge_rule_evaluation_failures_total") == 4
+        world.tsdb.is_away = False
+        await feed(world, 0.0, 15)
+        assert world.phone.events("Down") == ["alert"]
+
+    run(clock, story())
+
+
+def test_the_clock_may_be_set_back(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}]"))
+        await world.start()
+        await feed(world, 1.0, 15)
+        clock.stepped_ms = -3_600_000
+        count = len(world.tsdb.asked)
+        await feed(world, 1.0, 40)
+        assert len(world.tsdb.asked) - count in (2, 3, 4)
+        assert clock.now_ms() < START_MS
+
+    run(clock, story())

@@ -61,10 +61,19 @@ def counters(draw: st.DrawFn) -> list[Sample]:
     return found
 
 
+def at_the_same_times(series: list[list[Sample]]) -> list[list[Sample]]:
+    """The values of each series at the times of the first one, as many as the shortest has."""
+    return [
+        [(time_ms, value) for (time_ms, _), (_, value) in zip(series[0], one, strict=False)]
+        for one in [one[: min(map(len, series))] for one in series]
+    ]
+
+
 @st.composite
 def examples(draw: st.DrawFn, series: st.SearchStrategy[list[Sample]]) -> Example:
+    found = draw(st.lists(series, min_size=1, max_size=5))
     return Example(
-        series=draw(st.lists(series, min_size=1, max_size=5)),
+        series=at_the_same_times(found) if draw(st.booleans()) else found,
         start_ms=draw(st.integers(0, 10_000) | st.integers(0, 20_000) | st.integers(-5_000, 40_000)),
         step_ms=draw(st.sampled_from([1_000, 999, 333, 2_000, 1, 10_000])),
         step_count=draw(st.sampled_from([20, 15, 10, 5, 2, 1])),

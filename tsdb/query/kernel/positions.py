@@ -14,7 +14,7 @@ def positions(offsets: Int64s, timestamp_ms: Int64s, steps: Steps) -> Int64s:
     Returns: int64, shape (series, steps); offsets[i] where series i has no sample yet.
     """
     series_count = offsets.size - 1
-    shared_ms = _shared_times(offsets, timestamp_ms)
+    shared_ms = shared_times(offsets, timestamp_ms)
     if shared_ms is not None:
         return offsets[:-1, None] + np.searchsorted(shared_ms, steps.times_ms(), side="right")
     longest = int(np.diff(offsets).max()) if series_count else 0
@@ -25,7 +25,7 @@ def positions(offsets: Int64s, timestamp_ms: Int64s, steps: Steps) -> Int64s:
     return _scattered(offsets, timestamp_ms, steps)
 
 
-def _shared_times(offsets: Int64s, timestamp_ms: Int64s) -> Int64s | None:
+def shared_times(offsets: Int64s, timestamp_ms: Int64s) -> Int64s | None:
     """The times of every series, if all have the same, as those have that one agent sends; else None."""
     series_count = offsets.size - 1
     if not timestamp_ms.size or timestamp_ms.size % series_count:

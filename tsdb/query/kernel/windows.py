@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from tsdb.query.kernel.blocks import Check, unchecked
-from tsdb.query.kernel.positions import positions
+from tsdb.query.kernel.positions import positions, shared_times
 from tsdb.query.kernel.steps import Bools, Steps
 from tsdb.sample import Float64s, Int64s, Selection, is_stale
 
@@ -45,6 +46,39 @@ def row_blocks(shape: tuple[int, ...], cells: int = BLOCK_CELLS) -> list[slice]:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where windows begin and end among the samples of all series; both int64, shape (series, steps)."""
+
+    first: Int64s
+    end: Int64s
+
+
+@dataclass(frozen=True)
+class EvenPlaces:
+    """The same where all series have the same times, as those have that one agent sends: it is said once for all.
+
+    The matrices are made only for those who ask for them.
+    """
+
+    series_count: int
+    timestamp_ms: Int64s  # Of one series.
+    first_of_series: Int64s  # int64[steps]
+    end_of_series: Int64s  # int64[steps]
+
+    @cached_property
+    def first(self) -> Int64s:
+        return self.starts()[:, None] + self.first_of_series
+
+    @cached_property
+    def end(self) -> Int64s:
+        return self.starts()[:, None] + self.end_of_series
+
+    def starts(self) -> Int64s:
+        """By series the index of its first sample."""
+        return np.arange(self.series_count, dtype=np.int64) * self.timestamp_ms.size
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """The samples first[s, t]:end[s, t] of series s lie in (end_ms[t] - range_ms, end_ms[t]].
 
@@ -55,8 +89,7 @@ class Windows:
     offsets: Int64s
     timestamp_ms: Int64s
     value: Float64s
-    first: Int64s
-    end: Int64s
+    places: Places | EvenPlaces
     end_ms: Int64s  # int64[steps]
     range_ms: int
     check: Check = unchecked  # Called between the parts of what takes long.
@@ -74,32 +107,46 @@ class Windows:
     ) -> Windows:
         """closed_until_ms: a sample before it that lies exactly at the start of a window belongs to the window too."""
         samples = without_stale(selection)
-        offsets, timestamp_ms = samples.offsets, samples.timestamp_ms
-        steps_back, rest_ms = divmod(range_ms, steps.step_ms)
-        if rest_ms == 0 and steps_back <= 2 * steps.count:
-            # Each window starts where an earlier step's window ends: one pass serves both sides.
-            longer = Steps(steps.first_ms - range_ms, steps.step_ms, steps.count + steps_back)
-            until = positions(offsets, timestamp_ms, longer)
-            first, end = until[:, : steps.count], until[:, steps_back:]
-        else:
-            first = positions(offsets, timestamp_ms, steps.shifted(-range_ms))
-            end = positions(offsets, timestamp_ms, steps)
+        places = _places(samples.offsets, samples.timestamp_ms, steps, range_ms)
         if weight is not None and samples is not selection:
             weight = weight[~is_stale(selection.value)]
-        windows = Windows(offsets, timestamp_ms, samples.value, first, end, steps.times_ms(), range_ms, check, weight)
+        windows = Windows(
+            samples.offsets, samples.timestamp_ms, samples.value, places, steps.times_ms(), range_ms, check, weight
+        )
         return windows if closed_until_ms is None else windows.closed(closed_until_ms)
+
+    @property
+    def first(self) -> Int64s:
+        return self.places.first
+
+    @property
+    def end(self) -> Int64s:
+        return self.places.end
 
     def closed(self, until_ms: int) -> Windows:
         """The same windows, with the samples before until_ms that lie exactly at their start."""
         start_ms = self.end_ms - self.range_ms
         at_start = (self.first > self.offsets[:-1, None]) & (start_ms < until_ms)
         at_start &= self.time_ms_at(self.first - 1) == start_ms
-        return replace(self, first=self.first - at_start)
+        return replace(self, places=Places(self.first - at_start, self.end))
 
     @property
     def count(self) -> Int64s:
-        """The number of samples in each window; int64, shape (series, steps)."""
-        return self.end - self.first
+        """The number of samples in each window; int64, shape (series, steps), maybe a read-only view."""
+        places = self.places
+        if isinstance(places, EvenPlaces):
+            count = places.end_of_series - places.first_of_series
+            return np.broadcast_to(count, (places.series_count, count.size))
+        return places.end - places.first
+
+    def at_least(self, count: int) -> Bools:
+        """Which windows have so many samples; maybe a read-only view."""
+        places = self.places
+        if isinstance(places, EvenPlaces):
+            of_series = places.end_of_series - places.first_of_series >= count
+            return np.broadcast_to(of_series, (places.series_count, of_series.size))
+        is_enough: Bools = places.end - places.first >= count
+        return is_enough
 
     def at(self, column: Float64s, index: Int64s) -> Float64s:
         """column[index], with any value where index lies outside, so that empty windows need no special case."""
@@ -129,4 +176,19 @@ class Windows:
 
 
 def filled(windows: Windows) -> Bools:
-    return windows.end > windows.first
+    return windows.at_least(1)
+
+
+def _places(offsets: Int64s, timestamp_ms: Int64s, steps: Steps, range_ms: int) -> Places | EvenPlaces:
+    times_ms = shared_times(offsets, timestamp_ms)
+    if times_ms is not None:
+        ends_ms = steps.times_ms()
+        first, end = (np.searchsorted(times_ms, at_ms, side="right") for at_ms in (ends_ms - range_ms, ends_ms))
+        return EvenPlaces(offsets.size - 1, times_ms, first, end)
+    steps_back, rest_ms = divmod(range_ms, steps.step_ms)
+    if rest_ms == 0 and steps_back <= 2 * steps.count:
+        # Each window starts where an earlier step's window ends: one pass serves both sides.
+        longer = Steps(steps.first_ms - range_ms, steps.step_ms, steps.count + steps_back)
+        until = positions(offsets, timestamp_ms, longer)
+        return Places(until[:, : steps.count], until[:, steps_back:])
+    return Places(positions(offsets, timestamp_ms, steps.shifted(-range_ms)), positions(offsets, timestamp_ms, steps))

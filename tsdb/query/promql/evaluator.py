@@ -21,7 +21,7 @@ from tsdb.query.kernel.blocks import (
 )
 from tsdb.query.kernel.positions import positions
 from tsdb.query.kernel.steps import Bools, Cells, Steps
-from tsdb.query.kernel.windows import Windows, without_stale
+from tsdb.query.kernel.windows import Places, Windows, without_stale
 from tsdb.query.promql import nodes
 from tsdb.query.promql.aggregate import aggregate
 from tsdb.query.promql.annotations import Annotations
@@ -347,8 +347,7 @@ class Evaluator:
         shape = (part.series_count, columns.stop - columns.start)
         return replace(
             windows,
-            first=np.broadcast_to(windows.first, shape),
-            end=np.broadcast_to(windows.end, shape),
+            places=Places(np.broadcast_to(windows.first, shape), np.broadcast_to(windows.end, shape)),
             end_ms=np.broadcast_to(windows.end_ms, shape[1:]),
         )
 

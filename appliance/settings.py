@@ -91,6 +91,7 @@ class QueryConfig:
     timeout_ms: int
     concurrent_count_max: int
     queue_count_max: int
+    cache_bytes_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +353,13 @@ SETTINGS: tuple[Setting, ...] = (
         f"count of 0 … {QUERY_QUEUE_COUNT_MAX:,}",
         "How many queries wait for their turn; further ones are refused at once.",
         partial(parse_count, count_min=0, count_max=QUERY_QUEUE_COUNT_MAX),
+    ),
+    Setting(
+        "query.cache_bytes_max",
+        "64MiB",
+        "size; 0 = off",
+        "How much memory kept answers of range queries may take, so that a refresh evaluates the newest steps alone.",
+        partial(parse_size_bytes, min_bytes=0),
     ),
     Setting(
         "log.level", "info", ", ".join(LOG_LEVELS), "What is written to the log: this and what is graver.", parse_level

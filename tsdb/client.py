@@ -101,8 +101,9 @@ class TsdbClient:
         timeout_s: float | None = QUERY_TIMEOUT_S,
         lookback_ms: int | None = None,
         query_id: str = "",
+        skips_cache: bool = False,
     ) -> QueryAnswer:
-        """The last three as in query_instant."""
+        """skips_cache: no step comes from an earlier answer. The three before it as in query_instant."""
         body = {
             "expression": expression,
             "start_ms": start_ms,
@@ -111,6 +112,7 @@ class TsdbClient:
             "timeout_s": timeout_s,
             "lookback_ms": lookback_ms,
             "query_id": query_id,
+            "skips_cache": skips_cache,
         }
         return _answer(_call(self._query, "range", body, timeout_s=_patience_s(timeout_s)))
 

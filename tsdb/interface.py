@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tsdb.sample import Int32s, Int64s, Labels, Matcher, SampleBatch, Selection
 
@@ -114,3 +114,34 @@ class SeriesSource(Protocol):
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Sequence[Labels]:
         """The label sets that match and may have samples in the range, without reading any sample."""
+
+
+class ChangeToken(NamedTuple):
+    """A moment in the life of a source: which store, after how many changes, and after how many damaged reads."""
+
+    store: int
+    sequence: int
+    damage_count: int = 0
+
+
+class Changes(NamedTuple):
+    """What has changed since a token, and the token of now.
+
+    Every sample before unchanged_before_ms is what it was, and none was added there; ALL_CHANGED_MS says nothing is
+    sure, NONE_CHANGED_MS that everything is as it was.
+    """
+
+    token: ChangeToken
+    unchanged_before_ms: int
+
+
+ALL_CHANGED_MS = -(2**63)
+NONE_CHANGED_MS = 2**63 - 1
+
+
+@runtime_checkable
+class TellsChanges(Protocol):
+    """A source whose answers may be kept."""
+
+    def changes(self, since: ChangeToken | None) -> Changes:
+        """What a selection begun from now on may see that one begun before the token did not. None: a first look."""

@@ -12,7 +12,7 @@ from appliance.bus import Client, Server
 from appliance.child import ChildContext
 from appliance.memory import keep_large_blocks
 from tsdb.errors import StaleEpoch, TsdbError
-from tsdb.interface import Bounds, Grain
+from tsdb.interface import ALL_CHANGED_MS, Bounds, Changes, ChangeToken, Grain
 from tsdb.memory import Housekeeping
 from tsdb.node.asking import ask, samples_folder
 from tsdb.query.promql.limits import Limits
@@ -46,7 +46,15 @@ def run_query(context: ChildContext) -> None:
     )
     source = StoreSource(Client(run_dir, "store", is_direct=True), samples_folder(context.config.data_dir))
     timeout_s = settings.timeout_ms / 1_000
-    QueryService(source, limits, crowd, timeout_s=timeout_s, metrics=context.metrics).register(server)
+    service = QueryService(
+        source,
+        limits,
+        crowd,
+        timeout_s=timeout_s,
+        cache_bytes_max=settings.cache_bytes_max,
+        metrics=context.metrics,
+    )
+    service.register(server)
     Housekeeping(context.name, context.metrics).start(context.stopping)
     server.serve(context.stopping, ready=context.ready)
 
@@ -57,6 +65,7 @@ class StoreSource:
     def __init__(self, store: Client, folder: Path) -> None:
         self._store = store
         self._blocks = BlockReader(folder)
+        self._damage_count = 0  # Of selections that left out what could not be read.
 
     def select(
         self,
@@ -83,9 +92,19 @@ class StoreSource:
         reply = ask(self._store, "series", body, (), STORE_TIMEOUT_S)
         return [tuple(labels.items()) for labels in reply.body]
 
+    def changes(self, since: ChangeToken | None) -> Changes:
+        """See tsdb.interface.TellsChanges. Raises: NotReady."""
+        body = {} if since is None else {"store": since.store, "sequence": since.sequence}
+        damage_count = self._damage_count
+        reply = ask(self._store, "changes", body, (), STORE_TIMEOUT_S).body
+        token = ChangeToken(reply["store"], reply["sequence"], damage_count)
+        is_whole = since is not None and since.damage_count == damage_count
+        return Changes(token, reply["unchanged_before_ms"] if is_whole else ALL_CHANGED_MS)
+
     def _tell_damage(self) -> None:
         """The store looks at blocks that could not be read, and shows how many there are."""
         damage = self._blocks.take_damage()
+        self._damage_count += len(damage)
         try:
             if damage:
                 ask(self._store, "damage", {"blocks": dict(damage)}, (), DAMAGE_TIMEOUT_S)

@@ -14,9 +14,11 @@ from appliance.metrics import Metrics
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryTooLarge, TsdbError
 from tsdb.interface import SeriesSource
+from tsdb.query.cache import RangeCache, Use
+from tsdb.query.cache.ranges import Asked as AskedRange
 from tsdb.query.gate import Gate, Register
 from tsdb.query.promql.describe import formatted, tree_json
-from tsdb.query.promql.evaluate import instant, range_
+from tsdb.query.promql.evaluate import instant
 from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.selector import selector_of
@@ -56,9 +58,12 @@ class Instant(Expression, frozen=True, kw_only=True):
 
 
 class Range(Expression, frozen=True, kw_only=True):
+    """skips_cache: every step is evaluated, whatever is kept of earlier answers."""
+
     start_ms: int
     end_ms: int
     step_ms: int
+    skips_cache: bool = False
 
 
 class Select(Asked, frozen=True, kw_only=True):
@@ -99,15 +104,24 @@ class QueryService:
     """
 
     def __init__(
-        self, source: SeriesSource, limits: Limits, crowd: Crowd, *, timeout_s: float, metrics: Metrics
+        self,
+        source: SeriesSource,
+        limits: Limits,
+        crowd: Crowd,
+        *,
+        timeout_s: float,
+        metrics: Metrics,
+        cache_bytes_max: int = 0,
     ) -> None:
         self._source = source
         self._limits = limits
         self._timeout_s = timeout_s
         self._gate = Gate(crowd.concurrent_count_max, crowd.queue_count_max)
         self._queries = Register()
-        # Two queries at their limit fit beside each other; the process may have as much, and 1 GiB for itself.
-        self._pool = Pool(2 * limits.bytes_max)
+        self._cache = RangeCache(source, cache_bytes_max, metrics)
+        # Two queries at their limit fit beside each other and what is kept; the process may have as much, and 1 GiB
+        # for itself.
+        self._pool = Pool(2 * limits.bytes_max + cache_bytes_max)
         self._total = metrics.counter("henge_query_total", "Queries that were asked.")
         self._refused = metrics.counter("henge_query_refused_total", "Queries that got no answer, by reason.")
         self._running = metrics.gauge("henge_query_running", "Queries that run at this moment.")
@@ -136,9 +150,9 @@ class QueryService:
         ask: Range = request.body
 
         def evaluate(ledger: Ledger) -> Answer:
-            times = (ask.start_ms, ask.end_ms, ask.step_ms)
-            found = range_(ask.expression, *times, self._source, options=ask.options, ledger=ledger)
-            return _answer(found)
+            asked = AskedRange(ask.expression, ask.start_ms, ask.end_ms, ask.step_ms, ask.options)
+            found, use = self._cache.range_(asked, ledger, is_skipped=ask.skips_cache)
+            return _answer(found, use)
 
         return self._asked("range", ask, evaluate)
 
@@ -206,7 +220,7 @@ class QueryService:
         finally:
             ledger.close()
             self._show()
-        answer.body["stats"] = ledger.figures()
+        answer.body["stats"] = ledger.figures() | answer.body.get("stats", {})
         return answer
 
     def _show(self) -> None:
@@ -219,7 +233,7 @@ def matchers_of(plain: Sequence[tuple[str, MatchOp, str]]) -> list[Matcher]:
     return [Matcher(*matcher) for matcher in plain]
 
 
-def _answer(answer: QueryAnswer) -> Answer:
+def _answer(answer: QueryAnswer, use: Use | None = None) -> Answer:
     body: dict[str, Any] = {
         "kind": answer.kind.value,
         "labels": answer.labels,
@@ -227,4 +241,6 @@ def _answer(answer: QueryAnswer) -> Answer:
         "warnings": answer.warnings,
         "infos": answer.infos,
     }
+    if use is not None and use.step_count:
+        body["stats"] = {"step_count": use.step_count, "kept_step_count": use.kept_step_count}
     return Answer(body, (answer.offsets, answer.timestamp_ms, answer.value))

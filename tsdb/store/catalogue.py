@@ -18,6 +18,7 @@ from tsdb.store.block.audit import checksum_fault
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockEntry, BlockName
 from tsdb.store.block.writer import TEMPORARY_SUFFIX
+from tsdb.store.changes import ChangeLog
 from tsdb.store.disk import Disk
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Catalogue:
         self._folder = folder
         self._quarantine = quarantine
         self.quarantined_count = 0
+        self.changes = ChangeLog()
         self.removals_count = 0  # Of files of blocks that have left their place, since the start.
         self._doomed: list[tuple[float, BlockName, int]] = []  # from when on it may go, its bytes
         self.entries: tuple[BlockEntry, ...] = ()
@@ -97,6 +99,7 @@ class Catalogue:
         """Know a block no more; its file stays as it is."""
         with lock:
             self._keep([entry for entry in (*self.entries, *self.rollups) if entry.name != name])
+        self.changes.note(name.start_ms)
 
     @property
     def doomed_bytes(self) -> int:

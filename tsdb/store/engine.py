@@ -148,7 +148,7 @@ class Engine:
         self._appended_at_s = clock.monotonic_s() - BUSY_S
         self._erasure = Erasure(disk, folder, self._synced_at_s)
         self.suspects = Suspects(disk, folder / "blocks", self._catalogue, self._lock)
-        self._pressure = Pressure()
+        self._pressure, self.changes = Pressure(), self._catalogue.changes
         self._waiting: tuple[Run, ...] = ()  # Of the head, see _write_waiting().
         self._is_closing = self._is_closed = False
 
@@ -171,6 +171,7 @@ class Engine:
             if samples.series.size:
                 self._wal.append(samples, admitted.min_ms, admitted.max_ms, len(self._index))
                 self._head.append(samples, admitted.min_ms, admitted.max_ms)
+                self.changes.note(admitted.min_ms)
                 self._appended_at_s = self._clock.monotonic_s()
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
@@ -283,6 +284,7 @@ class Engine:
                 )
                 with self._lock:
                     self._tombstones.live = (*self._tombstones.live, made)
+                self.changes.note(start_ms)
                 self._erasure.note_delete(self._clock.monotonic_s())
         return series_count
 

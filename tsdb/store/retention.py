@@ -306,6 +306,7 @@ class Retention:
     def _swap(self, old: Sequence[BlockName], new: Sequence[BlockEntry]) -> None:
         with self._lock:
             self._catalogue.swap(old, new, self._clock.monotonic_s())
+        self._catalogue.changes.note(min(name.start_ms for name in old))
 
     def _schemas_of(self, window: Window) -> frozenset[int]:
         return frozenset().union(*map(self._schemas_in, window.entries))

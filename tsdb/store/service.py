@@ -31,7 +31,8 @@ UPKEEP_EVERY_S = 0.1
 # room, or an hour of joining keep nobody else waiting.
 READS = "reads"
 UPKEEP = "upkeep"
-LANES = {READS: 4, UPKEEP: 1}
+CHANGES = "changes"  # Takes no time, and is asked before each query of a range: it must not wait behind the others.
+LANES = {READS: 4, UPKEEP: 1, CHANGES: 1}
 
 PlainMatcher = tuple[str, MatchOp, str]
 
@@ -78,6 +79,13 @@ class Backup(msgspec.Struct, frozen=True):
     skips_head: bool = False
 
 
+class Since(msgspec.Struct, frozen=True):
+    """store: None asks for the token of now alone."""
+
+    store: int | None = None
+    sequence: int = 0
+
+
 class Damage(msgspec.Struct, frozen=True):
     """What a reader in another process could not read: parts by block."""
 
@@ -121,6 +129,7 @@ class StoreService:
         server.handle("hello", self.hello)
         server.handle("append", self.append, Append)
         server.handle("snapshot", self.snapshot, Range, lane=READS)
+        server.handle("changes", self.changes, Since, lane=CHANGES)
         server.handle("canonical", self.canonical, WhoseIds, lane=READS)
         server.handle("series", self.series, LookUp, lane=READS)
         server.handle("labels", self.labels, LookUp, lane=READS)
@@ -162,6 +171,14 @@ class StoreService:
             "tombstones": msgspec.to_builtins(found.tombstones),
         }
         return Answer(body, tuple(chain.from_iterable(head.columns() for head in found.heads)))
+
+    def changes(self, request: Request) -> dict[str, int]:
+        found = self._engine.changes.since(request.body.store, request.body.sequence)
+        return {
+            "store": found.token.store,
+            "sequence": found.token.sequence,
+            "unchanged_before_ms": found.unchanged_before_ms,
+        }
 
     def canonical(self, request: Request) -> Answer:
         """Columns: the canonical bytes of the series asked for end to end, and where each ends."""

@@ -55,11 +55,17 @@ class Reading:
                 "Try decreasing the query resolution (?step=XX)"
             )
         timeout_s, lookback_ms = given.timeout_s(), given.lookback_ms()
+        skips_cache = given.truth("nocache")  # By the name that VictoriaMetrics has for it.
 
         def ask(query_id: str) -> QueryAnswer:
             times = (start_ms, end_ms, step_ms)
             return self._tsdb.query_range(
-                given.text("query"), *times, timeout_s=timeout_s, lookback_ms=lookback_ms, query_id=query_id
+                given.text("query"),
+                *times,
+                timeout_s=timeout_s,
+                lookback_ms=lookback_ms,
+                query_id=query_id,
+                skips_cache=skips_cache,
             )
 
         return self._answered(ask, limit, given, environ)

@@ -16,6 +16,26 @@ from tests.running import Appliance
 from tests.waiting import wait_until
 
 METRICS_EVERY_S = 1.0
+RULES = """groups:
+  - name: orders
+    interval: 2s
+    rules:
+      - record: shop:waiting:sum
+        expr: sum({__name__=~"shop.*.waiting"})
+      - alert: OrdersPileUp
+        expr: shop:waiting:sum > 10
+        labels: {severity: warning}
+        annotations: {summary: "{{ $value | humanize }} orders wait in both halls together"}
+      - alert: CacheIsCold
+        expr: '{__name__="shop.cache.hit_ratio"} < 0.5'
+        for: 10m
+        annotations: {summary: "the cache answers {{ $value | humanizePercentage }} of all requests"}
+  - name: joins
+    interval: 5s
+    rules:
+      - record: shop:wrong:join
+        expr: '{__name__=~"shop.*.waiting"} / on () {__name__=~"shop.*.waiting"}'
+"""
 PAST_S = 3_300  # Metrics go back so far at once: just less than store.out_of_order_window.
 
 
@@ -26,6 +46,7 @@ class World:
         self.appliance = Appliance(
             folder, settings=("graphite.pickle_listen=127.0.0.1:0", "statsd.listen=127.0.0.1:0", *settings)
         )
+        self.rules_id = ""
         self.shop, self.pay, self.phone = Receiver(), Receiver(), Receiver()
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send_metrics, name="metrics")
@@ -78,6 +99,7 @@ class World:
             self.add_check("dns", "Name server", {"name": "localhost"}),
             self.add_check("http", "Staging", {"url": self.shop.url + "/staging"}, paused=True),
         ]
+        self.rules_id = self.add("rules", {"name": "shop", "text": RULES, "channels": ["on-call phone"]})["id"]
         return {check["name"]: check for check in checks}
 
     def wait_results(self, checks: dict[str, dict[str, Any]], *, beat_count: int = 1, timeout_s: float = 60) -> None:

@@ -22,6 +22,7 @@ from web.auth.roles import Role
 from web.board import EVERYTHING
 from web.errors import json_response, not_found
 from web.kit import parsed_rules
+from web.rules_health import live_groups, with_health
 from web.rules_trial import Trial
 from web.services import services
 
@@ -76,6 +77,7 @@ def remove(rules_id: str) -> None:
 
 
 def view_of(rules_id: str) -> dict[str, Any]:
+    """As it was written and read; how its rules do is the scheduler's to say (web/rules_health.py)."""
     document = get_document(rules_id)
     return rules_view(document, parsed_rules().of(document).groups)
 
@@ -108,8 +110,8 @@ def create_rules() -> Response:
 
 @bp.get("/<rules_id>")
 def get_rules(rules_id: str) -> Response:
-    """With its text and what was read in it."""
-    view = view_of(rules_id)
+    """With its text, what was read in it and, as far as the scheduler answers, how its rules do."""
+    view = with_health(view_of(rules_id), live_groups(services()))
     response = json_response(view)
     response.set_etag(str(view["version"]))
     return response

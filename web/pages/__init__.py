@@ -13,8 +13,9 @@ def install(app: Flask) -> None:
     from web.pages.explore import views as explore
     from web.pages.incidents import views as incidents
     from web.pages.overview import views as overview
+    from web.pages.rules import views as rules
     from web.pages.setup import views as setup
     from web.pages.system import views as system
 
-    for family in (overview, checks, check_forms, explore, incidents, channels, system, setup, account):
+    for family in (overview, checks, check_forms, explore, incidents, rules, channels, system, setup, account):
         app.register_blueprint(family.bp)

@@ -93,6 +93,20 @@
     if (question && !window.confirm(question)) event.preventDefault();
   });
 
+  // "Line 4" beside a mistake goes to that line of the text.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-line]");
+    const field = link && document.querySelector(link.getAttribute("href"));
+    if (!field) return;
+    event.preventDefault();
+    const lines = field.value.split("\n");
+    const line = Math.min(Number(link.dataset.line), lines.length) - 1;
+    const start = lines.slice(0, line).reduce((size, text) => size + text.length + 1, 0);
+    field.focus();
+    field.setSelectionRange(start, start + lines[line].length);
+    field.scrollTop = Math.max(0, line - 3) * (parseFloat(getComputedStyle(field).lineHeight) || 18);
+  });
+
   // "Copy" beside a text that is shown once.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copies]");

@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.house import RESULT, House, csrf_of
 
-PAGES = ("/", "/explore", "/explore/functions", "/incidents", "/channels", "/system", "/account")
+PAGES = ("/", "/explore", "/explore/functions", "/incidents", "/rules", "/channels", "/system", "/account")
 CHANGES = ("Add a check", "Run now", "Delete", "Send a test")
 
 

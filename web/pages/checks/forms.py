@@ -231,6 +231,8 @@ def _with_labels(kind: str, problems: Mapping[str, str]) -> dict[str, str]:
 def edit(check_id: str) -> Response:
     check = view_of(check_id)
     refuse_commands(check["kind"])
+    if check["rules"]:
+        return htmx.go_to(f"/rules/{check['rules']}/edit")
     stored = msgspec.convert({name: check[name] for name in Check.__struct_fields__}, Check)
     return _page(
         Form(

@@ -62,6 +62,7 @@ def _content(check: dict[str, Any]) -> dict[str, Any]:
         "check": check,
         "target": target_of(check),
         "push_path": _push_path(check),
+        "rule_file": _rule_file(check),
         "state": "paused" if check["paused"] else check["state"],
         "downtimes": _downtimes(check, now_ms),
         "downtime_hours": DOWNTIME_HOURS,
@@ -90,6 +91,14 @@ def target_of(check: dict[str, Any]) -> str:
     if isinstance(value, list):
         return " ".join(str(part) for part in value)
     return str(value) if value is not None else ""
+
+
+def _rule_file(check: dict[str, Any]) -> str:
+    """The name of the rule file that the check belongs to, and in which it is changed; "" for any other."""
+    if not check["rules"]:
+        return ""
+    document = services().state.read.get("rules", check["rules"])
+    return str(document.body["name"]) if document else str(check["rules"])
 
 
 def _push_path(check: dict[str, Any]) -> str:

@@ -5,7 +5,9 @@ TsdbClient is for threads and has everything; AsyncTsdbClient is for asyncio and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ WRITE_TIMEOUT_S = 15.0
 QUERY_TIMEOUT_S = 30.0
 QUERY_TIMEOUT_S_MAX = 600.0  # As much as query.timeout can allow, for queries that name no time-out of their own.
 QUERY_MARGIN_S = 2.0  # The worker ends a query itself at its time-out; the caller waits a little longer for its words.
+SELECTOR_COUNT_MAX = 1_000  # Kept by their text, of which one has at most so many characters: 2 MiB of both.
+SELECTOR_CHARS_MAX = 1_024
 SERIES_COUNT_MAX = 100_000  # Names that one look-up answers; more help nobody and cost a gigabyte of JSON.
 
 Row = tuple[Labels, int, float]
@@ -47,6 +51,8 @@ class TsdbClient:
         self._intake = Client(run_dir, "intake", is_direct=True)
         self._query = Client(run_dir, "query", is_direct=True)
         self._store = Client(run_dir, "store", is_direct=True)
+        self._lock = threading.Lock()
+        self._matchers_by_text: dict[str, tuple[Matcher, ...]] = {}
 
     def write(self, door: str, body: bytes | memoryview, *, sender: str) -> WriteAnswer:
         """Pass a request body, which must not change meanwhile, to a door of intake. Answers after the log."""
@@ -162,8 +168,21 @@ class TsdbClient:
 
     def selectors(self, texts: Sequence[str]) -> list[list[Matcher]]:
         """Read selectors such as `up{job="x"}`, as the `match[]` parameters of the Prometheus API hold them."""
-        reply = _call(self._query, "selectors", {"texts": list(texts)}, timeout_s=QUERY_TIMEOUT_S)
-        return [[Matcher(name, MatchOp(op), value) for name, op, value in selector] for selector in reply.body]
+        known = {text: kept for text in texts if (kept := self._matchers_by_text.get(text)) is not None}
+        unknown = [text for text in dict.fromkeys(texts) if text not in known]
+        if unknown:
+            reply = _call(self._query, "selectors", {"texts": unknown}, timeout_s=QUERY_TIMEOUT_S)
+            for text, selector in zip(unknown, reply.body, strict=True):
+                known[text] = tuple(Matcher(name, MatchOp(op), value) for name, op, value in selector)
+            self._keep({text: known[text] for text in unknown if len(text) <= SELECTOR_CHARS_MAX})
+        return [list(known[text]) for text in texts]
+
+    def _keep(self, matchers_by_text: dict[str, tuple[Matcher, ...]]) -> None:
+        """What a selector means never changes, and a page asks for the same ones again."""
+        with self._lock:
+            if len(self._matchers_by_text) + len(matchers_by_text) > SELECTOR_COUNT_MAX:
+                self._matchers_by_text.clear()
+            self._matchers_by_text.update(islice(matchers_by_text.items(), SELECTOR_COUNT_MAX))
 
     def remote_read(self, body: bytes | memoryview) -> tuple[bytes, bool]:
         """Answer a remote-read request as it came. Returns: the body to give back, and whether it is a stream of

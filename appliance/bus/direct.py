@@ -11,6 +11,7 @@ Layout of a message: count of frames u32 | size of each u64 × count | the frame
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -30,6 +31,7 @@ CONNECTION_COUNT_MAX = 64  # Of one service; each has a thread. A client has one
 LISTEN_COUNT_MAX = 64
 OPEN_TIMEOUT_S = 1.0  # For a service that has not looked at who knocks; then the other way is taken.
 READ_BYTES = 64 * 1024  # Of each connection: a usual request is read by one call.
+LIMIT_STEP_S = 0.01  # By so much a call may wait longer than it wants; for that, the limit is seldom set anew.
 SEND_TIMEOUT_S = 5.0  # A client that does not read its answer is as good as gone.
 _FRAME_COUNT_MAX = 2 + wire.COLUMN_COUNT_MAX
 _WELCOME = b"+"
@@ -83,6 +85,8 @@ class Stream:
     def _column(self, size: int) -> np.ndarray[Any, Any]:
         import numpy as np
 
+        if size <= self._till - self._from:
+            return np.frombuffer(self._bytes(size), np.uint8)
         column = np.empty(size, np.uint8)
         self._fill(column.data)
         return column
@@ -119,6 +123,7 @@ class DirectLink:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._stream = Stream(sock)
+        self._limit = b""
 
     @staticmethod
     def open(place: Place, service: str, timeout_s: float = OPEN_TIMEOUT_S) -> DirectLink | None:
@@ -140,12 +145,19 @@ class DirectLink:
         rest_s = (deadline_ns - time.monotonic_ns()) / 1e9
         if rest_s <= 0:
             raise TimeoutError
-        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            self._sock.setsockopt(socket.SOL_SOCKET, option, _timeval(rest_s))
+        self._set_limit(_timeval(math.ceil(rest_s / LIMIT_STEP_S) * LIMIT_STEP_S))
         try:
             self._stream.send(prefix, buffers)
         except BlockingIOError as error:
             raise TimeoutError from error
+
+    def _set_limit(self, limit: bytes) -> None:
+        """For each turn of sending or receiving. Most calls allow what the one before allowed."""
+        if limit == self._limit:
+            return
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
+        self._limit = limit
 
     def wait(self, request_id: int, deadline_ns: int) -> tuple[wire.ReplyHead, list[wire.Frame]] | None:
         """The reply to the request, or None at the deadline. Raises: ConnectionResetError, if the service ended."""

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from tests.running import CHECKOUT, HENGE
 from tests.waiting import wait_until
+from tsdb import client
 from tsdb.client import TsdbClient
 from tsdb.errors import NotReady, RefusedQuery, RefusedSample
 from tsdb.sample import Matcher, MatchOp, labels_from
@@ -80,6 +82,39 @@ def test_names_are_looked_up(room: Room) -> None:
     assert room.client.selectors(['looked_up{host!~"h1"}']) == [
         [Matcher("__name__", MatchOp.EQUAL, "looked_up"), Matcher("host", MatchOp.NOT_REGEX, "h1")]
     ]
+
+
+def test_a_selector_is_read_once_and_a_wrong_one_is_refused_each_time(room: Room) -> None:
+    known, new, wrong = 'asked{a="1"}', "asked_too", "{"
+    first = room.client.selectors([known])
+    with mock.patch.object(room.client._query, "call", side_effect=room.client._query.call) as call:
+        assert room.client.selectors([known, known]) == first * 2
+        assert call.call_count == 0
+        assert room.client.selectors([new, known, new]) == [
+            [Matcher("__name__", MatchOp.EQUAL, "asked_too")],
+            *first,
+            [Matcher("__name__", MatchOp.EQUAL, "asked_too")],
+        ]
+        assert [one.args[1] for one in call.call_args_list] == [{"texts": [new]}]
+        for _ in range(2):
+            with pytest.raises(RefusedQuery):
+                room.client.selectors([known, wrong])
+        assert call.call_count == 3
+
+
+def test_who_changes_the_matchers_that_it_was_given_changes_its_own(room: Room) -> None:
+    room.client.selectors(["mine"])[0].clear()
+    assert room.client.selectors(["mine"]) == [[Matcher("__name__", MatchOp.EQUAL, "mine")]]
+
+
+def test_selectors_that_are_kept_are_few_and_short(room: Room) -> None:
+    with mock.patch.object(client, "SELECTOR_COUNT_MAX", 3):
+        for texts in (["a", "b"], ["c", "d"], [f"e{n}" for n in range(5)]):
+            assert len(room.client.selectors(texts)) == len(texts)
+            assert len(room.client._matchers_by_text) <= 3
+    long = "x" * (client.SELECTOR_CHARS_MAX + 1)
+    room.client.selectors([long])
+    assert long not in room.client._matchers_by_text
 
 
 def test_errors_come_back_as_what_they_are(room: Room) -> None:

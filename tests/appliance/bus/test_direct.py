@@ -131,6 +131,18 @@ def test_a_call_that_nobody_reads_ends_at_its_time_out(run_dir: Path) -> None:
         others[0].close()
 
 
+def test_each_call_has_a_limit_of_its_own() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        link = DirectLink(ours)
+        for limit_s in (30, 5, 5, 30):
+            link.send([b"head", b"body"], [], time.monotonic_ns() + limit_s * 1_000_000_000)
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                seconds, microseconds = struct.unpack("@ll", ours.getsockopt(socket.SOL_SOCKET, option, 16))
+                # Rounded up, less what the machine let pass in between.
+                assert limit_s - 4 < seconds + microseconds / 1e6 <= limit_s
+
+
 def test_a_reply_to_another_request_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -7,7 +7,7 @@ import pytest
 from tsdb.errors import NotSupported, RefusedQuery
 from tsdb.query import promql
 from tsdb.query.promql.guard import LENGTH_BYTES_MAX, NESTING_MAX, OPERATOR_COUNT_MAX, scan
-from tsdb.query.promql.parse import parse
+from tsdb.query.promql.parse import KEPT_CHARS_MAX, KEPT_COUNT_MAX, _kept, parse
 from tsdb.query.rules.memory import MemorySeries
 
 TOO_MUCH = {
@@ -118,3 +118,25 @@ def test_what_is_not_built_is_refused_by_name(expression: str, what: str) -> Non
         promql.instant(expression, 0, MemorySeries())
     assert refused.value.what == what
     assert str(refused.value) == f"{what} is not supported yet"
+
+
+def test_the_tree_of_a_short_expression_is_kept_and_of_a_long_one_it_is_not() -> None:
+    short, long = "x" * KEPT_CHARS_MAX, "x" * (KEPT_CHARS_MAX + 1)
+    assert parse(short) is parse(short)
+    assert parse(long) == parse(long)
+    assert parse(long) is not parse(long)
+
+
+def test_no_more_trees_are_kept_than_that() -> None:
+    for number in range(KEPT_COUNT_MAX + 1):
+        parse(f"x + {number}")
+    assert _kept.cache_info().currsize == KEPT_COUNT_MAX
+
+
+def test_a_wrong_expression_is_refused_as_often_as_it_is_asked() -> None:
+    messages = set()
+    for _ in range(3):
+        with pytest.raises(RefusedQuery) as refused:
+            parse("sum(")
+        messages.add(str(refused.value))
+    assert len(messages) == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat, starmap
 from operator import itemgetter
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 
@@ -78,7 +78,9 @@ class CodedRows(Sequence[Labels]):
 
 def rows_of(labels: Sequence[Labels]) -> Sequence[Labels]:
     """The labels of a selection as the labels of rows."""
-    return CodedRows(labels, len(labels)) if isinstance(labels, CodedLabels) else list(labels)
+    # One method speaks for all of them: to ask for the whole protocol costs 20 µs, of a query that may take 500.
+    is_coded = hasattr(labels, "codes")
+    return CodedRows(cast("CodedLabels", labels), len(labels)) if is_coded else list(labels)
 
 
 def taken(labels: Sequence[Labels], index: Int64s) -> Sequence[Labels]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import promql_parser
@@ -19,6 +20,11 @@ from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+
+# Dashboards ask the same again and again, with other times. A tree takes up to 210 bytes for each character of its text
+# (a sum of names of one letter): 27 MiB, if all were so; a usual one takes 20.
+KEPT_COUNT_MAX = 256
+KEPT_CHARS_MAX = 512
 
 GRAPHITE_PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w*-]+)+")
 MATCH_OPS = {"Equal": MatchOp.EQUAL, "NotEqual": MatchOp.NOT_EQUAL, "Re": MatchOp.REGEX, "NotRe": MatchOp.NOT_REGEX}
@@ -45,10 +51,14 @@ def parse_tree(expression: str) -> tuple[Any, list[Token]]:
 
 
 def parse(expression: str) -> nodes.Node:
-    """Read an expression.
+    """Read an expression; the tree of a short one is kept, for it never changes.
 
     Raises: RefusedQuery, whose text begins with the position; NotSupported.
     """
+    return _kept(expression) if len(expression) <= KEPT_CHARS_MAX else _parsed(expression)
+
+
+def _parsed(expression: str) -> nodes.Node:
     tree, tokens = parse_tree(expression)
     try:
         return _Reader(Places(expression, tokens)).node(tree, 0)
@@ -57,6 +67,9 @@ def parse(expression: str) -> nodes.Node:
         raise RefusedQuery(
             "1:1: parse error: a duration or an @ time is too large; times end with the year 9999"
         ) from None
+
+
+_kept = lru_cache(maxsize=KEPT_COUNT_MAX)(_parsed)
 
 
 def _path_hint(expression: str) -> str:

@@ -27,7 +27,7 @@ class Texts:
 
     @staticmethod
     def of(texts: list[bytes]) -> Texts:
-        lengths = np.array([len(text) for text in texts], np.int64)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         return Texts(b"".join(texts), np.cumsum(lengths) - lengths, lengths)
 
     @staticmethod

@@ -80,6 +80,7 @@ def run(*, hosts: int, folder: Path | None, rounds: int) -> Iterator[Figure]:
         opened_s = time.monotonic()
         engine = _open(path, Clock(newest_ms))
         try:
+            engine.sort_full_runs()  # As the store's upkeep does at once.
             stats = engine.stats()
             conditions = machine() | {
                 "inprocess": True,

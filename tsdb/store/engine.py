@@ -33,7 +33,7 @@ from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.epochs import CENSUS_EVERY_S, Census, successor, taken_census
 from tsdb.store.erasure import Erasure
 from tsdb.store.flush import BlockFolder, flush_runs
-from tsdb.store.head import Head, Run, by_index, present_ids, select_runs
+from tsdb.store.head import Head, Run, by_index, present_ids, select_runs, sort_full
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
 from tsdb.store.reader import BlockReader
@@ -315,11 +315,7 @@ class Engine:
         Raises: DiskFull, NotReady; the next call tries again.
         """
         self.sync_if_due()
-        with self._lock:
-            full = [run for run in self._head.runs if run.is_full and not run.is_sorted]
-        for run in full:
-            run.sort()
-            self.sync_if_due()
+        self.sort_full_runs()
         if self._clock.monotonic_s() - self._appended_at_s >= BUSY_S:
             self._head.spare.drop()
         self._index.index_some()
@@ -337,6 +333,10 @@ class Engine:
             if self._erasure.is_due(self._clock.monotonic_s()):
                 self._erase_one()
             self._drop_tombstones()
+
+    def sort_full_runs(self) -> None:
+        """Sort the runs that nothing more comes into, so that no selection has to; from any thread."""
+        sort_full(self._head.runs, self.sync_if_due)
 
     def sync_if_due(self) -> None:
         """fdatasync at half the interval, so that with the time between two calls it is kept; from any thread.

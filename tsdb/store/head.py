@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,10 @@ RUN_SAMPLE_COUNT_MAX = 1 << 20  # × (4 + 8 + 8) B = 20 MiB while open; sorting 
 # A run with more is closed before a batch that it has no room for: a run that ends within a step, or within one of the
 # streams that bring twenty, has series of several lengths, which is three times the work for every selection from it.
 _FULL_SHARE = 0.75
+# A selection of so few series searches so many runs that are full and not sorted yet, 1 ms each, rather than wait for
+# their sorting; for more series that would be as much work.
+_SEARCHED_SERIES_COUNT_MAX = 10_000
+_SEARCHED_COUNT_MAX = 2
 SPARE_COUNT_MAX = 2  # × 20 MiB, while samples come: as many runs as fill between two steps of upkeep.
 
 
@@ -126,7 +130,8 @@ class Run:
 
 
 class Head:
-    """The list of runs. The engine's lock is held for append(), detach(), drop() and while `runs` is read."""
+    """The list of runs, which is replaced, never changed. The engine's lock is held for append(), detach(), drop(), and
+    while `runs` is read together with something else."""
 
     def __init__(self, index: SeriesIndex) -> None:
         self._index = index
@@ -168,6 +173,14 @@ class Head:
         self.runs = tuple(run for run in self.runs if id(run) not in gone)
 
 
+def sort_full(runs: Sequence[Run], breathe: Callable[[], None]) -> None:
+    """Sort the runs that nothing more comes into. breathe: called after each, which takes 10-60 ms."""
+    for run in runs:
+        if run.is_full and not run.is_sorted:
+            run.sort()
+            breathe()
+
+
 def by_index(runs: Sequence[Run]) -> list[tuple[SeriesIndex, tuple[Run, ...]]]:
     """Runs by the index of their ids, the older first: one pair, or two while an epoch ends."""
     indexes = {id(run.index): run.index for run in runs}
@@ -180,10 +193,15 @@ def select_runs(runs: Sequence[Run], ids: Int32s, start_ms: int, end_ms: int) ->
     ids: distinct; a row's number is the place of its series in ids.
     """
     parts = []
+    left_count = _SEARCHED_COUNT_MAX if ids.size <= _SEARCHED_SERIES_COUNT_MAX else 0
     for run in runs:
         if run.count == 0 or run.max_ms < start_ms or run.min_ms > end_ms:
             continue
-        view = run.sort() if run.is_full else run.view()
+        if run.is_full and not run.is_sorted:
+            view = run.view() if left_count > 0 else run.sort()
+            left_count -= 1
+        else:
+            view = run.view()
         part = view.pieces(ids) if isinstance(view, SortedRun) else Pieces.of(_of_series(view, ids))
         if run.min_ms < start_ms or run.max_ms > end_ms:
             part = part.clipped(start_ms, end_ms)

@@ -259,10 +259,12 @@ class StoreService:
             self._measure()
 
     def keep_synced(self, stopping: threading.Event) -> None:
-        """Sync the log at its interval until stopping, however long a delete or a step of upkeep takes."""
+        """Sync the log at its interval, and sort what is full, until stopping, however long a delete or a step of
+        upkeep takes."""
         while not stopping.wait(UPKEEP_EVERY_S):
             with contextlib.suppress(NotReady, OSError):  # The upkeep says so, and writes blocks in its place.
                 self._engine.sync_if_due()
+                self._engine.sort_full_runs()
 
     def _measure(self) -> None:
         stats = self._engine.stats()

@@ -148,3 +148,19 @@ def test_a_run_ends_where_a_batch_ends_when_it_is_nearly_full() -> None:
         head.append(columns([(series, size, 1) for series in range(size)]), size, size)
     assert [run.count for run in head.runs] == [45, 50, 50, 50, 45]
     assert [run.is_full for run in head.runs] == [True, True, True, True, False]
+
+
+def test_a_selection_searches_few_runs_that_are_full_rather_than_wait_for_their_sorting() -> None:
+    head = Head(SeriesIndex())
+    for number in range(5):
+        head.append(columns([(series, number, number) for series in range(50)]), number, number)
+    one = np.array([7, 3], np.int32)
+    want = [[(0, [(number, number)]), (1, [(number, number)])] for number in range(5)]
+    found = select_runs(head.runs, one, 0, 99)
+    assert [sorted(told(part.gathered())) for part in found] == want
+    assert [run.is_sorted for run in head.runs] == [False, False, True, True, True]
+    head.append(columns([(series, 9, 9) for series in range(50)]), 9, 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head_module, "_SEARCHED_SERIES_COUNT_MAX", 1)
+        select_runs(head.runs, one, 0, 99)
+    assert all(run.is_sorted for run in head.runs)

@@ -77,9 +77,9 @@ def remove(rules_id: str) -> None:
 
 
 def view_of(rules_id: str) -> dict[str, Any]:
-    """As it was written and read; how its rules do is the scheduler's to say (web/rules_health.py)."""
+    """As it was written and read and, as far as the scheduler answers, how its rules do."""
     document = get_document(rules_id)
-    return rules_view(document, parsed_rules().of(document).groups)
+    return with_health(rules_view(document, parsed_rules().of(document).groups), live_groups(services()))
 
 
 def try_text(text: str) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def create_rules() -> Response:
 @bp.get("/<rules_id>")
 def get_rules(rules_id: str) -> Response:
     """With its text, what was read in it and, as far as the scheduler answers, how its rules do."""
-    view = with_health(view_of(rules_id), live_groups(services()))
+    view = view_of(rules_id)
     response = json_response(view)
     response.set_etag(str(view["version"]))
     return response

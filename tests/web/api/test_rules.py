@@ -46,13 +46,25 @@ def test_a_rule_file_is_made_read_changed_and_deleted(house: House) -> None:
     assert (got.json["group_count"], got.json["rule_count"], got.json["alert_count"]) == (1, 2, 1)
     (group,) = got.json["groups"]
     recording, alerting = group.pop("rules")
-    assert group == {"name": "web", "interval_s": 30.0, "query_offset_s": 0.0, "limit": 0, "labels": {}}
+    assert group == {
+        "name": "web",
+        "interval_s": 30.0,
+        "query_offset_s": 0.0,
+        "limit": 0,
+        "labels": {},
+        "last_evaluation_ms": None,
+        "evaluation_s": None,
+    }
     assert recording == {
         "type": "recording",
         "name": "job:up:sum",
         "expression": "sum by (job) (up)",
         "labels": {"kept": "by_rule"},
         "line": 5,
+        "health": "unknown",
+        "last_error": "",
+        "last_evaluation_ms": None,
+        "evaluation_s": None,
     }
     assert (alerting["type"], alerting["for_s"], alerting["keep_firing_for_s"]) == ("alerting", 300.0, 60.0)
     check = house.call("GET", f"/api/v1/checks/{alerting['check_id']}").json
@@ -155,14 +167,14 @@ def test_each_change_is_audited_with_its_checks(house: House) -> None:
         assert (first.before, last.after) == (None, None)
 
 
-ACCESS = [  # (method, role, team, status for a rule file of team shop)
+ACCESS = [  # (method, role, team, status for a rule file of team bakery)
     ("GET", "viewer", None, 200),
-    ("GET", "viewer", "shop", 200),
+    ("GET", "viewer", "bakery", 200),
     ("GET", "editor", "other", 404),
     ("PATCH", "viewer", None, 403),
-    ("PATCH", "editor", "shop", 200),
+    ("PATCH", "editor", "bakery", 200),
     ("PATCH", "editor", "other", 404),
-    ("DELETE", "viewer", "shop", 403),
+    ("DELETE", "viewer", "bakery", 403),
     ("DELETE", "editor", "other", 404),
 ]
 
@@ -170,7 +182,7 @@ ACCESS = [  # (method, role, team, status for a rule file of team shop)
 @pytest.mark.parametrize(("method", "role", "team", "status"), ACCESS)
 def test_roles_and_teams(house: House, method: str, role: str, team: str | None, status: int) -> None:
     name = f"access {method} {role} {team}"
-    path = f"/api/v1/rules/{made(house, name, text=alert(name), team='shop')['id']}"
+    path = f"/api/v1/rules/{made(house, name, text=alert(name), team='bakery')['id']}"
     body = {"paused": False} if method == "PATCH" else None
     assert house.call(method, path, body, role=role, team=team).status_code == status
     assert house.app.test_client().open(path, method=method, json=body).status_code == 401
@@ -178,12 +190,12 @@ def test_roles_and_teams(house: House, method: str, role: str, team: str | None,
 
 def test_a_token_of_a_team_writes_for_its_team_alone(house: House) -> None:
     body = {"name": "of a team", "text": alert("OfTeam")}
-    created = house.call("POST", "/api/v1/rules", body, role="editor", team="shop")
-    assert (created.status_code, created.json["team"]) == (201, "shop")
+    created = house.call("POST", "/api/v1/rules", body, role="editor", team="bakery")
+    assert (created.status_code, created.json["team"]) == (201, "bakery")
     path = f"/api/v1/rules/{created.json['id']}"
     for answer in (
-        house.call("PATCH", path, {"team": "other"}, role="editor", team="shop"),
-        house.call("POST", "/api/v1/rules", body | {"team": "other"}, role="editor", team="shop"),
+        house.call("PATCH", path, {"team": "other"}, role="editor", team="bakery"),
+        house.call("POST", "/api/v1/rules", body | {"team": "other"}, role="editor", team="bakery"),
     ):
         assert (answer.status_code, answer.json["error"]["field"]) == (403, "team")
 

@@ -93,9 +93,9 @@ def test_everyone_with_an_account_reads_them_and_editors_change_them(
 
 
 def test_nobody_of_another_team_sees_it(house: House) -> None:
-    theirs = made(house, "of shop", team="shop")
+    theirs = made(house, "of bakery", team="bakery")
     client, headers = house.app.test_client(), house.token("editor", "other")
-    assert "of shop" not in client.get("/rules", headers=headers).text
+    assert "of bakery" not in client.get("/rules", headers=headers).text
     for path in (f"/rules/{theirs['id']}", f"/rules/{theirs['id']}/edit"):
         assert client.get(path, headers=headers).status_code == 404
     for path in ("edit", "pause", "delete"):

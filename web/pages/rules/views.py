@@ -20,7 +20,7 @@ from web.auth.identity import identity
 from web.auth.roles import Role
 from web.kit import parsed_rules
 from web.pages.numbered import numbered
-from web.rules_health import live_groups, standing, with_health
+from web.rules_health import live_groups, standing
 from web.services import services
 
 bp = Blueprint("rules", __name__, url_prefix="/rules", template_folder="templates")
@@ -98,7 +98,7 @@ def detail(rules_id: str) -> Response:
         "rules/detail.html",
         "rules/_groups.html",
         section="rules",
-        file=with_health(rules.view_of(rules_id), live_groups(services())),
+        file=rules.view_of(rules_id),
         faults=parsed_rules().of(document).faults,
         alerts_shown=ALERTS_SHOWN,
         now_ms=services().clock.now_ms(),

@@ -284,3 +284,13 @@ def test_a_million_points_are_written_without_a_loop_over_them() -> None:
     body = _result(answer)
     assert len(body) > count * points * 20
     assert time.thread_time() - began_s < 0.5, "144,000 points take about 40 ms; a loop takes 160 ms and more"
+
+
+def test_methods_that_nobody_asked_for_are_answered_as_by_prometheus(house: House) -> None:
+    asked = house.app.test_client()
+    options = asked.options("/prometheus/api/v1/query", headers=house.token("viewer"))
+    assert (options.status_code, options.data, options.headers["Allow"]) == (204, b"", "GET, OPTIONS, POST")
+    head = asked.head("/prometheus/api/v1/labels", headers=house.token("viewer"))
+    assert (head.status_code, head.headers["Allow"]) == (405, "GET, OPTIONS, POST")
+    assert asked.options("/prometheus/api/v1/query").status_code == 401
+    assert asked.head("/prometheus/api/v1/nothing", headers=house.token("viewer")).status_code == 404

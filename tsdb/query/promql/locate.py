@@ -10,6 +10,7 @@ import re
 
 import promql_parser
 
+from tsdb.query.promql.complaints import COMPARISONS, complaint
 from tsdb.query.promql.guard import WORD_OPERATORS, Token, position
 from tsdb.query.promql.labels import quoted
 
@@ -33,6 +34,8 @@ COMPLETIONS = (
     ("x", "(x)"),
     ("", "[1m]"),
 )
+MATCH_OPERATORS = ("=", "!=", "=~", "!~")
+OFFSET = "in offset, expected number or duration"
 KEYWORDS = frozenset(
     {"bool", "by", "end", "fill", "fill_left", "fill_right", "group_left", "group_right", "ignoring", "offset", "on"}
     | {"start", "without"}
@@ -43,6 +46,7 @@ AGGREGATIONS = frozenset(
 )
 # Bisecting takes some 150 parses, whose time grows with the square of the operators: 0.1 s at this many tokens.
 TOKEN_COUNT_MAX = 200
+SHOWN_CHARACTERS_MAX = 10  # Of a number or a text in a complaint, as in Prometheus.
 # What the parser says when grammar, not meaning, is at fault.
 GRAMMAR_ERRORS = ("invalid promql query",)
 
@@ -51,18 +55,41 @@ def error_text(expression: str, tokens: list[Token], message: str) -> str:
     """The text of a parse error, as Prometheus begins it: `line:column: parse error: …`."""
     if message.startswith("no expression found"):
         return "unknown position: parse error: no expression found in input"
+    if len(tokens) <= TOKEN_COUNT_MAX and (known := complaint(expression, tokens, message)):
+        return f"{position(expression, known.offset)}: parse error: {known.text}"
     if message not in GRAMMAR_ERRORS and not message.startswith("unexpected "):
         return f"{position(expression, _culprit(tokens, message))}: parse error: {_reworded(message)}"
     if len(tokens) > TOKEN_COUNT_MAX:
         return f"unknown position: parse error: {_reworded(message)}"
-    at = _viable_count(expression, tokens)
+    at = min(_viable_count(expression, tokens), _first_wrong_bool(tokens))
     if at == len(tokens):
         where, what = len(expression), "unexpected end of input"
     else:
         where, what = tokens[at].start, f"unexpected {described(tokens[at])}"
-    if message not in GRAMMAR_ERRORS:
-        what = _reworded(message)
+    what = _reworded(message) if message not in GRAMMAR_ERRORS else what + _where(tokens[:at])
     return f"{position(expression, where)}: parse error: {what}"
+
+
+def _first_wrong_bool(tokens: list[Token]) -> int:
+    """The library takes `bool` for a name wherever one may stand; it is a word of comparisons alone."""
+    for at, token in enumerate(tokens):
+        if token.text.lower() == "bool" and token.kind == "word" and (not at or tokens[at - 1].text not in COMPARISONS):
+            is_label = at and tokens[at - 1].text in ("{", ",", "(")
+            if not is_label:
+                return at
+    return len(tokens)
+
+
+def _where(before: list[Token]) -> str:
+    """What the grammar was in the middle of when it met something else, and what may stand there."""
+    words = ["", "", *(token.text.lower() for token in before)]
+    if words[-1] == "@" or (words[-2] == "@" and words[-1] in ("start", "end")):
+        return " in @, expected timestamp"
+    if words[-1] in MATCH_OPERATORS and words.count("{") > words.count("}"):
+        return " in label matching, expected string"
+    if before and before[-1].kind == "string" and words[-2] in MATCH_OPERATORS:
+        return ' in label matching, expected "," or "}"'
+    return ""
 
 
 def _viable_count(expression: str, tokens: list[Token]) -> int:
@@ -79,7 +106,8 @@ def _viable_count(expression: str, tokens: list[Token]) -> int:
 
 def _reworded(message: str) -> str:
     """The library's complaint in Prometheus' words."""
-    message = re.sub(r"'([A-Za-z_]\w+)'", r'"\1"', message)
+    message = re.sub(r"'([A-Za-z_]\w+)'", r'"\1"', message).replace("in offset, expected duration", OFFSET)
+    message = re.sub(r"identifier '(\w)'", r'identifier "\1"', message)
     message = re.sub(r"\bvector\b(?=$| in call| in agg)", "instant vector", message)
     return re.sub(r"\bmatrix\b", "range vector", message)
 
@@ -127,5 +155,7 @@ def described(token: Token) -> str:
         return f"<aggr:{text}>"
     if token.kind == "operator" or text in WORD_OPERATORS:
         return f"<op:{text}>"
-    kinds = {"word": "identifier ", "number": "number ", "string": "string "}
-    return kinds.get(token.kind, "") + (quoted(token.text[:80]) if token.kind != "string" else token.text[:80])
+    if token.kind == "word":
+        return f"identifier {quoted(token.text[:80])}"
+    shown = quoted(token.text) if len(token.text) <= SHOWN_CHARACTERS_MAX else f"{quoted(token.text[:10])}..."
+    return f"{token.kind} {shown}" if token.kind in ("number", "string") else shown

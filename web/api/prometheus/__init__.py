@@ -16,6 +16,7 @@ def install(app: Flask) -> None:
         expressions,
         federate,
         metadata,
+        methods,
         read,
         rules,
         status,
@@ -26,4 +27,5 @@ def install(app: Flask) -> None:
 
     for room in (views, expressions, metadata, targets, rules, status, federate, read, write, admin):
         app.register_blueprint(room.bp)
+    methods.install(app)
     compression.install(app)

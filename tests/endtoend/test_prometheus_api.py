@@ -96,6 +96,20 @@ def test_a_query_whose_client_leaves_is_cancelled(appliance: Appliance) -> None:
     wait_until(lambda: cancelled_count(appliance) > before, timeout_s=10, what="the query to be cancelled")
 
 
+def test_a_token_that_another_process_revokes_ends_also_after_the_state_process_died(appliance: Appliance) -> None:
+    _, created = appliance.call("POST", "/api/v1/tokens", {"name": "short lived", "role": "viewer"})
+
+    def status() -> int:
+        return appliance.call("GET", "/prometheus/api/v1/query?query=1", token=created["token"])[0]
+
+    assert status() == 200
+    appliance.wait_restarted("state", appliance.kill("state"))
+    assert status() == 200
+    appliance.henge("token", "revoke", created["id"])
+    wait_until(lambda: status() == 401, timeout_s=5, what="the token to be refused")
+    assert status() == 401
+
+
 def told(*arguments: str, fails: bool = False) -> str:
     """What Debian's promtool prints of a query."""
     program = shutil.which("promtool")

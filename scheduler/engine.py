@@ -156,6 +156,7 @@ class Engine:
             "transaction_count": self._batch.transaction_count,
             "waiting": self._batch.waiting(),
             "outbox_pending_count": self._outbox.pending_count,
+            **self.rules.stats(),
         }
 
     def _due(self, check_id: str, planned_ms: int) -> None:

@@ -25,6 +25,7 @@ class Figures:
         self._missed = metrics.counter(
             "henge_rule_group_iterations_missed_total", "Evaluations of groups that were left out, being late."
         )
+        self.missed_count = 0  # Of all groups, since the start.
         self._by_group = (
             self._duration,
             self._interval,
@@ -36,6 +37,7 @@ class Figures:
         )
 
     def missed(self, group: LiveGroup, count: int) -> None:
+        self.missed_count += count
         self._missed.inc(count, rule_group=_name(group))
 
     def evaluated(self, group: LiveGroup) -> None:

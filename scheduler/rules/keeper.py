@@ -101,6 +101,9 @@ class RuleKeeper:
         for task in self._tasks:
             task.cancel()
 
+    def stats(self) -> dict[str, int]:
+        return {"rule_group_count": len(list(self._alive())), "rule_missed_count": self._figures.missed_count}
+
     def view(self) -> list[dict[str, Any]]:
         """The groups, as the HTTP API of Prometheus shows them, each with the id and team of its document."""
         return [
@@ -137,32 +140,37 @@ class RuleKeeper:
                 written = await self._in_thread(partial(_written, document))
                 self._versions[document.id] = document.version
                 if written is not None:
-                    self._replace(document.id, *written)
+                    await self._replace(document.id, *written)
             for gone in self._versions.keys() - {document.id for document in documents}:
-                del self._versions[gone]
-                self._replace(gone, None, [])
+                await self._replace(gone, None, [])
+                del self._groups[gone], self._versions[gone]
             self._is_first = False
 
-    def _replace(self, document_id: str, document: RulesDocument | None, groups: Sequence[RuleGroup]) -> None:
-        before = self._groups.pop(document_id, {})
+    async def _replace(self, document_id: str, document: RulesDocument | None, groups: Sequence[RuleGroup]) -> None:
+        """Let the groups of a document be these. They are made in a thread: a thousand templates take a moment."""
+        gone = dict(self._groups.get(document_id, {}))
         after: dict[str, LiveGroup] = {}
+        new: list[LiveGroup] = []
         for group in groups:
             assert document is not None
-            known = before.pop(group.name, None)
+            known = gone.pop(group.name, None)
             if known is not None and known.is_same(document, group):
                 after[group.name] = known
                 continue
-            live = LiveGroup(document, group, self._store, recalls=self._is_first, previous=known)
+            live = await self._in_thread(
+                partial(LiveGroup, document, group, self._store, recalls=self._is_first, previous=known)
+            )
             after[group.name] = live
-            if known is not None:
-                known.ended.set()
+            new.append(live)
+        self._groups[document_id] = after
+        for live in new:
+            if live.previous is not None:
+                live.previous.ended.set()
             self._start(self._follow(live))
-        if after:
-            self._groups[document_id] = after
-        for gone in before.values():
-            gone.ended.set()
-            self._figures.forget(gone)
-            self._start(self._end_series(gone))
+        for ended in gone.values():
+            ended.ended.set()
+            self._figures.forget(ended)
+            self._start(self._end_series(ended))
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -139,7 +139,25 @@ def test_an_alert_pends_fires_and_ends_and_people_are_told_once_each(clock: Virt
         (incident,) = world.state.list("incident")
         assert incident.body["instance"] == {"alertname": "Down", "host": "a"}
         assert "a is down: firing since" in world.phone.took[0][2]["output"]
-        assert world.runs == [], "no probe runs"
+        assert world.engine is not None
+        assert world.engine.stats()["run_count"] == 0, "no probe runs"
+
+    run(clock, story())
+
+
+def test_an_alert_that_ends_beside_others_is_over_at_once(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{alert: Down, expr: up == 0}]"))
+        await world.start()
+        other = labels_from({"__name__": "up", "host": "b"})
+        world.tsdb.series.add(other, [(clock.now_ms(), 0.0)])
+        await feed(world, 0.0, 15)
+        assert world.phone.events("Down") == ["alert", "alert"]
+        world.tsdb.series.add(other, [(clock.now_ms(), 1.0)])
+        await feed(world, 0.0, 15)
+        assert world.phone.events("Down") == ["alert", "alert", "resolved"]
+        assert [instance["labels"]["host"] for instance in rules.latest()["instances"]] == ["a"]
 
     run(clock, story())
 
@@ -151,7 +169,8 @@ def test_a_firing_alert_fires_on_across_a_restart(clock: VirtualClock, outage_s:
 
     async def story() -> None:
         world, rules = world_of(clock)
-        rules.write(text_of("[{alert: Down, expr: up == 0, for: 1m}]", interval="30s"))
+        labels = '{area: web, where: "at {{ $labels.host }}"}'
+        rules.write(text_of(f"[{{alert: Down, expr: up == 0, for: 1m, labels: {labels}}}]", interval="30s"))
         await world.start()
         await feed(world, 0.0, 125)
         assert world.phone.events("Down") == ["alert"]

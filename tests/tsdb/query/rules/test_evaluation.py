@@ -118,6 +118,7 @@ CHANGES = {  # name: (rules afterwards, the state of the alert afterwards, names
     "the order": (f"[{RULE}, {{record: r, expr: up}}]", "firing", []),
     "a rule more": (f"[{{record: q, expr: up}}, {{record: r, expr: up}}, {RULE}]", "firing", []),
     "the labels": (f"[{{record: r, expr: up}}, {RULE.replace('page', 'warning')}]", "pending", ["ALERTS_FOR_STATE"]),
+    "what it gives": (f"[{{record: r, expr: vector(1)}}, {RULE}]", "firing", ["r"]),
     "a name": (f"[{{record: s, expr: up}}, {RULE}]", "firing", ["r"]),
 }
 

@@ -138,6 +138,39 @@ def count_kept(room: Room, at_ms: int) -> float:
     return float(answer.value[0]) if answer.value.size else 0
 
 
+def test_a_refreshed_range_keeps_its_old_steps_until_they_change(room: Room) -> None:
+    """Goal: late samples, deletes and a new store are seen at once, through the processes. Method: compare each answer
+    with the one that is evaluated anew."""
+    end_ms = now_ms() // 10_000 * 10_000
+    times_ms = range(end_ms - 600_000, end_ms + 1, 10_000)
+    series = labels_from({"__name__": "refreshed"})
+    ask = ("sum(refreshed)", end_ms - 600_000, end_ms, 10_000)
+
+    def kept_count() -> int:
+        found, anew = room.client.query_range(*ask), room.client.query_range(*ask, skips_cache=True)
+        assert found.timestamp_ms.tolist() == anew.timestamp_ms.tolist()
+        assert found.value.tolist() == anew.value.tolist()
+        return int(found.figures["kept_step_count"])
+
+    room.client.append([(series, at_ms, 1.0) for at_ms in times_ms])
+    assert [kept_count(), kept_count()] == [0, 61]
+    room.client.append([(series, end_ms - 100_000, 5.0)])
+    assert [kept_count(), kept_count()] == [50, 61]
+    room.client.delete([[Matcher("__name__", MatchOp.EQUAL, "refreshed")]], end_ms - 300_000, end_ms - 200_000)
+    assert [kept_count(), kept_count()] == [30, 61]
+    room.kill("store")
+    wait_until(lambda: store_answers(room), what="the store after a kill")
+    assert [kept_count(), kept_count()] == [0, 61]
+
+
+def store_answers(room: Room) -> bool:
+    try:
+        room.client.series([[Matcher("__name__", MatchOp.EQUAL, "refreshed")]], 0, 2**53)
+    except NotReady:
+        return False
+    return True
+
+
 def test_killed_processes_lose_nothing_that_was_acknowledged(room: Room) -> None:
     """Goal: an acknowledgement survives kill -9 of any of the three. Method: kill each, append and ask again."""
     start_ms = now_ms()

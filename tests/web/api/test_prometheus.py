@@ -251,6 +251,17 @@ def test_a_look_back_and_figures_are_given_when_asked_for(house: House, now_s: i
     assert "stats" not in house.call("GET", path).json["data"]
 
 
+def test_kept_steps_are_told_and_can_be_declined(house: House) -> None:
+    path = "/prometheus/api/v1/query_range?query=vector(time())&start=1000&end=1500&step=5&stats=all"
+    first, again, anew = (house.call("GET", path + more).json["data"] for more in ("", "", "&nocache=1"))
+    assert first["result"] == again["result"] == anew["result"]
+    assert [one["stats"].get("cache") for one in (first, again, anew)] == [
+        {"steps": 101, "keptSteps": 0},
+        {"steps": 101, "keptSteps": 101},
+        None,
+    ]
+
+
 def test_a_tree_that_is_too_deep_is_refused(house: House) -> None:
     chain = " + ".join(["up"] * 900)
     answer = house.app.test_client().post(

@@ -196,6 +196,9 @@ def test_the_inspector_tells_what_the_query_cost(explored: House) -> None:
     page = shown(explored, expression="explored_total[1h]", view="table")
     assert "<dt>Series read</dt><dd>2</dd>" in page
     assert "<dt>Samples read</dt><dd>120</dd>" in page
+    assert "Steps from the cache" not in page
+    chart = shown(explored, expression="explored_total", view="chart")
+    assert re.search(r"<dt>Steps from the cache</dt><dd>[\d,]+ of [\d,]+</dd>", chart)
     for stage in ("Waiting for its turn", "Reading the expression", "Selecting samples", "Evaluating", "All of it"):
         assert f'<th scope="row">{stage}</th>' in page
     hinted = html.unescape(shown(explored, expression="rate({__name__='explored.metric'}[5m])"))

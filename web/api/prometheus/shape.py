@@ -84,8 +84,12 @@ def _notes(name: str, notes: Sequence[str]) -> list[bytes]:
 
 
 def _stats(figures: Mapping[str, int | float]) -> dict[str, Any]:
-    """Seconds by stage, and samples; the most that were held at once is told from bytes, 16 a sample."""
+    """Seconds by stage, and samples; the most that were held at once is told from bytes, 16 a sample.
+
+    cache: of a range, how many of its steps came from earlier answers; Prometheus has no such thing.
+    """
     seconds = {name.removesuffix("_ms"): value / 1_000 for name, value in figures.items() if name.endswith("_ms")}
+    kept = {"steps": figures["step_count"], "keptSteps": figures["kept_step_count"]} if "step_count" in figures else {}
     return {
         "timings": {
             "evalTotalTime": seconds["evaluate"] + seconds["select"],
@@ -99,6 +103,7 @@ def _stats(figures: Mapping[str, int | float]) -> dict[str, Any]:
             "totalQueryableSamples": figures["samples_count"],
             "peakSamples": max(int(figures["bytes_peak"]) // SAMPLE_BYTES, int(figures["samples_count"])),
         },
+        **({"cache": kept} if kept else {}),
     }
 
 

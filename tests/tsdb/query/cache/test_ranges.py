@@ -161,6 +161,14 @@ def test_a_note_lasts_as_long_as_the_step_that_it_is_about() -> None:
     assert found.count("partial") > 15
 
 
+def test_a_part_of_an_answer_with_notes_is_not_taken_for_the_whole() -> None:
+    room, end_ms = Room(living(names=("a_total",))), 3 * SPAN_MS
+    room.source.add({"__name__": "a", "i": "1"}, [(end_ms - SPAN_MS + STEP_MS * i, 1.0) for i in range(3)])
+    ask = asked('sum(rate({__name__=~"a|a_total"}[2m]))', end_ms)
+    assert room.outcomes(ask, ask) == ["miss", "hit"]
+    assert room.ask(ask._replace(start_ms=end_ms - SPAN_MS // 2)).outcome == "miss"
+
+
 def test_a_series_that_ends_and_one_that_begins_are_seen() -> None:
     room, now_ms = Room(living()), 3 * SPAN_MS
     for second in range(40):

@@ -98,3 +98,15 @@ def test_what_lies_between_the_pieces_is_left_out() -> None:
     rows = pieces.gathered()
     assert (rows.row.tolist(), rows.offsets.tolist()) == ([4, 2], [0, 2, 3])
     assert (rows.timestamp_ms.tolist(), rows.value.tolist()) == ([1, 2, 5], [0.5, 1.0, 2.5])
+
+
+def test_parts_in_which_one_row_is_ahead_of_another_are_not_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two senders, one of which is ahead: the part that begins lowest is the second one of row 1."""
+    monkeypatch.setattr("tsdb.store.pieces.ordered", None)
+    steps = [[(0, 60), (1, 40)], [(1, 50)], [(0, 70), (1, 60)], [(1, 70), (2, 5)]]
+    parts = [Pieces.of(rows_of(columns([(row, ms + at, ms) for row, ms in step for at in range(3)]))) for step in steps]
+    found = joined(parts, 3, lambda: None)
+    assert found.row.tolist() == [0, 1, 2]
+    assert found.offsets.tolist() == [0, 6, 18, 21]
+    times = [ms + at for ms in (60, 70, 40, 50, 60, 70, 5) for at in range(3)]
+    assert found.timestamp_ms.tolist() == times

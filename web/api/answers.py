@@ -123,6 +123,20 @@ class RecordingRule(Answer, tag_field="type", tag="recording"):
     expression: str
     labels: dict[str, str]
     line: int
+    health: Annotated[
+        Literal["ok", "err", "unknown"], msgspec.Meta(description="unknown: not evaluated since it was written")
+    ]
+    last_error: str
+    last_evaluation_ms: int | None
+    evaluation_s: float | None
+
+
+class LiveAlert(Answer):
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    state: Literal["pending", "firing"]
+    active_at_ms: int | None
+    value: Annotated[str, msgspec.Meta(description="As Prometheus writes it, such as 1e+00")]
 
 
 class AlertRule(RecordingRule, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="alerting"):
@@ -130,6 +144,8 @@ class AlertRule(RecordingRule, kw_only=True, forbid_unknown_fields=True, tag_fie
     keep_firing_for_s: float
     annotations: dict[str, str]
     check_id: str
+    state: Literal["inactive", "pending", "firing", "unknown"]
+    alerts: list[LiveAlert]
 
 
 class StoredGroup(Answer):
@@ -138,11 +154,14 @@ class StoredGroup(Answer):
     query_offset_s: float
     limit: Annotated[int, msgspec.Meta(description="Series that a rule may give; 0 is any number")]
     labels: dict[str, str]
+    last_evaluation_ms: int | None
+    evaluation_s: float | None
     rules: list[RecordingRule | AlertRule]
 
 
 class StoredRuleFile(RuleFileSummary, kw_only=True, forbid_unknown_fields=True):
     text: str
+    is_health_known: Annotated[bool, msgspec.Meta(description="Whether the scheduler answered, which evaluates them")]
     groups: list[StoredGroup]
 
 

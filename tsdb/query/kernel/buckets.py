@@ -25,7 +25,7 @@ class Buckets:
     """
 
     bound: Float64s  # (histograms, buckets)
-    count: Float64s  # (histograms, buckets, steps), cumulative.
+    count: Float64s  # (histograms, buckets, steps), cumulative; 0 where absent.
     present: Bools  # (histograms, buckets, steps)
 
     @staticmethod
@@ -33,6 +33,8 @@ class Buckets:
         """From one row for each bucket: the histogram it belongs to, from 0, and its upper bound."""
         order = np.lexsort((bound, histogram))
         histogram, bound, cells = histogram[order], bound[order], cells.rows(order)
+        if (even := Buckets._even(cells, histogram, bound, histogram_count)) is not None:
+            return even
         is_new = np.ones(histogram.size, np.bool_)
         is_new[1:] = (histogram[1:] != histogram[:-1]) | (bound[1:] != bound[:-1])
         # Rows with the same bound, such as le="1" and le="1.0", are one bucket: their counts are added.
@@ -50,6 +52,35 @@ class Buckets:
         for target, source in zip(padded, (bound, count, present), strict=True):
             target[histogram, place] = source
         return Buckets(*padded)
+
+    @staticmethod
+    def _even(cells: Cells, histogram: Int64s, bound: Float64s, histogram_count: int) -> Buckets | None:
+        """Of ordered rows, if all histograms have as many buckets, each of them once, else None: nothing is moved."""
+        width, rest = divmod(histogram.size, histogram_count)
+        if rest or (histogram.reshape(-1, width) != np.arange(histogram_count)[:, None]).any():
+            return None
+        bounds = bound.reshape(-1, width)
+        if not (bounds[:, 1:] > bounds[:, :-1]).all():
+            return None
+        count = cells.value if cells.present.all() else np.where(cells.present, cells.value, 0.0)
+        shape = (histogram_count, width, cells.value.shape[1])
+        return Buckets(bounds, count.reshape(shape), cells.present.reshape(shape))
+
+    def common_bounds(self) -> Float64s | None:
+        """The bounds of every histogram, if all have the same up to +Inf, and at each step all of them or none."""
+        first = self.bound[0]
+        is_common = first.size > 1 and np.isposinf(first[-1]) and bool(np.isfinite(first[:-1]).all())
+        is_whole = is_common and bool((self.present == self.present[:, :1]).all())
+        return first if is_whole and (self.bound == first).all() else None
+
+    def rises(self) -> bool:
+        """Whether every bucket counts as many observations as the one below it, or plainly more."""
+        low, high = self.count[:, :-1], self.count[:, 1:]
+        gap = high - low
+        least = np.abs(high)
+        least += np.abs(low)
+        least *= 2 * SMALL_DELTA
+        return bool(((gap > least) | (gap == 0)).all())
 
     def observations(self) -> tuple[Float64s, Bools]:
         """The count of the highest bucket, and whether that bucket reaches up to +Inf, as it must."""
@@ -89,6 +120,18 @@ def bucket_quantiles(buckets: Buckets, phi: Float64s) -> tuple[Cells, Bools]:
 
     Source: Prometheus promql/quantile.go, BucketQuantile.
     """
+    if (bounds := buckets.common_bounds()) is not None and buckets.rises():
+        quantile, is_forced = _looked_up(buckets.count, bounds, phi), np.zeros(phi.shape, np.bool_)
+    else:
+        quantile, is_forced = _searched(buckets, phi)
+    outside = np.select([phi < 0, phi > 1], [-np.inf, np.inf], np.nan)
+    inside = (phi >= 0) & (phi <= 1)
+    forced = np.broadcast_to(is_forced & inside, quantile.shape)
+    return Cells(np.where(inside, quantile, outside), buckets.any_present()), forced
+
+
+def _searched(buckets: Buckets, phi: Float64s) -> tuple[Float64s, Bools]:
+    """bucket_quantiles() for 0 <= phi <= 1, whatever the buckets are."""
     buckets, forced = monotonic(buckets)
     total, is_complete = buckets.observations()
     rank = phi * total
@@ -108,9 +151,34 @@ def bucket_quantiles(buckets: Buckets, phi: Float64s) -> tuple[Cells, Bools]:
     # Beyond every finite bound, the highest of them is the best that can be said; with none there is nothing.
     quantile = np.where(found, quantile, low_bound)
     quantile = np.where(is_complete & (total != 0) & ~np.isnan(low_bound), quantile, np.nan)
-    outside = np.select([phi < 0, phi > 1], [-np.inf, np.inf], np.nan)
-    inside = (phi >= 0) & (phi <= 1)
-    return Cells(np.where(inside, quantile, outside), buckets.any_present()), forced & is_complete & inside
+    return quantile, forced & is_complete
+
+
+def _looked_up(count: Float64s, bound: Float64s, phi: Float64s) -> Float64s:
+    """The same, where all histograms have these bounds and no count falls: as many as lie below a rank, there it is."""
+    total = count[:, -1]
+    rank = phi * total
+    place = np.zeros(total.shape, np.int64)
+    for i in range(bound.size - 1):
+        place += count[:, i] < rank
+    highest = bound.size - 2  # Of the finite bounds.
+    here = np.minimum(place, highest)
+    below = np.maximum(here - 1, 0)
+    is_lowest = here == 0
+    low_count = np.where(is_lowest, 0.0, _at(count, below))
+    start = np.where(is_lowest, 0.0, bound[below])
+    quantile = start + (bound[here] - start) * ((rank - low_count) / (_at(count, here) - low_count))
+    if bound[0] <= 0:
+        quantile[is_lowest] = bound[0]
+    quantile[place > highest] = bound[highest]
+    quantile[total == 0] = np.nan
+    return quantile
+
+
+def _at(count: Float64s, bucket: Int64s) -> Float64s:
+    """The count of one bucket for every (histogram, step)."""
+    taken: Float64s = np.take_along_axis(count, bucket[:, None], axis=1)[:, 0]
+    return taken
 
 
 def bucket_fractions(buckets: Buckets, lower: Float64s, upper: Float64s) -> Cells:

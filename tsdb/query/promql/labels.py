@@ -58,6 +58,16 @@ def values_of(labels: Sequence[Labels], name: str) -> list[str]:
     return [pairs[0][1] if pairs else "" for pairs in keeping(labels, (name,))]
 
 
+def numbered_values(labels: Sequence[Labels], name: str) -> tuple[Int64s, list[str]]:
+    """The value of a label in each of the label sets, as its number in the list; "" where there is none."""
+    if isinstance(labels, CodedRows):
+        codes, values = labels.codes(name)
+        return np.where(codes < 0, len(values), codes), [*values, ""]
+    values = values_of(labels, name)
+    numbers, first_index = numbered(values)
+    return numbers, [values[i] for i in first_index]
+
+
 def distinct_values(labels: Sequence[Labels], name: str) -> list[str]:
     """The values that occur, sorted."""
     if isinstance(labels, CodedRows):
@@ -98,6 +108,16 @@ def grouping_by(labels: Sequence[Labels], names: Sequence[str], *, is_without: b
     keys = dropping(labels, names) if is_without else keeping(labels, names)
     grouping, first_index = grouping_of(keys)
     return grouping, [keys[i] for i in first_index]
+
+
+def grouping_without(labels: Sequence[Labels], names: Sequence[str]) -> tuple[Grouping, list[Labels], Int64s]:
+    """Rows that are equal but for these labels together; the other labels of each group, and its first row."""
+    if isinstance(labels, CodedRows) and (found := coded_grouping(labels, names, is_without=True)) is not None:
+        grouping, kept = found
+        return grouping, kept, np.unique(grouping.group_of_row, return_index=True)[1]
+    rows = without_labels(labels, names)
+    grouping, first_index = grouping_of(rows)
+    return grouping, [rows[i] for i in first_index], np.array(first_index, np.int64)
 
 
 def united(vector: Vector) -> Vector:

@@ -14,7 +14,7 @@ from tsdb.query.kernel.buckets import Buckets, bucket_fractions, bucket_quantile
 from tsdb.query.kernel.groups import Grouping
 from tsdb.query.kernel.steps import Cells
 from tsdb.query.promql.functions.family import Function
-from tsdb.query.promql.labels import grouping_of, value_of, values_of, with_label, without_labels
+from tsdb.query.promql.labels import grouping_without, numbered_values, value_of, values_of, with_label
 from tsdb.query.promql.ledger import CELL_BYTES
 from tsdb.query.promql.nodes import Call
 from tsdb.query.promql.numbers import metric_text_of_number
@@ -41,23 +41,22 @@ class Histograms:
     @staticmethod
     def of(evaluator: Evaluator, vector: Vector, place: str) -> Histograms | None:
         """None, if there is no usable row. The others are left out with a warning."""
-        bounds = values_of(vector.labels, BOUND_LABEL)
-        is_number = {text: BOUND.fullmatch(text) is not None for text in set(bounds)}
-        usable = [i for i, text in enumerate(bounds) if is_number[text]]
-        if len(usable) < len(bounds):
+        codes, texts = numbered_values(vector.labels, BOUND_LABEL)
+        is_number = np.array([BOUND.fullmatch(text) is not None for text in texts], np.bool_)
+        usable = np.flatnonzero(is_number[codes])
+        if usable.size < codes.size:
             names = values_of(vector.labels, METRIC_NAME)
-            bad = {(text, name) for text, name in zip(bounds, names, strict=True) if not is_number[text]}
+            bad = {(texts[codes[i]], names[i]) for i in np.flatnonzero(~is_number[codes]).tolist()}
             for text, name in sorted(bad):
                 evaluator.annotations.bad_bucket(text, name, place)
-        if not usable:
+        if not usable.size:
             return None
-        rows = vector.rows(np.array(usable, np.int64))
-        labels = without_labels(rows.labels, (BOUND_LABEL,))
-        grouping, first_index = grouping_of(labels)
+        rows = vector.rows(usable)
+        grouping, labels, first = grouping_without(rows.labels, (BOUND_LABEL,))
         is_named = evaluator.options.late_name_removal
-        metrics = [value_of(rows.labels[i], METRIC_NAME) if is_named else "" for i in first_index]
-        bound = np.array([float(bounds[i]) for i in usable])
-        return Histograms(rows, [labels[i] for i in first_index], metrics, grouping, bound)
+        metrics = [value_of(rows.labels[i], METRIC_NAME) if is_named else "" for i in first.tolist()]
+        bound_of_text = [float(text) if is_usable else np.nan for text, is_usable in zip(texts, is_number, strict=True)]
+        return Histograms(rows, labels, metrics, grouping, np.array(bound_of_text)[codes[usable]])
 
     def reduced(self, evaluator: Evaluator, function: Callable[[Buckets, slice], Cells]) -> Cells:
         """One row for each histogram."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import bisect
 import threading
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.sample import SEPARATOR, Int32s
 from tsdb.store.index import SeriesIndex
 
 # Fewer series than this are sorted for themselves: a thousand take half a millisecond.
 _SORTED_ALONE_MAX = 512
-# So many new series find their places one by one, at 10 µs each; more are sorted together with all others.
-_PLACED_ONE_BY_ONE_MAX = 1_000
+# So many new series find their places by bisection, at 2 µs each when they lie together, as those of a new metric do,
+# and 15 µs otherwise; more are sorted together with all others.
+_BISECTED_COUNT_MAX = 1_000
 # Sorted at once, so that no other thread waits long for the interpreter.
 _CHUNK_COUNT = 20_000
 # Bytes of UTF-8 end at 0xF4, so each can be one higher, and the separator the lowest: the order of the bytes is then
@@ -54,7 +55,7 @@ class LabelOrder:
                 return self._ranks
             count = max(count, len(self._index))
             new = np.arange(held.size, count, dtype=np.int32)
-            if held.size and new.size <= _PLACED_ONE_BY_ONE_MAX:
+            if held.size and new.size <= _BISECTED_COUNT_MAX:
                 new = self._sorted(new)
                 by_rank = np.insert(by_rank, self._places(by_rank, new), new)
             else:
@@ -72,11 +73,22 @@ class LabelOrder:
             texts.update(sorted(zip(self._texts(some), some.tolist(), strict=True)))
         return np.fromiter(map(texts.__getitem__, sorted(texts)), np.int32, ids.size)
 
-    def _places(self, by_rank: Int32s, new: Int32s) -> list[int]:
-        def text_at(rank: int) -> bytes:
-            return self._texts(by_rank[rank : rank + 1])[0]
-
-        return [bisect.bisect(range(by_rank.size), text, key=text_at) for text in self._texts(new)]
+    def _places(self, by_rank: Int32s, new: Int32s) -> npt.NDArray[np.intp]:
+        """Where each of some new ids comes among the old ones; bisected all at once, a step for all texts together."""
+        texts = self._texts(new)
+        low, high = np.zeros(new.size, np.intp), np.full(new.size, by_rank.size)
+        while (left := np.flatnonzero(low < high)).size:
+            probes, which = np.unique((low[left] + high[left]) // 2, return_inverse=True)
+            probed = self._texts(by_rank[probes])
+            is_behind = np.fromiter(
+                (texts[at] > probed[its] for at, its in zip(left.tolist(), which.tolist(), strict=True)),
+                np.bool_,
+                left.size,
+            )
+            middle = probes[which]
+            low[left] = np.where(is_behind, middle + 1, low[left])
+            high[left] = np.where(is_behind, high[left], middle)
+        return low
 
     def _texts(self, ids: Int32s) -> Sequence[bytes]:
         return [one.translate(_SORTABLE) for one in self._index.canonical_of(ids)]

@@ -22,13 +22,13 @@ label_sets = st.dictionaries(texts, texts, min_size=1, max_size=3).map(labels_fr
     st.sampled_from([0, 2, 512]),
     st.sampled_from([0, 3, 1_000]),
 )
-def test_series_come_in_the_order_of_their_labels(batches, random, alone_max: int, one_by_one_max: int) -> None:
+def test_series_come_in_the_order_of_their_labels(batches, random, alone_max: int, bisected_max: int) -> None:
     """Method: series are added batch by batch, and after each some are asked for; against sorted()."""
     index = SeriesIndex()
     order = LabelOrder(index)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tsdb.store.order._SORTED_ALONE_MAX", alone_max)
-        patch.setattr("tsdb.store.order._PLACED_ONE_BY_ONE_MAX", one_by_one_max)
+        patch.setattr("tsdb.store.order._BISECTED_COUNT_MAX", bisected_max)
         patch.setattr("tsdb.store.order._CHUNK_COUNT", 5)
         for batch in batches:
             index.add([canonical_bytes(labels) for labels in batch])

@@ -21,8 +21,8 @@ SERIES_BY_TAG = "seriesByTag"
 def render(context: Context, target: str) -> list[Series]:
     """The series of one target. Raises: BadTarget, BadTime."""
     found = _evaluate(context, parse_target(target))
-    if not isinstance(found, list):
-        raise BadTarget(f"target {target[:80]!r} gives no series")
+    if not isinstance(found, list) or any(isinstance(one, list) for one in found):
+        raise BadTarget(f"target {target[:80]!r} gives no series; lists of them are for reduceSeries()")
     return found
 
 

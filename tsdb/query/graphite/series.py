@@ -7,7 +7,7 @@ rows back without a copy, so that a function over thousands of series is a few n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,3 +102,10 @@ def normalized(group: Sequence[Series]) -> tuple[Float64s, int, int, int]:
 def joined_paths(group: Sequence[Series]) -> str:
     """The targets of some series, each once: what stands in the brackets of a name."""
     return ",".join(dict.fromkeys(one.path for one in group))
+
+
+def by_row(group: Sequence[Series], change: Callable[[Float64s], Float64s]) -> list[Float64s]:
+    """The values after a change of (series, steps) that treats every row alike; in one go where the rows are alike."""
+    if len({one.values.size for one in group}) <= 1:
+        return list(change(matrix(group)))
+    return [change(one.values[None])[0] for one in group]

@@ -95,7 +95,7 @@ class World:
         )
 
     def _found_events(self, tags: Any, start_s: int, end_s: int) -> list[Event]:
-        return [one for one in self._events if start_s <= one.at_s <= end_s and set(tags) <= set(one.tags)]
+        return [one for one in self._events if start_s <= one.at_s <= end_s and (not tags or set(tags) & set(one.tags))]
 
 
 def labels_of_name(name: str) -> Labels:

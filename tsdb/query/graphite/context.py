@@ -32,7 +32,7 @@ class Storage(Protocol):
         """The series that fit all tag expressions, such as `name=disk.used` and `dc!=lon`."""
 
     def events(self, tags: Sequence[str], start_s: int, end_s: int) -> list[Event]:
-        """Those that have every one of the tags; all without any tag."""
+        """Those that have one of the tags at least; all without any tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class Invocation:
     name: str
     context: Context
     arguments: tuple[Expression, ...]
+    text: str  # As it was written; empty for a call that was piped to.
     evaluate: Evaluate
     called: Callable[[str, Sequence[Any]], list[Series]]  # Another function by name, with evaluated arguments.
 

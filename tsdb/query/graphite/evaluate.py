@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tsdb.query.graphite import functions as _families  # noqa: F401  # They enter themselves into the table.
@@ -34,30 +35,35 @@ def _evaluate(context: Context, expression: Expression) -> Any:
         values = {**dict(expression.values), **context.template}
         return _evaluate(context, filled(expression.inner, values))
     if isinstance(expression, Path):
-        return context.storage.fetch(expression.text, context.start_s, context.end_s)
+        return _fetched(context, context.storage.fetch(expression.text, context.start_s, context.end_s))
     return _called(context, expression)
+
+
+def _fetched(context: Context, group: list[Series]) -> list[Series]:
+    return [replace(one, x_files_factor=context.x_files_factor) for one in group] if context.x_files_factor else group
 
 
 def _called(context: Context, call: Call) -> list[Series]:
     found = known(call.name)
     arguments = [_evaluate(context, one) for one in call.arguments]
     named = [(name, _evaluate(context, one)) for name, one in call.named]
-    return _run(context, found, call.arguments, arguments, named)
+    return _run(context, found, call, arguments, named)
 
 
 def _run(
     context: Context,
     found: Function,
-    expressions: tuple[Expression, ...],
+    call: Call,
     arguments: Sequence[Any],
     named: Sequence[tuple[str, Any]] = (),
 ) -> list[Series]:
     invocation = Invocation(
         name=found.name,
         context=context,
-        arguments=expressions,
+        arguments=call.arguments,
+        text=call.text,
         evaluate=_evaluate,
-        called=lambda name, values: _run(context, known(name), expressions, values),
+        called=lambda name, values: _run(context, known(name), call, values),
     )
     return found.run(invocation, *found.bound(arguments, named))
 

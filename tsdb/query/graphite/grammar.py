@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tsdb.query.graphite.errors import BadTarget
 
@@ -31,6 +31,7 @@ class Call:
     name: str
     arguments: tuple[Expression, ...]
     named: tuple[tuple[str, Expression], ...] = ()
+    text: str = field(default="", compare=False)  # As it was written, if it is not made of a pipe or a template.
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def _single(reader: _Reader, depth: int) -> Expression:
 
 def _call(reader: _Reader, name: str, depth: int) -> Expression:
     """The rest of a call, behind its bracket."""
+    begin = reader.text.rfind(name, 0, reader.at)
     arguments: list[Expression] = []
     named: list[tuple[str, Expression]] = []
     if not reader.takes(")"):
@@ -157,7 +159,7 @@ def _call(reader: _Reader, name: str, depth: int) -> Expression:
         reader.wants(")", f"that ends {name}(")
     if name == "template":
         return _template(reader, arguments, named)
-    return Call(name, tuple(arguments), tuple(named))
+    return Call(name, tuple(arguments), tuple(named), reader.text[begin : reader.at])
 
 
 def _template(reader: _Reader, arguments: Sequence[Expression], named: list[tuple[str, Expression]]) -> Template:

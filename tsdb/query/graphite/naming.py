@@ -10,11 +10,11 @@ from tsdb.query.graphite.series import Series
 
 
 def first_path(name: str) -> str:
-    """`a.b.c` of `scale(a.b.c,3)`; a name that is no target is its own path. Tags are no part of it."""
+    """`a.b.c` of `scale(a.b.c,3)`; a name that is no target is its own path."""
     try:
         expression: Expression = parse_target(name)
     except BadTarget:
-        return name.partition(";")[0]
+        return name
     while not isinstance(expression, Path):
         inner = expression.inner if isinstance(expression, Template) else None
         if isinstance(expression, Call):
@@ -22,16 +22,16 @@ def first_path(name: str) -> str:
         if inner is None:
             return name
         expression = inner
-    return expression.text.partition(";")[0]
+    return expression.text
 
 
 def node_or_tag(series: Series, which: int | str) -> str:
     """A node of the path by its number, from the end if negative, or a tag by its name; empty where there is none."""
     if isinstance(which, str):
         return series.tags.get(which, "")
-    nodes = first_path(series.name).split(".")
+    nodes = first_path(series.name).partition(";")[0].split(".")
     return nodes[which] if -len(nodes) <= which < len(nodes) else ""
 
 
 def key_of(series: Series, which: Sequence[int | str]) -> str:
-    return ".".join(found for found in (node_or_tag(series, one) for one in which) if found)
+    return ".".join(node_or_tag(series, one) for one in which)

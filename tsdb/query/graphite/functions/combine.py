@@ -25,7 +25,7 @@ def aggregated(call: Invocation, group: list[Series], name: str, x_files_factor:
     if not group:
         return []
     rows, start_s, end_s, step_s = normalized(group)
-    factor = call.context.x_files_factor if x_files_factor is None else x_files_factor
+    factor = group[0].x_files_factor if x_files_factor is None else x_files_factor
     columns = np.ascontiguousarray(rows.T)
     values = np.where(x_files_enough(columns, factor), reduce(columns), np.nan)
     title = f"{name}Series({joined_paths(group)})"
@@ -108,7 +108,7 @@ def constant(call: Invocation, value: float, name: str, times_s: tuple[int, int]
     """A line of three points at one height."""
     start_s, end_s = times_s
     step_s = max(1, (end_s - start_s) // 2)
-    return Series(name, start_s, end_s + step_s, step_s, np.full(3, value), {"name": name})
+    return Series(name, start_s, end_s, step_s, np.full(3, value), {"name": name})
 
 
 @function("aggregate", group=GROUP, parameters=[SERIES_LIST, FUNC, X_FILES_FACTOR])

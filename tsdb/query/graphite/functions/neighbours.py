@@ -183,12 +183,14 @@ def compress_periodic_gaps(call: Invocation, group: list[Series]) -> list[Series
         gap = int(places[1] - places[0]) if places.size == 3 and places[2] - places[1] == places[1] - places[0] else 1
         if gap > 1:
             first = int(places[0]) % gap if places[0] >= gap else int(places[0])
+            values = one.values[first::gap]
             made = one.but(
                 name=name,
                 path=name,
-                start_s=one.start_s + first * one.step_s,
+                start_s=(start_s := one.start_s + first * one.step_s),
+                end_s=start_s + (values.size - 1) * gap * one.step_s,  # Of the last value, as graphite-web says it.
                 step_s=gap * one.step_s,
-                values=one.values[first::gap],
+                values=values,
             )
         else:
             made = one.but(name=name, path=name)

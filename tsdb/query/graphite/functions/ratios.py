@@ -28,8 +28,7 @@ def quotient(dividend: Float64s, divisor: Float64s) -> Float64s:
 def _divided(one: Series, other: Series) -> Series:
     rows, start_s, end_s, step_s = normalized([one, other])
     name = f"divideSeries({one.name},{other.name})"
-    tags = {**{tag: text for tag, text in one.tags.items() if other.tags.get(tag) == text}, "name": name}
-    return Series(name, start_s, end_s, step_s, quotient(rows[0], rows[1]), tags)
+    return Series(name, start_s, end_s, step_s, quotient(rows[0], rows[1]), {"name": name})
 
 
 @function(

@@ -187,7 +187,7 @@ def transform_null(
     if not reference:
         return changed(group, lambda values: np.where(np.isnan(values), default, values), name, tag)
     rows, _, _, _ = normalized(reference)
-    is_there = np.asarray(~np.isnan(rows)).any(axis=0)
+    is_there = np.asarray(np.any(~np.isnan(rows), axis=0))
     name = f"transformNull({{}},{default:g},referenceSeries)"
     found = []
     for one in group:

@@ -2,14 +2,30 @@
 
 from tsdb.query.graphite.functions import (
     alias,
+    calculate,
     combine,
     filters,
     graph,
     grouping,
+    holt_winters,
+    moving,
     neighbours,
     ratios,
     special,
     transform,
 )
 
-__all__ = ["alias", "combine", "filters", "graph", "grouping", "neighbours", "ratios", "special", "transform"]
+__all__ = [
+    "alias",
+    "calculate",
+    "combine",
+    "filters",
+    "graph",
+    "grouping",
+    "holt_winters",
+    "moving",
+    "neighbours",
+    "ratios",
+    "special",
+    "transform",
+]

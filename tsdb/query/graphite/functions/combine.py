@@ -108,7 +108,7 @@ def constant(call: Invocation, value: float, name: str, times_s: tuple[int, int]
     """A line of three points at one height."""
     start_s, end_s = times_s
     step_s = max(1, (end_s - start_s) // 2)
-    return Series(name, start_s, end_s, step_s, np.full(3, value), {"name": name})
+    return Series(name, start_s, end_s, step_s, np.full(3, float(value)), {"name": name})
 
 
 @function("aggregate", group=GROUP, parameters=[SERIES_LIST, FUNC, X_FILES_FACTOR])

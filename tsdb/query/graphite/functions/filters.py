@@ -236,7 +236,7 @@ def remove_between_percentile(call: Invocation, group: list[Series], n: float) -
     columns = np.ascontiguousarray(rows.T)
     least, most = percentile(columns, low), percentile(columns, high)
     is_inside = (rows > least) & (rows < most)
-    return _kept(group, np.asarraynp.any(~is_inside, axis=1))
+    return _kept(group, np.asarray(np.any(~is_inside, axis=1)))
 
 
 @function(

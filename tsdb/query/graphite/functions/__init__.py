@@ -11,7 +11,9 @@ from tsdb.query.graphite.functions import (
     moving,
     neighbours,
     ratios,
+    shift,
     special,
+    summaries,
     transform,
 )
 
@@ -26,6 +28,8 @@ __all__ = [
     "moving",
     "neighbours",
     "ratios",
+    "shift",
     "special",
+    "summaries",
     "transform",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,26 @@ class AnswerKind(StrEnum):
     MATRIX = "matrix"
     SCALAR = "scalar"
     STRING = "string"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedSeries:
+    """One line of an answer of Graphite's render API: values at equal steps, NaN where there is none.
+
+    target: which of the targets it belongs to. end_s is exclusive. options: how it is drawn.
+    """
+
+    target: int
+    name: str
+    start_s: int
+    end_s: int
+    step_s: int
+    values: Float64s
+    tags: dict[str, str]
+    path: str
+    consolidate_by: str
+    x_files_factor: float
+    options: dict[str, Any]
 
 
 def _no_offsets() -> Int64s:

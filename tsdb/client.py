@@ -6,8 +6,8 @@ TsdbClient is for threads and has everything; AsyncTsdbClient is for asyncio and
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
-from tsdb.answer import AnswerKind, QueryAnswer
+from tsdb.answer import AnswerKind, QueryAnswer, RenderedSeries
 from tsdb.errors import NotReady, TsdbError, error_of
 from tsdb.sample import Labels, Matcher, MatchOp, Selection
 
@@ -121,6 +121,43 @@ class TsdbClient:
             "skips_cache": skips_cache,
         }
         return _answer(_call(self._query, "range", body, timeout_s=_patience_s(timeout_s)))
+
+    def render(
+        self,
+        targets: Sequence[str],
+        from_text: str,
+        until_text: str,
+        now_s: int,
+        *,
+        zone: str = "UTC",
+        x_files_factor: float = 0.0,
+        points_max: int | None = None,
+        template: Mapping[str, str] | None = None,
+        events: Sequence[tuple[int, str, Sequence[str]]] = (),
+        timeout_s: float | None = QUERY_TIMEOUT_S,
+        query_id: str = "",
+    ) -> list[RenderedSeries]:
+        """Graphite's targets between two times as its render API writes them. events: what events() may count."""
+        body = {
+            "targets": targets,
+            "from_text": from_text,
+            "until_text": until_text,
+            "now_s": now_s,
+            "zone": zone,
+            "x_files_factor": x_files_factor,
+            "points_max": points_max,
+            "template": dict(template or {}),
+            "events": events,
+            "timeout_s": timeout_s,
+            "query_id": query_id,
+        }
+        reply = _call(self._query, "render", body, timeout_s=_patience_s(timeout_s))
+        offsets, values = reply.columns
+        edges = offsets.tolist()
+        return [
+            RenderedSeries(values=values[start:end], **one)
+            for one, (start, end) in zip(reply.body["series"], pairwise(edges), strict=True)
+        ]
 
     def cancel_query(self, query_id: str) -> int:
         """End the queries of this name, from another thread than theirs. Returns: how many there were."""

@@ -124,6 +124,9 @@ def respond(refusal: Refusal) -> Response:
         response = error_response(refusal)
     elif wants_json():
         response = json_response(error_body(refusal), refusal.status)
+    elif request.path.startswith("/graphite/"):
+        status = 400 if refusal.status == 422 else refusal.status  # graphite-web knows no 422.
+        response = Response(f"{refusal.message}\n", status, mimetype="text/plain")
     else:
         response = make_response(render_template("error.html", refusal=refusal), refusal.status)
     if refusal.status == 401:

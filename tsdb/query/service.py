@@ -14,6 +14,7 @@ from appliance.metrics import Metrics
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryTooLarge, TsdbError
 from tsdb.interface import SeriesSource
+from tsdb.query.asked import Asked
 from tsdb.query.cache import RangeCache, Use
 from tsdb.query.cache.ranges import Asked as AskedRange
 from tsdb.query.gate import Gate, Register
@@ -23,6 +24,7 @@ from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.selector import selector_of
 from tsdb.query.remote_read import frames_of, read_request, samples_message
+from tsdb.query.render import Render, rendered
 from tsdb.sample import Matcher, MatchOp
 
 CONTROL = "control"
@@ -30,16 +32,6 @@ LANES = {CONTROL: 1}
 """What costs next to nothing, and must not wait behind queries: above all, to take one back."""
 
 REASON_BY_KIND: dict[type[TsdbError], str] = {QueryTooLarge: "too_large"}  # Of others, the code.
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """timeout_s: from now on, the queue included; without it as long as query.timeout allows.
-
-    query_id: a name of the caller's choice, under which the query can be cancelled.
-    """
-
-    timeout_s: float | None = None
-    query_id: str = ""
 
 
 class Expression(Asked, frozen=True, kw_only=True):
@@ -133,6 +125,7 @@ class QueryService:
         server.handle("range", self.range, Range)
         server.handle("select", self.select, Select)
         server.handle("remote_read", self.remote_read, Asked)
+        server.handle("render", self.render, Render)
         server.handle("selectors", self.selectors, Texts, lane=CONTROL)
         server.handle("format", self.format, Source, lane=CONTROL)
         server.handle("tree", self.tree, Source, lane=CONTROL)
@@ -166,6 +159,10 @@ class QueryService:
             return Answer({"labels": list(found.labels)}, (found.offsets, found.timestamp_ms, found.value))
 
         return self._asked("select", ask, read)
+
+    def render(self, request: Request) -> Answer:
+        ask: Render = request.body
+        return self._asked("render", ask, lambda ledger: rendered(ask, self._source, ledger))
 
     def remote_read(self, request: Request) -> Answer:
         """Its column is the body of a remote-read request as it came; the answer's is the body to give back."""

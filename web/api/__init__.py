@@ -12,6 +12,7 @@ def install(app: Flask) -> None:
         chart,
         checks,
         downtimes,
+        graphite,
         incidents,
         openapi,
         operations,
@@ -38,3 +39,4 @@ def install(app: Flask) -> None:
     ):
         app.register_blueprint(bp)
     prometheus.install(app)
+    graphite.install(app)

@@ -146,7 +146,7 @@ def check_access() -> Response | None:
     access = getattr(view, "access", None) or Access(Role.VIEWER if request.method in SAFE_METHODS else Role.EDITOR)
     asking = identity()
     if access.role is not None and not asking.may(access.role):
-        if not asking.is_known and not wants_json() and not request.path.startswith("/prometheus/"):
+        if not asking.is_known and not wants_json() and not request.path.startswith(("/prometheus/", "/graphite/")):
             return _to_login()
         require(access.role)
     if access.csrf and request.method not in SAFE_METHODS:

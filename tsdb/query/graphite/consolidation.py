@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.sample import Float64s
@@ -106,11 +107,11 @@ def aggregation(name: str) -> Reduce:
     return found
 
 
-def x_files_enough(values: Float64s, x_files_factor: float) -> Float64s:
-    """By the last axis: whether so large a share of the values is there, and one at least."""
+def x_files_enough(values: Float64s, x_files_factor: float, whole: float | None = None) -> npt.NDArray[np.bool_]:
+    """By the last axis: whether so large a share of the values is there, and one at least. whole: what all would be."""
     counts = _counts(values)
-    enough = (counts > 0) & (counts >= x_files_factor * values.shape[-1])
-    return np.asarray(enough)
+    whole = values.shape[-1] if whole is None else whole
+    return np.asarray((counts > 0) & (counts >= x_files_factor * whole))
 
 
 def consolidated(values: Float64s, count: int, name: str, x_files_factor: float = 0.0) -> Float64s:
@@ -125,5 +126,5 @@ def consolidated(values: Float64s, count: int, name: str, x_files_factor: float 
     if whole == size:
         return found
     rest = values[..., whole:]
-    last = np.where(x_files_enough(rest, x_files_factor), reduce(rest), np.nan)
+    last = np.where(x_files_enough(rest, x_files_factor, count), reduce(rest), np.nan)
     return np.concatenate([found, last[..., None]], axis=-1)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from tsdb.query.graphite.attime import seconds_of
-from tsdb.query.graphite.consolidation import AGGREGATION_NAMES, aggregation
+from tsdb.query.graphite.consolidation import AGGREGATION_NAMES, aggregation, x_files_enough
 from tsdb.query.graphite.context import Invocation
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.registry import SERIES_LIST, Kind, function, optional, required
@@ -51,8 +51,7 @@ def in_buckets(call: Invocation, one: Series, name: str, first_s: int, interval_
     for size in np.unique(sizes):  # A bucket a row; those of one size in one go.
         some = sizes == size
         rows_of_size = values[firsts[some][:, None] + np.arange(size)]
-        counts = np.count_nonzero(~np.isnan(rows_of_size), axis=1)
-        enough = (counts > 0) & (counts >= one.x_files_factor * interval_s / one.step_s)
+        enough = x_files_enough(rows_of_size, one.x_files_factor, interval_s / one.step_s)
         found[places[firsts[some]]] = np.where(enough, reduce(rows_of_size), np.nan)
     return found
 

@@ -34,7 +34,7 @@ class ChangeLog:
 
     def note(self, min_ms: int) -> None:
         """Samples from min_ms on have changed; told when a new selection sees it, and before anybody is told of it."""
-        min_ms = min_ms // GRAIN_MS * GRAIN_MS
+        min_ms = max(ALL_CHANGED_MS, min_ms // GRAIN_MS * GRAIN_MS)
         with self._lock:
             self._sequence += 1
             while self._times_ms and self._times_ms[-1] >= min_ms:
@@ -44,10 +44,6 @@ class ChangeLog:
             self._marks.append(self._sequence)
             if len(self._marks) > MARKS_COUNT_MAX:
                 self._thin()
-
-    def note_all(self) -> None:
-        """Samples of any time may have changed."""
-        self.note(ALL_CHANGED_MS)
 
     def since(self, store: int | None = None, sequence: int = 0) -> Changes:
         """What has changed since the token of a store; without one only the token of now is asked for."""

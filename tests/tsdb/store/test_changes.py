@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,14 @@ def test_the_token_of_another_store_says_nothing() -> None:
     token = one.since().token
     assert other.since(token.store, token.sequence).unchanged_before_ms == ALL_CHANGED_MS
     assert one.since(token.store, token.sequence + 1).unchanged_before_ms == ALL_CHANGED_MS
+
+
+@pytest.mark.parametrize("min_ms", [-(2**63), 2**63 - 1, -1, 0])
+def test_any_time_of_a_delete_stays_in_64_bits(min_ms: int) -> None:
+    log = ChangeLog()
+    token = log.since().token
+    log.note(min_ms)
+    assert -(2**63) <= log.since(token.store, token.sequence).unchanged_before_ms <= min_ms
 
 
 def unchanged_before_ms(engine: Engine, token: ChangeToken) -> int:

@@ -10,7 +10,7 @@ from appliance.state import Document
 from checks.rules import document_of, groups_of
 from tsdb.rules import BadDocument, Fault, RuleGroup
 
-RULE_COUNT_MAX = 20_000  # Together, at about 2 KB each; those that were not asked for longest go first.
+RULE_COUNT_MAX = 20_000  # Together, at about 1 KB each; those that were not asked for longest go first.
 
 
 @dataclass(frozen=True, slots=True)

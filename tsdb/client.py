@@ -17,6 +17,7 @@ import numpy as np
 from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
 from tsdb.answer import AnswerKind, QueryAnswer, RenderedSeries
 from tsdb.errors import NotReady, TsdbError, error_of
+from tsdb.metadata import MetricMetadata
 from tsdb.sample import Labels, Matcher, MatchOp, Selection
 
 WRITE_TIMEOUT_S = 15.0
@@ -57,6 +58,11 @@ class TsdbClient:
     def write(self, door: str, body: bytes | memoryview, *, sender: str) -> WriteAnswer:
         """Pass a request body, which must not change meanwhile, to a door of intake. Answers after the log."""
         return _write_answer(_call(self._intake, "write", *_write(door, body, sender), timeout_s=WRITE_TIMEOUT_S))
+
+    def metadata(self, metrics: Sequence[str] = (), limit: int | None = None) -> list[MetricMetadata]:
+        """What senders said of these metrics, or of all by name; at most so many."""
+        body = {"metrics": list(metrics), "limit": limit}
+        return msgspec.convert(_call(self._intake, "metadata", body).body, list[MetricMetadata])
 
     def append(self, rows: Sequence[Row]) -> WriteAnswer:
         """Store rows of our own. Answers after the write-ahead log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from tsdb.sample import Float64s, Int32s, Int64s
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from tsdb.ingest.remote_write.metadata import Said
 
 TIMESTAMP_MS_MAX = 253_402_300_799_999  # The end of the year 9999, UTC; beyond it a time is surely in another unit.
 EXAMPLES_COUNT_MAX = 3  # Of each reason in one body: enough to see the pattern, and noise cannot fill memory.
@@ -86,6 +88,7 @@ class Decoded:
     """The samples of one body. A sample's series is names[name_index[i]], or names[i] where name_index is None.
 
     names: the names as the sender wrote them: a polars column (String, or Binary of label bytes), or where they lie.
+    said: what the body tells of metrics, beside samples.
     """
 
     names: pl.Series | RawNames
@@ -94,6 +97,7 @@ class Decoded:
     value: Float64s
     canonical_of: CanonicalOf
     refusals: Refusals
+    said: Sequence[Said] = ()
 
     def __post_init__(self) -> None:
         index_count = len(self.names) if self.name_index is None else self.name_index.size

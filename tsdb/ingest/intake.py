@@ -21,6 +21,7 @@ from tsdb.ingest.json import body as json
 from tsdb.ingest.ledger import Ledger
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.listen import Listener
+from tsdb.ingest.metric_book import MetricBook
 from tsdb.ingest.pump import Outcome, Pump, Sink
 from tsdb.ingest.register import SeriesRegister
 from tsdb.ingest.remote_write import body as remote_write
@@ -55,10 +56,13 @@ class Intake:
         clock: Clock,
         log: logging.Logger,
         limits: IntakeLimits | None = None,
+        book: MetricBook | None = None,
     ) -> None:
+        """book: of what senders say of their metrics; without one, it is forgotten at the end."""
         self._limits = limits or IntakeLimits()
         self._clock = clock
         self._log = log
+        self.book = book or MetricBook(None, log)
         self._ledger = Ledger(metrics, clock, log)
         self._register = SeriesRegister()
         self._known = KnownSeries(self._register.seeds)  # Of remote-write.
@@ -99,6 +103,8 @@ class Intake:
             refusals.add(error.reason, bytes(body[:1_000]), message=str(error))
             self._ledger.refused(protocol, refusals, lambda _: sender)
             raise
+        if decoded.said:
+            decoded.refusals.ignore("metadata", self.book.note(decoded.said))
         outcome = Outcome()
         self._pump.deliver(
             decoded,

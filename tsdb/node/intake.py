@@ -12,8 +12,10 @@ from appliance.child import ChildContext
 from appliance.memory import keep_large_blocks
 from tsdb.canonical import CanonicalColumn
 from tsdb.ingest.intake import Intake
+from tsdb.ingest.metric_book import FILE_NAME, MetricBook
 from tsdb.interface import Ack
 from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
+from tsdb.metadata import MetricMetadata
 from tsdb.node.asking import ask
 from tsdb.sample import SampleBatch
 
@@ -31,6 +33,7 @@ def run_intake(context: ChildContext) -> None:
         metrics=context.metrics,
         clock=context.clock,
         log=context.log,
+        book=MetricBook(context.config.data_dir / FILE_NAME, context.log),
     )
     server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
 
@@ -44,12 +47,19 @@ def run_intake(context: ChildContext) -> None:
         }
 
     server.handle("write", write, Write)
+
+    def metadata(request: Request) -> list[MetricMetadata]:
+        return intake.book.find(request.body.metrics, request.body.limit)
+
+    server.handle("metadata", metadata, AskedMetadata)
     server.handle("stats", lambda _: intake.stats())
+    saving = intake.book.start(context.stopping)
     served = server.start_thread(context.stopping)
     Housekeeping(context.name, context.metrics).start(context.stopping)
     context.ready()
     intake.run(context.stopping)
     served.join()
+    saving.join()
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -57,6 +67,13 @@ class Write(msgspec.Struct, frozen=True):
 
     door: str
     sender: str
+
+
+class AskedMetadata(msgspec.Struct, frozen=True):
+    """Of these metrics, or of all by name; at most so many."""
+
+    metrics: list[str] = []
+    limit: int | None = None
 
 
 class BusSink:

@@ -64,10 +64,10 @@ def test_series_lie_where_a_walk_finds_them(
         found = places(data + PADDING, len(data))
         if found is None:
             continue
-        starts, sizes, metadata_count = _walk(data + PADDING, len(data), 1_000)
+        starts, sizes, described = _walk(data + PADDING, len(data), 1_000)
         assert found[0].tolist() == starts
         assert (found[1] - found[0]).tolist() == sizes
-        assert not metadata_count
+        assert not described
 
 
 def test_the_usual_bodies_need_no_walk() -> None:

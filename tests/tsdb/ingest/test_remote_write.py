@@ -178,7 +178,7 @@ def test_a_bad_series_costs_only_itself(series: bytes, refused: dict[str, int]) 
     assert found == Counter({(canonical_bytes((("__name__", "good"),)), NOW_MS, bits_of(1.0)): 2})
 
 
-def test_exemplars_and_metadata_are_counted_and_no_fault() -> None:
+def test_exemplars_and_metadata_without_a_name_are_counted_and_no_fault() -> None:
     raw = wire.request([GOOD + wire.field(3, b"\x11" + bytes(8)), NAME + wire.field(3, b"")]) + wire.field(
         3, b"\x08\x01"
     )

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tsdb.ingest import remote_write_bytes as wire
+from tests.tsdb.ingest.test_metadata import described_1, request_2
 from tests.web.house import House
 from tsdb.answer import AnswerKind, QueryAnswer
+from tsdb.metadata import KINDS
 from web.api.prometheus.numbers import number_text, number_texts, pair_heads, time_text
 from web.api.prometheus.shape import _result
 
@@ -305,3 +308,27 @@ def test_methods_that_nobody_asked_for_are_answered_as_by_prometheus(house: Hous
     assert (head.status_code, head.headers["Allow"]) == (405, "GET, OPTIONS, POST")
     assert asked.options("/prometheus/api/v1/query").status_code == 401
     assert asked.head("/prometheus/api/v1/nothing", headers=house.token("viewer")).status_code == 404
+
+
+def test_metadata_are_what_senders_said(house: House) -> None:
+    def send(raw: bytes, **more: str) -> int:
+        headers = house.token("editor") | {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+        asked = house.app.test_client()
+        return asked.post("/prometheus/api/v1/write", data=wire.snappy(raw), headers=headers | more).status_code
+
+    told = {"told_seconds_total": ("counter", "Seconds that were told.", "seconds"), "told_now": ("gauge", "Now.", "")}
+    assert send(b"".join(described_1(name, KINDS.index(kind), *rest) for name, (kind, *rest) in told.items())) == 204
+    type_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+    assert send(request_2([("told_size_bucket", 3, "Sizes.", "")]), **{"Content-Type": type_2}) in (204, 400)
+    path = "/prometheus/api/v1/metadata"
+    found = house.call("GET", path).json["data"]
+    assert found["told_now"] == [{"type": "gauge", "help": "Now.", "unit": ""}]
+    assert found["told_size"] == [{"type": "histogram", "help": "Sizes.", "unit": ""}]
+    one = house.call("GET", f"{path}?metric=told_seconds_total&limit_per_metric=1").json["data"]
+    assert one == {"told_seconds_total": [{"type": "counter", "help": "Seconds that were told.", "unit": "seconds"}]}
+    assert len(house.call("GET", f"{path}?limit=2").json["data"]) == 2
+    targets = house.call("GET", "/prometheus/api/v1/targets/metadata?metric=told_now").json["data"]
+    assert targets == [{"target": {}, "type": "gauge", "help": "Now.", "unit": ""}]
+    for matcher, count in (('{job="x"}', 0), ('{job=""}', 1), ('{job!~"x|y"}', 1), ('{job=~".+"}', 0)):
+        narrowed = house.call("GET", f"/prometheus/api/v1/targets/metadata?metric=told_now&match_target={matcher}")
+        assert (narrowed.status_code, len(narrowed.json.get("data", ()))) in ((200, count), (400, 0)), matcher

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.tsdb.ingest import remote_write_bytes as wire
+from tests.tsdb.ingest.test_metadata import described_1
 from tests.web.house import House
 from tsdb.query.promql.functions import FUNCTIONS
 from tsdb.query.promql.locate import AGGREGATIONS
@@ -246,3 +248,15 @@ def test_a_step_that_does_not_serve_is_refused_in_words(explored: House, step: s
     page = shown(explored, expression="explored_total", range="30d", step=step)
     assert words in page
     assert "data-chart" not in page
+
+
+def test_a_metric_is_completed_with_what_its_sender_said_of_it(explored: House) -> None:
+    headers = explored.token("editor") | {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+    at_ms = explored.services.clock.now_ms()
+    raw = wire.request([wire.series([("__name__", "explained_size_count")], [(at_ms, 1.0)])])
+    raw += described_1("explained_size", 3, "Sizes of <things>.")
+    assert (
+        explored.app.test_client().post("/prometheus/api/v1/write", data=wire.snappy(raw), headers=headers).text == ""
+    )
+    page = explored.client("viewer").get("/explore/complete", query_string={"expression": "explained"}).text
+    assert "histogram: Sizes of &lt;things&gt;." in page

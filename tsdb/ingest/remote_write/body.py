@@ -16,6 +16,7 @@ from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import HISTOGRAM, read_series
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
+from tsdb.ingest.remote_write.metadata import COUNT_MAX, Said, of_requests
 from tsdb.ingest.remote_write.straight import BARE_BYTES, FULL_BYTES, places, straight
 from tsdb.sample import LABEL_COUNT_MAX, Float64s, Int32s, Int64s
 from tsdb.wire import BYTES, BadWire, varint
@@ -52,10 +53,11 @@ def _decode(data: bytes, limits: IntakeLimits, known: KnownSeries | None) -> Dec
         samples = _Samples(np.arange(len(seen.names)), seen.timestamp_ms, seen.value)
         return _decoded(seen.names, samples, refusals)
     try:
-        starts, ends, metadata_count = _series(data, len(data) - len(PADDING), limits.remote_write_series_count_max)
+        starts, ends, described = _series(data, len(data) - len(PADDING), limits.remote_write_series_count_max)
     except BadWire as error:
         raise RefusedSample("bad_protobuf", f"the body is not a protobuf WriteRequest: {error}") from error
-    refusals.ignore("metadata", metadata_count)
+    said = of_requests(data, described[:COUNT_MAX])
+    refusals.ignore("metadata", len(described) - len(said))
     found = straight(data, starts, ends)
     samples = _Samples(found.series, found.timestamp_ms, found.value)
     names = RawNames(data, starts, found.labels_end)
@@ -66,7 +68,7 @@ def _decode(data: bytes, limits: IntakeLimits, known: KnownSeries | None) -> Dec
         names = RawNames.of(listed)
     elif known is not None and _is_usual(samples.series, starts, found.labels_end, ends, len(data) - len(PADDING)):
         names = known.learn(data, names, ends)
-    return _decoded(names, samples, refusals)
+    return _decoded(names, samples, refusals, said)
 
 
 def _is_usual(series: Int64s, starts: Int64s, labels_end: Int64s, ends: Int64s, end: int) -> bool:
@@ -82,25 +84,26 @@ def _is_usual(series: Int64s, starts: Int64s, labels_end: Int64s, ends: Int64s, 
     )
 
 
-def _series(data: bytes, end: int, count_max: int) -> tuple[Int64s, Int64s, int]:
-    """Where each series starts and ends, and how many fields are metadata. Raises: BadWire, BodyTooLarge."""
+def _series(data: bytes, end: int, count_max: int) -> tuple[Int64s, Int64s, list[tuple[int, int]]]:
+    """Where each series starts and ends, and where metadata lie. Raises: BadWire, BodyTooLarge."""
     if (found := places(data, end)) is not None:
         _check_count(found[0].size, count_max)
-        return *found, 0
-    starts, sizes, metadata_count = _walk(data, end, count_max)
+        return *found, []
+    starts, sizes, described = _walk(data, end, count_max)
     start_of = np.array(starts, np.int64)
-    return start_of, start_of + np.array(sizes, np.int64), metadata_count
+    return start_of, start_of + np.array(sizes, np.int64), described
 
 
-def _walk(data: bytes, end: int, count_max: int) -> tuple[list[int], list[int], int]:
-    """Where each series starts, its size, and how many fields are metadata. Raises: BadWire, BodyTooLarge."""
+def _walk(data: bytes, end: int, count_max: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Where each series starts, its size, and where metadata lie. Raises: BadWire, BodyTooLarge."""
     starts: list[int] = []
     sizes: list[int] = []
     add_start, add_size = starts.append, sizes.append
-    metadata_count = at = counted_to = 0
+    described: list[tuple[int, int]] = []
+    at = counted_to = 0
     while at < end:
         if at >= counted_to:
-            _check_count(len(starts), count_max)
+            _check_count(len(starts) + len(described), count_max)
             counted_to = at + _COUNT_EVERY_BYTES
         if data[at] == _TIMESERIES_TAG:
             size = data[at + 1]
@@ -117,12 +120,14 @@ def _walk(data: bytes, end: int, count_max: int) -> tuple[list[int], list[int], 
             add_size(size)
             at += size
             continue
+        begin = at
         number, at = _passed(data, at, end)
-        metadata_count += number == _METADATA
+        if number == _METADATA and data[begin] & 7 == BYTES and at <= end:
+            described.append((varint(data, begin + 1, end)[1], at))
     if at > end:
         raise BadWire(f"the last field ends {at - end:,} bytes behind the body")
     _check_count(len(starts), count_max)
-    return starts, sizes, metadata_count
+    return starts, sizes, described
 
 
 def _check_count(count: int, count_max: int) -> None:
@@ -184,7 +189,7 @@ def _joined(parts: Sequence[_Samples]) -> _Samples:
     return _Samples(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _decoded(names: RawNames, samples: _Samples, refusals: Refusals) -> Decoded:
+def _decoded(names: RawNames, samples: _Samples, refusals: Refusals, said: Sequence[Said] = ()) -> Decoded:
     series = samples.series
     name_index: Int32s | None = None  # As a rule each series brings one sample.
     if series.size != len(names) or not (series == np.arange(series.size)).all():
@@ -198,4 +203,5 @@ def _decoded(names: RawNames, samples: _Samples, refusals: Refusals) -> Decoded:
         value=samples.value,
         canonical_of=canonical_of,
         refusals=refusals,
+        said=said,
     )

@@ -20,14 +20,19 @@ _CREATED_HEAD, _CREATED_MASK, _CREATED_BYTES = np.uint64(0x0000_8080_8080_8030),
 
 
 class Referring(NamedTuple):
-    """One sample of each series that is good. refs: of these series end to end; refs_count: of each of them."""
+    """One sample of each series that is good. refs: of these series end to end; refs_count: of each of them.
+
+    described: the numbers, among the good, of those with metadata, and where that lies.
+    """
 
     is_good: Bools
     refs: Int64s
     refs_count: Int64s
     timestamp_ms: Int64s
     value: Float64s
-    metadata_count: int
+    described: Int64s
+    metadata_starts: Int64s
+    metadata_ends: Int64s
 
 
 def referring(data: bytes, starts: Int64s, ends: Int64s, is_name: Bools, is_empty: Bools) -> Referring:
@@ -48,6 +53,7 @@ def referring(data: bytes, starts: Int64s, ends: Int64s, is_name: Bools, is_empt
     has_metadata = (view[after] == _METADATA_TAG) & (after < ends)
     metadata_bytes = view[after + 1].astype(np.int64)
     is_good &= ~has_metadata | (metadata_bytes < 0x80)
+    metadata_at = after + 2
     after = np.where(has_metadata, after + 2 + metadata_bytes, after)
     has_created = ((words[after] & _CREATED_MASK) == _CREATED_HEAD) & (after + _CREATED_BYTES == ends)
     is_good &= (after == ends) | has_created
@@ -59,8 +65,11 @@ def referring(data: bytes, starts: Int64s, ends: Int64s, is_name: Bools, is_empt
     if not good_refs.all():
         is_good[good[~good_refs]] = False
         refs, counts, good = refs[np.repeat(good_refs, counts)], counts[good_refs], good[good_refs]
-    metadata_count = int(has_metadata[good].sum())
-    return Referring(is_good, refs, counts, times_of(times[good]), value[good].view(np.float64), metadata_count)
+    described = np.flatnonzero(has_metadata[good])
+    metadata_starts = metadata_at[good[described]]
+    metadata_ends = metadata_starts + metadata_bytes[good[described]]
+    told = (described, metadata_starts, metadata_ends)
+    return Referring(is_good, refs, counts, times_of(times[good]), value[good].view(np.float64), *told)
 
 
 def _refs(view: UInt8s, at: Int64s, size: Int64s) -> tuple[Int64s, Int64s]:

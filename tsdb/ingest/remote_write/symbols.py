@@ -16,6 +16,7 @@ unlike 1.0, a series without a metric's name is refused.
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ from tsdb.ingest.raw_names import PADDING, RawNames
 from tsdb.ingest.remote_write.exact import HISTOGRAM, Series, read_sample
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.remote_write.labels import canonical_of
+from tsdb.ingest.remote_write.metadata import Said, of_series
 from tsdb.ingest.remote_write.references import Referring, referring
 from tsdb.sample import LABEL_COUNT_MAX, Int64s
 from tsdb.wire import BYTES, VARINT, BadWire, field_of_bytes, fields, varint
@@ -79,15 +81,16 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
     samples, refusals = _Samples(), Refusals()
     names = _Names(symbols, _NAMES_BYTES_TIMES * limits.remote_write_bytes_max)
     straight, text, text_ends = _straight(data, places, symbols, names)
-    refusals.ignore("metadata", straight.metadata_count)
+    said = _said(data, straight, symbols)
     crooked = np.flatnonzero(~straight.is_good).tolist()
     for start, end in map(places.__getitem__, crooked):
         left_count = limits.remote_write_samples_count_max - len(samples.times_ms)
         try:
-            series, refs = _read_series(data, start, end, left_count, refusals)
+            series, refs, metadata = _read_series(data, start, end, left_count, refusals)
         except BadWire as error:
             refusals.add("bad_protobuf", data[start : start + EXAMPLE_BYTES_MAX], start, message=f"a series: {error}")
             continue
+        said += _said_of(data, metadata, refs, symbols)
         count = len(series.times_ms) + series.histograms_count
         if not count:
             continue
@@ -114,6 +117,7 @@ def _decode(data: bytes, limits: IntakeLimits) -> Decoded:
         value=np.concatenate((straight.value, np.frombuffer(bytes(samples.values), "<f8"))),
         canonical_of=canonical_of,
         refusals=refusals,
+        said=said,
     )
 
 
@@ -131,6 +135,36 @@ def _straight(
     ends = label_ends[np.cumsum(found.refs_count) // 2 - 1]
     names.take(int(ends[-1]) if ends.size else 0)
     return found, b"".join(map(labels.__getitem__, place.tolist())), ends
+
+
+def _said(data: bytes, straight: Referring, symbols: list[bytes]) -> list[Said]:
+    """What the straight series say of their metrics: each metric is asked once, by the first of its series."""
+    if not straight.described.size:
+        return []
+    is_name = np.array([symbol == _METRIC_NAME for symbol in symbols])
+    offsets = np.cumsum(straight.refs_count) - straight.refs_count
+    names_at = np.flatnonzero(is_name[straight.refs[::2]])
+    first_name = names_at[np.searchsorted(names_at, offsets[straight.described] // 2)]
+    metrics, first = np.unique(straight.refs[2 * first_name + 1], return_index=True)
+    starts, ends = straight.metadata_starts[first].tolist(), straight.metadata_ends[first].tolist()
+    found: list[Said] = []
+    for number, start, end in zip(metrics.tolist(), starts, ends, strict=True):
+        with contextlib.suppress(BadWire):  # It costs the description, and no sample.
+            if (said := of_series(data, start, end, symbols[number], symbols)) is not None:
+                found.append(said)
+    return found
+
+
+def _said_of(data: bytes, metadata: tuple[int, int] | None, refs: list[int], symbols: list[bytes]) -> list[Said]:
+    """The same of one series that is read field by field."""
+    if metadata is None or len(refs) % 2 or not refs or max(refs) >= len(symbols):
+        return []
+    pairs = zip(refs[::2], refs[1::2], strict=True)
+    metric = next((symbols[value] for name, value in pairs if symbols[name] == _METRIC_NAME), b"")
+    with contextlib.suppress(BadWire):
+        if metric and (said := of_series(data, *metadata, metric, symbols)) is not None:
+            return [said]
+    return []
 
 
 def _places(data: bytes, end: int, series_count_max: int) -> tuple[list[bytes], list[tuple[int, int]]]:
@@ -160,11 +194,15 @@ def _places(data: bytes, end: int, series_count_max: int) -> tuple[list[bytes], 
 
 def _read_series(
     data: bytes, start: int, end: int, samples_count_max: int, refusals: Refusals
-) -> tuple[Series, list[int]]:
-    """A series without its labels, and its references; what nobody keeps is counted. Raises: BadWire, BodyTooLarge."""
+) -> tuple[Series, list[int], tuple[int, int] | None]:
+    """A series without its labels, its references, and where its metadata lie; what nobody keeps is counted.
+
+    Raises: BadWire, BodyTooLarge.
+    """
     series = Series()
     refs: list[int] = []
-    exemplars_count = metadata_count = 0
+    exemplars_count = 0
+    metadata: tuple[int, int] | None = None
     for number, kind, first, last in fields(data, start, end):
         if number == _REFS and kind in (BYTES, VARINT):  # In one field together, as a rule; or one by one.
             while first < last and len(refs) < _REFS_KEPT_COUNT_MAX:
@@ -181,10 +219,9 @@ def _read_series(
         elif number == _EXEMPLARS:
             exemplars_count += 1
         elif number == _METADATA:
-            metadata_count += 1
+            metadata = first, last
     refusals.ignore("exemplars", exemplars_count)
-    refusals.ignore("metadata", metadata_count)
-    return series, refs
+    return series, refs, metadata
 
 
 def _read_sample(series: Series, data: bytes, start: int, end: int) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from web.api.prometheus import arguments
 from web.api.prometheus.shape import success
-from web.services import services
 
 bp = Blueprint("prometheus_targets", __name__, url_prefix="/prometheus/api/v1")
 
@@ -14,13 +12,6 @@ bp = Blueprint("prometheus_targets", __name__, url_prefix="/prometheus/api/v1")
 @bp.get("/targets")
 def targets() -> Response:
     return success({"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}})
-
-
-@bp.get("/targets/metadata")
-def targets_metadata() -> Response:
-    if selector := arguments.text("match_target"):
-        arguments.named("match_target", lambda: services().tsdb.selectors([selector]))
-    return success([])
 
 
 @bp.get("/scrape_pools")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from appliance.bus import BusError
 from tsdb.errors import TsdbError
@@ -15,6 +16,7 @@ from web.pages.ranges import RANGES_MS
 from web.services import services
 
 AGGREGATIONS = frozenset(word.name for word in WORDS.values() if word.family == "Aggregations over series")
+PART = re.compile(r"_(?:bucket|count|sum)$")  # What the series of a histogram or a summary add to its name.
 SUGGESTION_COUNT_MAX = 50
 FUNCTION_COUNT_MAX = 12  # Those whose name only contains the word come last and are many.
 LOOK_UP_COUNT_MAX = 500  # Names of which the best are chosen.
@@ -22,6 +24,9 @@ PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 PLAIN_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 WORD_REST = re.compile(r"[\w:.]*", re.ASCII)
 VALUE_REST = re.compile(r"[\w:./-]*")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,21 @@ def metric_names(contains: str, limit: int) -> list[str]:
     )
 
 
+def described(names: Collection[str]) -> dict[str, str]:
+    """Type and help of those metrics of which a sender said them; none while intake is away."""
+    if not names:
+        return {}
+    families = {name: PART.sub("", name) for name in names}
+    asked = list({*families, *families.values()})
+    said = {entry.metric: entry for entry in _asked(lambda: services().tsdb.metadata(asked))}
+    found = {}
+    for name, family in families.items():
+        entry = said.get(name) or said.get(family)
+        if entry is not None and (entry.metric == name or entry.type in ("histogram", "summary")):
+            found[name] = f"{entry.type}: {entry.help}" if entry.help else entry.type
+    return found
+
+
 def as_expression(name: str) -> str:
     """A metric name as an expression: one of Graphite has dots, and needs the braces."""
     return name if PLAIN_NAME.fullmatch(name) else '{__name__="' + _escaped(name, '"') + '"}'
@@ -78,7 +98,8 @@ def _operands(place: Place, tail: str) -> list[Suggestion]:
         if word in name
     ]
     names = metric_names(place.word, LOOK_UP_COUNT_MAX)
-    metrics = [Suggestion(name, as_expression(name), "metric") for name in names]
+    about = described(names)
+    metrics = [Suggestion(name, as_expression(name), about.get(name, "metric")) for name in names]
     first, further = _split(functions, word) if word else ([], [])
     metrics_first, metrics_further = _split(metrics, word)
     matching = MATCHING if word and place.previous in OPERATORS else ()
@@ -158,8 +179,8 @@ def _times_ms() -> tuple[int, int]:
     return now_ms - RANGES_MS["30d"], now_ms + 3_600_000
 
 
-def _asked(look_up: Callable[[], list[str]]) -> list[str]:
-    """The names that a look-up gives; a matcher that is half written or a store that is away gives none."""
+def _asked(look_up: Callable[[], list[T]]) -> list[T]:
+    """What a look-up gives; a matcher that is half written or a store that is away gives none."""
     try:
         return look_up()
     except (TsdbError, BusError) as error:

@@ -314,6 +314,54 @@ def test_while_the_store_is_away_the_check_is_unknown_and_nobody_is_told_at_once
     run(clock, story())
 
 
+BROKEN = {  # Bodies of documents that nobody could have saved through the API.
+    "no rule file": {"name": "broken", "text": "groups: [{rules: 1}]"},
+    "no text": {"name": "broken"},
+    "an unknown field": {"name": "broken", "text": "groups: []", "more": 1},
+}
+
+
+@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
+def test_a_file_that_cannot_be_read_stops_no_other_and_can_be_mended_or_deleted(
+    clock: VirtualClock, body: dict[str, Any]
+) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        world.state.put([PutDocument(kind=KIND, id="0000000000000000", body=body)])
+        rules.write(text_of("[{record: r, expr: up}]"))
+        await world.start()
+        await feed(world, 1.0, 15)
+        assert rules.value("r") == [1.0]
+        mended = {"name": "broken", "text": text_of("[{record: q, expr: up}]")}
+        world.state.put([PutDocument(kind=KIND, id="0000000000000000", body=mended)])
+        await feed(world, 1.0, 15)
+        assert rules.value("q") == [1.0]
+        world.state.put([PutDocument(kind=KIND, id="0000000000000000", body=body)])
+        await feed(world, 1.0, 15)
+        assert [group["file"] for group in rules.view()] == ["broken", "file"], "what it said before stays"
+        world.state.put([DeleteDocument(kind=KIND, id="0000000000000000")])
+        await feed(world, 1.0, 15)
+        assert [group["file"] for group in rules.view()] == ["file"]
+
+    run(clock, story())
+
+
+def test_a_mistake_in_one_group_stops_no_other(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(rule: object, at_ms: int) -> None:
+        raise AssertionError("a mistake of ours")
+
+    async def story() -> None:
+        world, rules = world_of(clock)
+        monkeypatch.setattr("scheduler.rules.group.result_of", fail)
+        one, other = "{name: a, interval: 10s, rules: [%s]}", "{name: b, interval: 10s, rules: [%s]}"
+        rules.write(f"groups: [{one % '{alert: Down, expr: up}'}, {other % '{record: r, expr: up}'}]")
+        await world.start()
+        await feed(world, 1.0, 15)
+        assert rules.value("r") == [1.0]
+
+    run(clock, story())
+
+
 def test_the_clock_may_be_set_back(clock: VirtualClock) -> None:
     async def story() -> None:
         world, rules = world_of(clock)

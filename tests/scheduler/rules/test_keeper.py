@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from appliance.state.mutations import DeleteDocument, Mutation, PutDocument
-from checks.model import State
+from checks.model import Result, State
 from checks.rules import KIND, RulesDocument, alert_check_id, groups_of
+from scheduler.rules.verdict import result_of
 from tests.scheduler.virtual import START_MS, VirtualClock, World, run, virtual_time
 from tsdb.query.promql.evaluate import instant
-from tsdb.rules import AlertingRule
+from tsdb.rules import AlertingRule, RuleState
 from tsdb.sample import STALE_NAN, labels_from
 
 MINUTE_S = 60.0
@@ -346,18 +347,26 @@ def test_a_file_that_cannot_be_read_stops_no_other_and_can_be_mended_or_deleted(
     run(clock, story())
 
 
-def test_a_mistake_in_one_group_stops_no_other(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(rule: object, at_ms: int) -> None:
-        raise AssertionError("a mistake of ours")
+def test_a_mistake_in_one_group_stops_no_other_and_the_next_evaluation_tries_again(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_ms: list[int] = []
+
+    def fail_first(rule: RuleState, at_ms: int) -> Result:
+        times_ms.append(at_ms)
+        assert len(times_ms) > 1, "a mistake of ours"
+        return result_of(rule, at_ms)
 
     async def story() -> None:
         world, rules = world_of(clock)
-        monkeypatch.setattr("scheduler.rules.group.result_of", fail)
-        one, other = "{name: a, interval: 10s, rules: [%s]}", "{name: b, interval: 10s, rules: [%s]}"
-        rules.write(f"groups: [{one % '{alert: Down, expr: up}'}, {other % '{record: r, expr: up}'}]")
+        monkeypatch.setattr("scheduler.rules.group.result_of", fail_first)
+        groups = "groups: [{name: a, interval: 10s, rules: [%s]}, {name: b, interval: 10s, rules: [%s]}]"
+        rules.write(groups % ("{alert: Down, expr: up}", "{record: r, expr: up}"))
         await world.start()
-        await feed(world, 1.0, 15)
+        await feed(world, 1.0, 25)
         assert rules.value("r") == [1.0]
+        assert len(times_ms) >= 2
+        assert rules.latest()["state"] == "critical"
 
     run(clock, story())
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from tsdb.sample import Int32s, Int64s, Labels, Matcher, SampleBatch, Selection
 
 
@@ -55,11 +58,43 @@ class Aggregate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Condense:
+    """Leave to give one sample for several that no window parts: their MIN, MAX, SUM or COUNT, see Selection.weight.
+
+    The windows are (end - range_ms, end] for `count` ends from first_ms on, step_ms apart.
+    """
+
+    aggregate: Aggregate
+    first_ms: int
+    step_ms: int
+    count: int
+    range_ms: int
+
+    @property
+    def stretch_max_ms(self) -> int:
+        """What is longer, is parted by the end or the beginning of some window."""
+        return max(self.step_ms if self.count > 1 else 0, self.range_ms - (self.count - 1) * self.step_ms)
+
+    def are_whole(self, low_ms: Int64s, high_ms: Int64s) -> npt.NDArray[np.bool_]:
+        """By span of time, both ends included, whether each window has all of it or nothing."""
+        is_whole = np.ones(low_ms.size, np.bool_)
+        for first_ms in (self.first_ms, self.first_ms - self.range_ms):
+            # How many windows end, or begin, before a time: an edge parts what is at or before it from what is after.
+            low, high = (-((first_ms - time_ms) // self.step_ms) for time_ms in (low_ms, high_ms))
+            is_whole &= np.clip(low, 0, self.count) == np.clip(high, 0, self.count)
+        return is_whole
+
+
+@dataclass(frozen=True, slots=True)
 class Grain:
-    """What a query needs of times whose raw samples are gone: which aggregate, and the coarsest exact resolution."""
+    """What a query needs of times whose raw samples are gone: which aggregate, and the coarsest exact resolution.
+
+    condense: what it makes of raw samples, if a source may do a part of that.
+    """
 
     aggregate: Aggregate
     resolution_max_ms: int  # A bucket of this length or a divisor of it answers exactly; 0: the finest there is.
+    condense: Condense | None = None
 
 
 class Bounds(Protocol):

@@ -135,6 +135,7 @@ class Selection:
     """Samples of several series, CSR-shaped: series i owns the slice offsets[i]:offsets[i + 1] of both columns.
 
     Samples before raw_from_ms may be rollups: one stands at the end t of each bucket (t - resolution, t].
+    weight: how many samples each one stands for, where a source was asked to condense them; None: itself alone.
     Invariant: times within one series are strictly increasing; stale markers are included.
     """
 
@@ -144,6 +145,7 @@ class Selection:
     value: Float64s
     resolution_ms: int = 0  # Of the coarsest rollup that is in it; 0: raw samples alone.
     raw_from_ms: int = RAW_ALONE_MS  # From this time on every sample is as it came.
+    weight: Float64s | None = None
 
     def __post_init__(self) -> None:
         assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))

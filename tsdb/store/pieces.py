@@ -200,11 +200,12 @@ def _first_at_least(timestamp_ms: Int64s, starts: Int64s, ends: Int64s, time_ms:
     is_at_least = timestamp_ms[np.minimum(found, ends - 1)] >= time_ms
     wrong = np.flatnonzero(~((is_below | (found == starts)) & (is_at_least | (found == ends))))
     if wrong.size:
-        found[wrong] = _bisected(timestamp_ms, starts[wrong], ends[wrong], time_ms)
+        found[wrong] = bisected(timestamp_ms, starts[wrong], ends[wrong], time_ms)
     return found
 
 
-def _bisected(timestamp_ms: Int64s, starts: Int64s, ends: Int64s, time_ms: int) -> Int64s:
+def bisected(timestamp_ms: Int64s, starts: Int64s, ends: Int64s, time_ms: int | Int64s) -> Int64s:
+    """In each stretch of rising times the first place whose time is not below time_ms, one for all or its own."""
     low, high = starts, ends
     last = timestamp_ms.size - 1
     for _ in range(int((ends - starts).max()).bit_length()):

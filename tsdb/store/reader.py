@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import CorruptData, NotReady
-from tsdb.interface import Aggregate, Bounds, Grain
+from tsdb.interface import Aggregate, Bounds, Condense, Grain
 from tsdb.sample import RAW_ALONE_MS, Int32s, Int64s, Labels, Matcher, Selection
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
 from tsdb.store.buckets import as_read
 from tsdb.store.columns import Rows, merged, places_of
+from tsdb.store.condensed import Asked, Condenser, spans_of
 from tsdb.store.disk import Disk, OsDisk, ReadFile
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
@@ -32,7 +33,7 @@ from tsdb.store.labels import LabelColumn
 from tsdb.store.order import LabelOrder
 from tsdb.store.pieces import Part, joined
 from tsdb.store.tiers import Answer, RolledBlock, aggregates_of, assemble, read_from_ms
-from tsdb.store.tiles import DamagedTiles, TileCache, TileTable, read_part
+from tsdb.store.tiles import BlockPart, DamagedTiles, TileCache, TileTable, read_part
 from tsdb.store.tombstones import Mask, Meant, Tombstone
 
 log = logging.getLogger(__name__)
@@ -271,10 +272,20 @@ class BlockReader:
         head_count = sum(int(part.lengths.sum()) for part in of_heads)
         rollups = [block for block in blocks if not block.name.is_raw]
         raw = [block for block in blocks if block.name.is_raw] if rollups else blocks
+        condenser = None
+        if grain is not None and grain.condense is not None and from_ms == start_ms:
+            condenser = self._condenser(grain.condense, (from_ms, end_ms), bounds)
         while True:
-            parts = self._parts(raw, wanted, (from_ms, end_ms), mask, head_count, bounds)
+            asked = _asked(raw, wanted, condenser, mask, [span for part in of_heads for span in spans_of(part)])
+            parts = self._parts(raw, asked, wanted, (from_ms, end_ms), mask, head_count, bounds)
             try:
                 rows = joined([*parts, *of_heads], wanted.ids.size, bounds.check if bounds is not None else _go_on)
+                if condenser is not None and any(one.stretches is not None for one in asked):
+                    weight = condenser.weights(rows, asked)
+                    if weight is None:  # Digits could be lost, so all samples are looked at.
+                        condenser = None
+                        continue
+                    return replace(_selection(known.index, wanted.ids, rows), weight=weight)
                 if from_ms < start_ms:
                     found = self._with_rollups(rollups, wanted, rows, (start_ms, end_ms), grain, mask, bounds)
                 else:
@@ -355,7 +366,8 @@ class BlockReader:
             def read() -> Rows:
                 nonlocal count
                 stored_ms = (range_ms[0] - tier_ms + 1, range_ms[1] + tier_ms - 1)
-                parts = self._parts([block], wanted, stored_ms, mask, count, bounds)
+                asked = _asked([block], wanted, None, mask, [])
+                parts = self._parts([block], asked, wanted, stored_ms, mask, count, bounds)
                 rows = joined(parts, wanted.ids.size, bounds.check if bounds is not None else _go_on)
                 count += rows.value.size
                 return as_read(rows, tier_ms)
@@ -368,9 +380,14 @@ class BlockReader:
         }
         return assemble(rollups, [raw], wanted.ids.size, grain, *range_ms, bounds)
 
+    def _condenser(self, wanted: Condense, range_ms: tuple[int, int], bounds: Bounds | None) -> Condenser:
+        check = bounds.check if bounds is not None else _go_on
+        return Condenser(wanted, range_ms, self._cache, self._note_damage, check)
+
     def _parts(
         self,
         blocks: Sequence[OpenBlock],
+        asked: Sequence[Asked],
         wanted: Wanted,
         range_ms: tuple[int, int],
         mask: Mask,
@@ -382,28 +399,29 @@ class BlockReader:
         Raises: what the bounds raise: told first what the blocks that lie wholly in the range will give, for the
         lengths of their rows are known, then what was found in the others.
         """
-        asked = [(block, *wanted.rows_of(block)) for block in blocks]
-        sizes = [int((block.row_offsets[rows + 1] - block.row_offsets[rows]).sum()) for block, _, rows in asked]
+        sizes = [one.count for one in asked]
         count = head_count
-        for (block, _, _), size in zip(asked, sizes, strict=True):
+        for block, size in zip(blocks, sizes, strict=True):
             count += size if block.lies_in(*range_ms) else 0
         if bounds is not None:
             bounds.found(count)
         parts: list[Part] = []
-        for (block, place, rows), size in zip(asked, sizes, strict=True):
+        for block, one, size in zip(blocks, asked, sizes, strict=True):
             cache = self._cache if size <= _CACHED_SAMPLES_PER_SELECTION_MAX else None
             note_damage = partial(self._note_damage, block.file.name)
-            for piece in _pieces(block.row_offsets, rows):
+            read: list[BlockPart] = []
+            for piece in _pieces(one.starts, one.ends):
                 if bounds is not None:
                     bounds.check()
-                starts, ends = block.row_offsets[rows[piece]], block.row_offsets[rows[piece] + 1]
-                part = read_part(block.table, place[piece], starts, ends, *range_ms, cache, note_damage)
+                starts, ends = one.starts[piece], one.ends[piece]
+                part = read_part(block.table, one.place[piece], starts, ends, *range_ms, cache, note_damage)
                 if part is None:
                     continue
                 if bounds is not None and not block.lies_in(*range_ms):
                     count += int(part.lengths.sum())
                     bounds.found(count)
-                parts.append(mask.cut(block.file.name, wanted.ids, part))
+                read.append(mask.cut(block.file.name, wanted.ids, part))
+            parts += one.with_stretches(read)
         return parts
 
     def _opened(
@@ -508,13 +526,34 @@ class BlockReader:
             log.error("damaged, left out of the answer: %s", error)
 
 
-def _pieces(row_offsets: Int64s, rows: Int64s) -> list[slice]:
+def _pieces(starts: Int64s, ends: Int64s) -> list[slice]:
     """Runs of rows with at most _PIECE_SAMPLES samples each, but one row at least."""
-    ends = np.cumsum(row_offsets[rows + 1] - row_offsets[rows])
-    if not rows.size or int(ends[-1]) <= _PIECE_SAMPLES:
-        return [slice(0, rows.size)] if rows.size else []
-    cuts = np.flatnonzero(np.diff(ends // _PIECE_SAMPLES, prepend=0)).tolist()
-    return [slice(start, end) for start, end in pairwise([0, *cuts, rows.size]) if end > start]
+    counts = np.cumsum(ends - starts)
+    if not starts.size or int(counts[-1]) <= _PIECE_SAMPLES:
+        return [slice(0, starts.size)] if starts.size else []
+    cuts = np.flatnonzero(np.diff(counts // _PIECE_SAMPLES, prepend=0)).tolist()
+    return [slice(start, end) for start, end in pairwise([0, *cuts, starts.size]) if end > start]
+
+
+def _asked(
+    blocks: Sequence[OpenBlock],
+    wanted: Wanted,
+    condenser: Condenser | None,
+    mask: Mask,
+    head_spans: Sequence[tuple[int, int]],
+) -> list[Asked]:
+    """What is read of each block: every sample of the wanted series, or with a condenser one for many."""
+    found = []
+    rows_of = [wanted.rows_of(block) for block in blocks]
+    spans = [(block.file.summary.min_ms, block.file.summary.max_ms) for block in blocks]
+    for i, (block, (place, rows)) in enumerate(zip(blocks, rows_of, strict=True)):
+        if condenser is None:
+            found.append(Asked(place, block.row_offsets[rows], block.row_offsets[rows + 1]))
+            continue
+        others = [span for j, span in enumerate(spans) if j != i and rows_of[j][1].size]
+        taken = [*others, *head_spans, *mask.spans(block.file.name)]
+        found.append(condenser.asked(block.table, block.row_offsets, place, rows, taken))
+    return found
 
 
 def _go_on() -> None:

@@ -91,6 +91,7 @@ class TileTable:
         self.end_sample = self.first_sample + self.entries["sample_count"]
         self.min_ms = np.ascontiguousarray(self.entries["min_ms"])
         self.max_ms = np.ascontiguousarray(self.entries["max_ms"])
+        self.shortest_ms = int((self.max_ms - self.min_ms).min(initial=TIME_MAX))  # From first to last time.
         self.is_damaged = np.zeros(self.entries.size, np.bool_)
 
     def pieces_of(self, starts: Int64s, ends: Int64s) -> tuple[Int64s, Int64s, Int64s]:

@@ -300,6 +300,10 @@ class Mask:
                 ids = ids[~self._meant.is_meant(one, ids)]
         return ids
 
+    def spans(self, block_name: str) -> list[tuple[int, int]]:
+        """The times in which some series of a block has deleted samples, both ends included."""
+        return [(one.start_ms, end_ms) for one, end_ms in self._speaking_of(block_name)]
+
     def ids_meant(self, tombstone: Tombstone) -> Int32s:
         """The series of the index that a tombstone speaks of, rising."""
         return self._meant.ids(tombstone)

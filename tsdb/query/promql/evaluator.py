@@ -31,7 +31,16 @@ from tsdb.query.promql.label_rows import rows_of, taken
 from tsdb.query.promql.labels import finished, without_metric_name
 from tsdb.query.promql.ledger import CELL_BYTES, Ledger
 from tsdb.query.promql.limits import Options
-from tsdb.query.promql.rollups import INSTANT, Old, Reading, grain_of, joined, lookback_ms, range_in_rollups_ms
+from tsdb.query.promql.rollups import (
+    INSTANT,
+    Old,
+    Reading,
+    grain_of,
+    joined,
+    lookback_ms,
+    range_in_rollups_ms,
+    window_grain,
+)
 from tsdb.query.promql.shared import Shared
 from tsdb.query.promql.streamed import streamed
 from tsdb.query.promql.values import Scalar, Value, Vector
@@ -246,9 +255,10 @@ class Evaluator:
 
     def _selected(self, node: nodes.RangeSelector, reading: Reading) -> Ranges:
         steps, range_ms = self.steps_of(node.selector.moment), node.range_ms
-        grain = grain_of(reading.aggregate, steps, range_ms)
+        grain = window_grain(reading, steps, range_ms)
         first_ms = steps.first_ms - range_ms - int(reading.is_change)  # A change also reads the very start.
         selection = self.select(node.selector, first_ms, steps.last_ms, grain, range_ms)
+        grain = replace(grain, condense=None)  # What else is read is of rollups.
         old_range_ms = range_in_rollups_ms(reading, selection, grain, range_ms)
         if old_range_ms > range_ms:
             late_from_ms, first_ms = first_ms, first_ms - (old_range_ms - range_ms)
@@ -339,7 +349,8 @@ class Evaluator:
         old = ranges.old if is_old else None
         range_ms = ranges.range_ms if old is None else old.range_ms
         part, samples = series_at(ranges.samples, rows, steps.first_ms - range_ms, steps.last_ms)
-        weight = None if old is None or old.weight is None else old.weight[samples]
+        weight = ranges.samples.weight if old is None else old.weight
+        weight = None if weight is None else weight[samples]
         closed_until_ms = old.raw_from_ms if old is not None and old.is_change else None
         windows = Windows.over(part, steps, range_ms, self.ledger.check, weight=weight, closed_until_ms=closed_until_ms)
         if not is_fixed:

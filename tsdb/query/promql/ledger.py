@@ -147,6 +147,8 @@ class Ledger:
         self.resolution_ms = max(self.resolution_ms, selection.resolution_ms)
         self.keep(selection.series_count * LABELS_BYTES)
         self.hold(selection.offsets, selection.timestamp_ms, selection.value)
+        if selection.weight is not None:
+            self.hold(selection.weight)
         self.check("query preparation")
 
     def keep(self, count: int) -> None:

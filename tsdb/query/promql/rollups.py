@@ -7,12 +7,12 @@ whose length divides the edges of the windows tile them exactly. For people: doc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from tsdb.interface import Aggregate, Grain
+from tsdb.interface import Aggregate, Condense, Grain
 from tsdb.query.kernel.steps import Steps
 from tsdb.sample import Float64s, Selection
 
@@ -32,13 +32,15 @@ class Exactness(StrEnum):
 class Reading:
     """What one function asks for. is_change: it compares samples, so it needs two, and the one at the window's start.
 
-    is_counted: it must know how many samples each bucket stands for.
+    is_counted: it must know how many samples each bucket stands for. condensed: the aggregate from which its answer
+    follows as well as from the samples, if each window has all or none of what is condensed.
     """
 
     aggregate: Aggregate
     exactness: Exactness
     is_change: bool = False
     is_counted: bool = False
+    condensed: Aggregate | None = None
 
 
 INSTANT = Reading(Aggregate.LAST, Exactness.EXACT)
@@ -47,14 +49,14 @@ LAST_CHANGE = Reading(Aggregate.LAST, Exactness.NEAR, is_change=True)
 
 # Every function of a range vector, by name.
 READINGS: dict[str, Reading] = {
-    "min_over_time": Reading(Aggregate.MIN, Exactness.EXACT),
-    "max_over_time": Reading(Aggregate.MAX, Exactness.EXACT),
-    "sum_over_time": Reading(Aggregate.SUM, Exactness.EXACT),
-    "count_over_time": Reading(Aggregate.COUNT, Exactness.EXACT, is_counted=True),
-    "avg_over_time": Reading(Aggregate.SUM, Exactness.EXACT, is_counted=True),
+    "min_over_time": Reading(Aggregate.MIN, Exactness.EXACT, condensed=Aggregate.MIN),
+    "max_over_time": Reading(Aggregate.MAX, Exactness.EXACT, condensed=Aggregate.MAX),
+    "sum_over_time": Reading(Aggregate.SUM, Exactness.EXACT, condensed=Aggregate.SUM),
+    "count_over_time": Reading(Aggregate.COUNT, Exactness.EXACT, is_counted=True, condensed=Aggregate.COUNT),
+    "avg_over_time": Reading(Aggregate.SUM, Exactness.EXACT, is_counted=True, condensed=Aggregate.SUM),
     "last_over_time": INSTANT,
-    "present_over_time": INSTANT,
-    "absent_over_time": INSTANT,
+    "present_over_time": Reading(Aggregate.LAST, Exactness.EXACT, condensed=Aggregate.COUNT),
+    "absent_over_time": Reading(Aggregate.LAST, Exactness.EXACT, condensed=Aggregate.COUNT),
     "rate": Reading(Aggregate.INCREASE, Exactness.WHOLE, is_change=True),
     "increase": Reading(Aggregate.INCREASE, Exactness.WHOLE, is_change=True),
     "delta": Reading(Aggregate.LAST, Exactness.WHOLE, is_change=True),
@@ -101,6 +103,14 @@ def grain_of(aggregate: Aggregate, steps: Steps, range_ms: int = 0) -> Grain:
     """What to ask a source for: buckets that divide every edge of every window, as coarse as there are."""
     edges_ms = math.gcd(steps.first_ms, range_ms, steps.step_ms if steps.count > 1 else 0)
     return Grain(aggregate, edges_ms or DAY_MS)
+
+
+def window_grain(reading: Reading, steps: Steps, range_ms: int) -> Grain:
+    """What a function of windows asks for, with the leave to condense what no window parts, where that answers too."""
+    grain = grain_of(reading.aggregate, steps, range_ms)
+    if reading.condensed is None:
+        return grain
+    return replace(grain, condense=Condense(reading.condensed, steps.first_ms, steps.step_ms, steps.count, range_ms))
 
 
 def lookback_ms(selection: Selection, lookback_ms: int) -> int:

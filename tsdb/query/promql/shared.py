@@ -25,8 +25,9 @@ class Kept:
     uses_left: int
 
     def answers(self, grain: Grain) -> bool:
-        """Raw samples are the same for every aggregate."""
+        """Raw samples are the same for every aggregate, if each stands for itself."""
         is_raw = self.selection.resolution_ms == 0 and self.selection.raw_from_ms == RAW_ALONE_MS
+        is_raw &= self.selection.weight is None
         return is_raw or grain == self.grain
 
 

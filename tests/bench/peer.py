@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,14 @@ def _peer(name: str, protocol: str, settings: Sequence[str]) -> Any:
     program = _PROGRAM_OF.get(name)
     if program is not None and shutil.which(program) is None:
         raise SystemExit(f"{program} is not installed: apt-get install {program}, or --peers henge")
-    return peers.PEERS[name](proto=protocol)
+    made = peers.PEERS[name](proto=protocol)
+    for port in sorted(set(made.ports.values())):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):  # Its samples would go into that one, and its figures too.
+                raise SystemExit(
+                    f"port {port} of {name} is taken, perhaps by another bench: try again when it has ended"
+                )
+    return made
 
 
 def _henge(peers: Any, protocol: str, settings: Sequence[str]) -> Any:

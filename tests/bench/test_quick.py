@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests.bench import peer
 from tests.bench.cycle import Cycle
 from tests.bench.devops import entropy_bytes, jittered
 from tests.bench.generator import load
@@ -41,6 +43,15 @@ def test_a_bench_prints_its_figures(command: list[str], metrics: list[str]) -> N
     figures = [json.loads(line) for line in done.stdout.splitlines()]
     assert set(metrics) <= {figure["metric"] for figure in figures}
     assert all(figure["bench"] == command[0] and figure["unit"] for figure in figures)
+
+
+def test_a_bench_does_not_measure_the_peer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared("bench")
+    monkeypatch.setattr(peer, "_PROGRAM_OF", {})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(load("peers").PEERS["vm"], "ports", {"remote_write": other.getsockname()[1]})
+        with pytest.raises(SystemExit, match="of vm is taken"), peer.running("vm", "remote_write"):
+            pass
 
 
 def test_a_cycle_of_lines_goes_on_in_time_and_says_how_many_it_has() -> None:

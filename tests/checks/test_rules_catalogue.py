@@ -159,6 +159,14 @@ def test_a_name_that_became_free_goes_to_another_rule_and_a_kept_one_does_not_mo
     assert second["id"] not in {body["id"] for body in files.alerts().values()}
 
 
+def test_a_rule_takes_the_name_that_another_gives_free_in_the_same_change(files: Files) -> None:
+    rules_id = files.create(text=alerts("A, expr: up"))
+    before = files.alerts()["A"]["id"]
+    files.patch(rules_id, text=alerts("A, expr: up", group="renamed"))
+    (after,) = files.alerts().items()
+    assert (after[0], after[1]["id"] != before) == ("A", True)
+
+
 def test_pausing_channels_and_team_go_on_to_the_checks(files: Files) -> None:
     rules_id = files.create()
     ids = {body["id"] for body in files.alerts().values()}

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli import henge
 from tests.running import Appliance
+from tests.waiting import wait_until
 
 Run = Callable[..., Result]
 
@@ -158,3 +159,26 @@ def _written(appliance: Appliance, folder: Path) -> None:
     text = (folder / "same.yml").read_text()
     status, _ = appliance.call("POST", "/api/v1/rules", {"name": "same", "text": text})
     assert status in (201, 409)
+
+
+def test_an_alert_that_fires_is_an_incident_until_its_file_goes(appliance: Appliance, run: Run, tmp_path: Path) -> None:
+    rule = {"alert": "Fires", "expr": "vector(1)", "annotations": {"summary": "value {{ $value }}"}}
+    groups = [{"name": "now", "interval": "1s", "rules": [{"record": "now:one", "expr": "vector(1)"}, rule]}]
+    (tmp_path / "fires.yml").write_text(json.dumps({"groups": groups}))
+    run("load", tmp_path)
+
+    def incidents(state: str) -> list[Any]:
+        items: list[Any] = appliance.call("GET", f"/api/v1/incidents?state={state}")[1]["items"]
+        return [item for item in items if item["check_name"] == "Fires"]
+
+    wait_until(lambda: incidents("open"), timeout_s=20, what="an incident")
+    (incident,) = incidents("open")
+    assert "value 1" in incident["title"]
+    assert "Fires" in run("show", "fires").output
+    assert "CRITICAL" in run("show", "fires").output
+    file = appliance.call("GET", "/api/v1/rules?name=fires")[1]["items"][0]
+    group = appliance.call("GET", f"/api/v1/rules/{file['id']}")[1]["groups"][0]
+    assert [rule["health"] for rule in group["rules"]] == ["ok", "ok"]
+    assert (group["rules"][1]["state"], len(group["rules"][1]["alerts"])) == ("firing", 1)
+    assert run("remove", "fires").exit_code == 0
+    wait_until(lambda: incidents("resolved"), timeout_s=20, what="the end of the incident")

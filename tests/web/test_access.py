@@ -24,7 +24,7 @@ OPEN = {
     "prometheus_status.ready",
     "static",
 }
-MACHINE_PATHS = ("/api/", "/prometheus/")
+MACHINE_PATHS = ("/api/", "/prometheus/", "/graphite/")
 
 
 def routes(house: House) -> list[tuple[Rule, str, str]]:
@@ -53,7 +53,7 @@ def test_a_viewer_changes_nothing(house: House) -> None:
     own = {"account.change_password", "account.end_other_sessions"}
     reading_posts = {"prometheus.query", "prometheus.query_range", "prometheus.series", "prometheus.labels"}
     reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
-    reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read"}
+    reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read", "graphite_render.render"}
     for rule, method, path in routes(house):
         if method == "GET" or rule.endpoint in own | reading_posts:
             continue

@@ -62,7 +62,7 @@ class Intake:
         self._limits = limits or IntakeLimits()
         self._clock = clock
         self._log = log
-        self.book = book or MetricBook(None, log)
+        self.book = MetricBook(None, log) if book is None else book
         self._ledger = Ledger(metrics, clock, log)
         self._register = SeriesRegister()
         self._known = KnownSeries(self._register.seeds)  # Of remote-write.

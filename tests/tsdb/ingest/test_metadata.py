@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from appliance.clock import SystemClock
+from appliance.metrics import Metrics
 from tests.tsdb.ingest import remote_write_bytes as wire
+from tests.tsdb.ingest.fake_store import FakeStore
 from tsdb.ingest import metric_book
+from tsdb.ingest.intake import Intake
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.metric_book import MetricBook
 from tsdb.ingest.remote_write import body as version_1
@@ -131,3 +135,12 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, content: bytes
     book.note([Said(b"a", COUNTER, b"", b"")])
     book.save()
     assert len(MetricBook(path, LOG)) == 1
+
+
+def test_the_intake_writes_into_the_book_that_it_is_given_though_nothing_is_in_it_yet(tmp_path: Path) -> None:
+    path = tmp_path / metric_book.FILE_NAME
+    book = MetricBook(path, LOG)
+    intake = Intake({}, FakeStore(), metrics=Metrics(), clock=SystemClock(), log=LOG, book=book)
+    intake.write("remote_write", wire.snappy(described_1("a", COUNTER, "Of a.")), "test")
+    book.save()
+    assert [one.help for one in MetricBook(path, LOG).find(["a"])] == ["Of a."]

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.api.prometheus.texts import Texts, joined_in_pairs
+from web.api.texts import Texts, joined_in_pairs
 
 TEXT = st.binary(max_size=30).map(lambda text: text.replace(b"\n", b" "))
 

@@ -12,6 +12,8 @@ from web.errors import Refusal
 from web.services import services
 
 TARGET_COUNT_MAX = 1_000
+KEPT_S_DEFAULT = 60  # As graphite-web has it.
+GRAPH_TYPES = ("line", "pie")
 _TEMPLATE = re.compile(r"template\[(.+)\]")
 _TRUE = ("", "1", "true", "yes", "on")
 
@@ -29,7 +31,8 @@ class Asked:
     points_max: int | None
     template: dict[str, str]
     leaves_nulls_out: bool
-    format: str
+    format: str  # In small letters; empty where an image is meant.
+    kept_s: int  # How long the answer may be kept by who asked.
 
 
 def bad(message: str) -> Refusal:
@@ -79,6 +82,7 @@ def asked() -> Asked:
         x_files_factor = float(factor) if factor else 0.0
     except ValueError:
         raise bad(f"xFilesFactor: {factor[:40]!r} is no number") from None
+    graph_type()
     now_s = services().clock.now_ms() // 1_000
     now_text = text("now")
     return Asked(
@@ -91,8 +95,32 @@ def asked() -> Asked:
         points_max=whole_number("maxDataPoints"),
         template=_template(),
         leaves_nulls_out=is_true("noNullPoints"),
-        format=text("format").lower(),
+        format=_format(),
+        kept_s=_kept_s(),
     )
+
+
+def _format() -> str:
+    """What is asked for by name, or in one of the two old ways."""
+    named = text("format").lower()
+    if not named and is_true("rawData"):
+        return "raw"
+    return "pickle" if not named and is_true("pickle") else named
+
+
+def _kept_s() -> int:
+    if texts("noCache"):
+        return 0
+    seconds = text("cacheTimeout")
+    return int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 else KEPT_S_DEFAULT
+
+
+def graph_type() -> str:
+    """Raises: Refusal."""
+    found = text("graphType", "line")
+    if found not in GRAPH_TYPES:
+        raise bad(f"graphType: {found[:40]!r} is not known; there are {', '.join(GRAPH_TYPES)}")
+    return found
 
 
 def _template() -> dict[str, str]:

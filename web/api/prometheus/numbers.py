@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from tsdb.sample import Float64s, Int64s
-from web.api.prometheus.texts import Texts
+from web.api.texts import Texts
 
 PLAIN_MIN = 1e-5  # Below it msgspec writes an exponent, which Prometheus does only below 1e-6.
 WHOLE_MAX = 2.0**53  # Every whole float below it is that integer exactly.

@@ -11,7 +11,7 @@ import numpy as np
 from flask import Response, request
 
 from web.api.prometheus.numbers import number_texts, pair_heads, time_text
-from web.api.prometheus.texts import Texts, joined_in_pairs
+from web.api.texts import Texts, joined_in_pairs
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer

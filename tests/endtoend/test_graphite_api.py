@@ -1,0 +1,74 @@
+"""What graphite-web answered over HTTP, asked of a real appliance: every request but the known exceptions."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.running import Appliance
+from tests.scripts.graphite import KNOWN
+from tests.scripts.graphite_http import Answer, answered, holding_datasets, load, report_of
+from tests.scripts.report import judged, known_exceptions
+from tests.shared import shared
+
+NAME = "http.json"
+
+
+@pytest.fixture(scope="module")
+def content() -> Any:
+    return json.loads(shared(f"conformance/graphite/{NAME}").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    with holding_datasets(tmp_path_factory.mktemp("graphite")) as running:
+        load(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def answers(content: Any, appliance: Appliance) -> dict[int, Answer]:
+    return answered(content, appliance)
+
+
+def test_what_was_recorded_is_answered_alike(content: Any, answers: dict[int, Answer]) -> None:
+    report = report_of(content, NAME, answers)
+    assert report.passed > 0
+    verdict = judged([report], known_exceptions(KNOWN))
+    assert verdict.unknown == set(), [one for one in report.failures if one["case"] in verdict.unknown]
+    assert verdict.outlived == set(), "these pass now: take them off the list"
+
+
+def test_twenty_changed_expectations_are_the_twenty_failures(content: Any, answers: dict[int, Answer]) -> None:
+    before = report_of(content, NAME, answers)
+    changed = copy.deepcopy(content)
+    passing = [
+        one
+        for one in changed["requests"]
+        if one["id"] in answers and f"{NAME}:{one['id']}" not in before.failed and one["expect"]["status"] < 500
+    ]
+    picked = random.Random(7).sample(passing, 20)
+    for request in picked:
+        _change(request["expect"])
+    after = report_of(changed, NAME, answers)
+    assert after.failed - before.failed == {f"{NAME}:{request['id']}" for request in picked}
+
+
+def _change(expected: dict[str, Any]) -> None:
+    """Another answer than was recorded, in the part that is compared."""
+    if expected["status"] >= 400 or "html_bytes" in expected:
+        expected["status"] += 1
+    elif "json" in expected:
+        expected["json"] = [expected["json"]]
+    elif "base64" in expected:
+        other = pickle.dumps(1) if "pickle" in expected["content_type"] else b"\x01"
+        expected["base64"] = base64.b64encode(other).decode()
+    else:
+        expected["body"] += "x"

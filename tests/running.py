@@ -39,7 +39,12 @@ class Appliance:
         self.data_dir = folder / "data"
         self.ready_file = folder / "ready.json"
         self.log_file = folder / "henge.out"
-        self.settings = ("web.listen=127.0.0.1:0", "graphite.listen=127.0.0.1:0", *settings)
+        self.settings = (
+            "web.listen=127.0.0.1:0",
+            "graphite.listen=127.0.0.1:0",
+            "graphite.pickle_listen=127.0.0.1:0",
+            *settings,
+        )
         self.environ = dict(environ or {})
         self.prefix = tuple(prefix)
         self.process: subprocess.Popen[bytes] | None = None

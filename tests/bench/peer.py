@@ -74,7 +74,12 @@ def _henge(peers: Any, protocol: str, settings: Sequence[str]) -> Any:
         def cmd(self) -> list[str]:
             argv = [self.project + "/.venv/bin/henge", "up", "--data", self.dir, "--ready-file", self.dir + ".ready"]
             argv += ["--no-browser"]
-            for one in ("web.listen=127.0.0.1:0", "graphite.listen=127.0.0.1:0", *settings):
+            for one in (
+                "web.listen=127.0.0.1:0",
+                "graphite.listen=127.0.0.1:0",
+                "graphite.pickle_listen=127.0.0.1:0",
+                *settings,
+            ):
                 argv += ["--set", one]
             return argv
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +132,30 @@ def test_what_the_json_door_refuses_is_answered_and_counted(appliance: Appliance
     status, answer = appliance.call("POST", "/api/v1/series", [far])
     assert status == 400, answer
     assert "future" in json.dumps(answer), answer
+
+
+class _Evil:
+    """A pickle of it would write a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (self.path, "w")
+
+
+def test_a_pickle_that_wants_to_run_code_runs_nothing_and_its_neighbours_are_kept(
+    appliance: Appliance, tmp_path: Path
+) -> None:
+    texts = [
+        pickle.dumps(found, protocol)
+        for protocol in range(6)
+        for found in ([(f"beside.pickles.{protocol}", (NOW_S, 1))], _Evil(str(tmp_path / "evil")))
+    ]
+    host, port = appliance.ready["graphite_pickle"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"".join(struct.pack(">I", len(text)) + text for text in texts))
+    wait_until(lambda: kept_count(appliance, "beside[.]pickles") == 6, what="the frames between the bad ones")
+    counted = {"protocol": "graphite_pickle", "reason": "unsafe_pickle"}
+    wait_until(lambda: metric(appliance, "henge_ingest_refused_total", **counted) == 6, what="6 refused")
+    assert not (tmp_path / "evil").exists()

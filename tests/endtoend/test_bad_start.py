@@ -16,7 +16,14 @@ import pytest
 from tests.endtoend.smalldisk import small_disk
 from tests.running import CHECKOUT, HENGE, Appliance
 
-FREE_PORTS = ("--set", "web.listen=127.0.0.1:0", "--set", "graphite.listen=127.0.0.1:0")
+FREE_PORTS = (
+    "--set",
+    "web.listen=127.0.0.1:0",
+    "--set",
+    "graphite.listen=127.0.0.1:0",
+    "--set",
+    "graphite.pickle_listen=127.0.0.1:0",
+)
 
 
 def refused_start(data_dir: Path, *arguments: str, environ: dict[str, str] | None = None) -> str:
@@ -81,7 +88,7 @@ def test_a_file_that_is_not_toml_and_a_file_that_is_not_there_are_named(tmp_path
     assert str(tmp_path / "absent.toml") in refused_start(tmp_path / "data", "--config", str(tmp_path / "absent.toml"))
 
 
-@pytest.mark.parametrize("setting", ["web.listen", "graphite.listen"])
+@pytest.mark.parametrize("setting", ["web.listen", "graphite.listen", "graphite.pickle_listen"])
 def test_a_port_in_use_is_named_with_its_setting_and_another_way(tmp_path: Path, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

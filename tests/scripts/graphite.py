@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tests.scripts import graphite_attime, graphite_functions, graphite_http, graphite_render
+from tests.scripts import graphite_attime, graphite_carbon, graphite_functions, graphite_http, graphite_render
 from tests.scripts.report import Report, known_exceptions, told
 from tests.shared import SHARED
 
@@ -36,6 +36,7 @@ class Family:
 FAMILIES = {
     "attime.json": Family("attime", graphite_attime.is_mine, graphite_attime.run),
     "render.json": Family("render", graphite_render.is_mine, graphite_render.run),
+    "carbon.json": Family("carbon", graphite_carbon.is_mine, graphite_carbon.run),
     "functions.json": Family("functions", graphite_functions.is_mine, graphite_functions.run),
     "http.json": Family("http", graphite_http.is_mine, graphite_http.run),
 }

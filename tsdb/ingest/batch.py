@@ -1,4 +1,4 @@
-"""Whole lines of many senders, gathered until there are enough to be worth a message."""
+"""Whole lines, or frames, of many senders, gathered until there are enough to be worth a message."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ def shown(address: SocketAddress) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class LineBatch:
-    """The segments of one batch in the order of arrival, each the whole lines of one read of one sender."""
+class Batch:
+    """The segments of one batch in the order of arrival, each the whole lines or frames of one read of one sender."""
 
     def __init__(self) -> None:
         self._segments: list[bytes] = []
         self._senders: list[str | SocketAddress] = []
         self.bytes_count = 0
 
-    def add(self, lines: bytes, sender: str | SocketAddress) -> None:
-        """Take whole lines; the address of a datagram is only spelled out when somebody asks for it."""
-        assert lines.endswith(b"\n"), lines[-80:]
-        self._segments.append(lines)
+    def add(self, whole: bytes, sender: str | SocketAddress) -> None:
+        """Take what is whole; the address of a datagram is only spelled out when somebody asks for it."""
+        self._segments.append(whole)
         self._senders.append(sender)
-        self.bytes_count += len(lines)
+        self.bytes_count += len(whole)
 
     def data(self) -> bytes:
         return b"".join(self._segments)

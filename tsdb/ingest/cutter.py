@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Cutter(Protocol):
+    """Of one connection: keeps what is not whole until its rest comes."""
+
+    is_lost: bool  # Nothing more can be cut from this stream.
+
+    @property
+    def half_bytes(self) -> int:
+        """How much waits for its rest."""
+
+    def cut(self, data: bytes) -> bytes:
+        """What data makes whole; maybe nothing."""
+
+    def end(self) -> bytes:
+        """What will never get its rest, now that the stream is over; forgets it."""
 
 
 class LineCutter:
@@ -11,6 +28,8 @@ class LineCutter:
     A line longer than line_bytes_max is told to on_too_long with its first bytes, once, and skipped up to its line
     feed; the lines after it are cut as usual.
     """
+
+    is_lost = False
 
     def __init__(self, line_bytes_max: int, on_too_long: Callable[[bytes], None]) -> None:
         self._line_bytes_max = line_bytes_max

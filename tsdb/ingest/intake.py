@@ -9,14 +9,15 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 
 from appliance.clock import Clock
 from appliance.metrics import Metrics
 from tsdb.errors import BodyTooLarge, DiskFull, NotReady, RefusedSample
 from tsdb.ingest.arrow import body as arrow
-from tsdb.ingest.batch import LineBatch
+from tsdb.ingest.batch import Batch
 from tsdb.ingest.decoded import Body, Decoded, Refusals
-from tsdb.ingest.graphite import lines as graphite
 from tsdb.ingest.json import body as json
 from tsdb.ingest.ledger import Ledger
 from tsdb.ingest.limits import IntakeLimits
@@ -28,9 +29,8 @@ from tsdb.ingest.remote_write import body as remote_write
 from tsdb.ingest.remote_write import symbols as remote_write_2
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.rows import body as rows
+from tsdb.ingest.streams import STREAMS, Stream
 
-GRAPHITE = "graphite"
-GRAPHITE_SOCKETS = ("graphite", "graphite_udp")
 DOORS: Mapping[str, Callable[[Body, IntakeLimits, KnownSeries], Decoded]] = {
     "json": lambda body, _, __: json.decode(body),
     "arrow": lambda body, limits, _: arrow.decode(body, limits),
@@ -70,21 +70,40 @@ class Intake:
         self._places = threading.Semaphore(self._limits.in_flight_count_max)
         self._in_flight = ThreadPoolExecutor(self._limits.in_flight_count_max, thread_name_prefix="intake")
         self._gives_up_s: float | None = None
-        self._listener = Listener(
-            {name: sock for name, sock in sockets.items() if name in GRAPHITE_SOCKETS},
-            self._submit,
-            protocol=GRAPHITE,
-            ledger=self._ledger,
-            metrics=metrics,
-            clock=clock,
-            log=log,
-            limits=self._limits,
-        )
+        self._listeners = [
+            Listener(
+                sockets,
+                partial(self._submit, stream),
+                stream=stream,
+                ledger=self._ledger,
+                metrics=metrics,
+                clock=clock,
+                log=log,
+                limits=self._limits,
+            )
+            for stream in STREAMS
+            if not sockets.keys().isdisjoint(stream.sockets)
+        ]
 
     def run(self, stopping: threading.Event) -> None:
         """Serve until stopping is set; then finish what is in memory, for at most twice stop_wait_ms_max."""
-        _raise_file_limit(self._limits.connections_count_max + _FILES_COUNT_SPARE)
-        self._listener.run(lambda: self._is_stopping(stopping))
+        _raise_file_limit(len(self._listeners) * self._limits.connections_count_max + _FILES_COUNT_SPARE)
+        faults: list[Exception] = []
+
+        def serve(listener: Listener) -> None:
+            try:
+                listener.run(lambda: bool(faults) or self._is_stopping(stopping))
+            except Exception as fault:  # noqa: BLE001 - Raised again below: the whole process starts anew.
+                faults.append(fault)
+
+        threads = [threading.Thread(target=serve, args=(each,), name="listener") for each in self._listeners]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if faults:
+            raise faults[0]
+        stopping.wait()  # Where every listener is off.
         self._in_flight.shutdown(wait=True)
 
     def write(self, door: str, body: Body, sender: str) -> Outcome:
@@ -119,8 +138,8 @@ class Intake:
         """What the System page shows of the intake."""
         return {
             **self._ledger.stats(),
-            "connections_count": self._listener.connections_count,
-            "udp_dropped": self._listener.udp_dropped,
+            "connections_count": sum(each.connections_count for each in self._listeners),
+            "udp_dropped": dict(chain.from_iterable(each.udp_dropped.items() for each in self._listeners)),
             "series_count": self._register.series_count,
             "epoch": self._register.epoch,
         }
@@ -132,34 +151,38 @@ class Intake:
             raise BodyTooLarge(f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it")
         return DOORS[door](body, self._limits, self._known)
 
-    def _submit(self, batch: LineBatch, wait_s: float) -> bool:
+    def _submit(self, stream: Stream, batch: Batch, wait_s: float) -> bool:
         if not self._places.acquire(timeout=wait_s) if wait_s else not self._places.acquire(blocking=False):
             return False
         outcome = Outcome()
-        carried = self._in_flight.submit(self._carry, batch, outcome)
-        carried.add_done_callback(lambda done: self._land(done.exception(), batch, outcome))
+        carried = self._in_flight.submit(self._carry, stream, batch, outcome)
+        carried.add_done_callback(lambda done: self._land(done.exception(), stream, batch, outcome))
         return True
 
-    def _carry(self, batch: LineBatch, outcome: Outcome) -> None:
+    def _carry(self, stream: Stream, batch: Batch, outcome: Outcome) -> None:
         """One batch from bytes to acknowledgement, in a thread of the pool."""
         with self._pump.crunching:
-            decoded = graphite.decode(batch.data(), self._clock.now_ms())
+            decoded = stream.decode(batch.data(), self._clock.now_ms())
         self._pump.deliver(
-            decoded, outcome, protocol=GRAPHITE, sender_of=batch.sender_of, gives_up=lambda _: self._is_given_up()
+            decoded,
+            outcome,
+            protocol=stream.protocol,
+            sender_of=batch.sender_of,
+            gives_up=lambda _: self._is_given_up(),
         )
 
-    def _land(self, error: BaseException | None, batch: LineBatch, outcome: Outcome) -> None:
+    def _land(self, error: BaseException | None, stream: Stream, batch: Batch, outcome: Outcome) -> None:
         """Give the batch's place back, and count what was lost of it, if anything was."""
         self._places.release()
         if error is None:
             return
         if not isinstance(error, NotReady):
             self._log.error("a part of a batch is lost by a fault of our own", exc_info=error)
-        count = batch.data().count(b"\n") if outcome.samples_count is None else outcome.samples_count
+        count = stream.count(batch.data()) if outcome.samples_count is None else outcome.samples_count
         lost = Refusals()
         reason = "store_away" if isinstance(error, NotReady) else "internal"
         lost.add(reason, count=count - outcome.done_count, message=str(error))
-        self._ledger.refused(GRAPHITE, lost, lambda _: "")
+        self._ledger.refused(stream.protocol, lost, lambda _: "")
 
     def _is_stopping(self, stopping: threading.Event) -> bool:
         if stopping.is_set() and self._gives_up_s is None:

@@ -1,7 +1,7 @@
-"""The sockets of the line protocols: accept, read, cut into lines, gather into batches; one thread, one selector.
+"""The sockets of one line protocol, or of frames: accept, read, cut, gather into batches; one thread, one selector.
 
 A full pipeline is answered by not reading: TCP senders are slowed by their windows, datagrams that the kernel then
-drops are counted. Bytes come in whole lines only: a half line whose rest never comes is refused, because `cpu 1` of
+drops are counted. What is handed on is whole: a half line whose rest never comes is refused, because `cpu 1` of
 `cpu 17` would be a wrong value.
 """
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from appliance.clock import Clock
 from appliance.metrics import Metrics
-from tsdb.ingest.batch import LineBatch, SocketAddress, shown
-from tsdb.ingest.cutter import LineCutter
+from tsdb.ingest.batch import Batch, SocketAddress, shown
+from tsdb.ingest.cutter import Cutter
 from tsdb.ingest.decoded import Refusals
-from tsdb.ingest.graphite.exact import LINE_BYTES_MAX, MESSAGES
 from tsdb.ingest.ledger import Ledger
 from tsdb.ingest.limits import IntakeLimits
+from tsdb.ingest.streams import Stream
 from tsdb.ingest.udp_drops import dropped_count
 
 READ_BYTES = 1024 * 1024
@@ -33,7 +33,7 @@ UPKEEP_EVERY_S = 1.0
 SELECT_S_MAX = 0.2  # So long may a stop go unnoticed.
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-Submit = Callable[[LineBatch, float], bool]
+Submit = Callable[[Batch, float], bool]
 """Takes a batch if there is room within so many seconds; False if not."""
 
 
@@ -41,28 +41,29 @@ Submit = Callable[[LineBatch, float], bool]
 class _Connection:
     sock: socket.socket
     sender: str
-    cutter: LineCutter
+    cutter: Cutter
     last_read_s: float
 
 
 class Listener:
-    """Reads the Graphite sockets until told to stop. Everything runs in the thread that calls run()."""
+    """Reads the sockets of one protocol until told to stop. Everything runs in the thread that calls run()."""
 
     def __init__(
         self,
         sockets: Mapping[str, socket.socket],
         submit: Submit,
         *,
-        protocol: str,
+        stream: Stream,
         ledger: Ledger,
         metrics: Metrics,
         clock: Clock,
         log: logging.Logger,
         limits: IntakeLimits,
     ) -> None:
-        self._sockets = dict(sockets)
+        self._sockets = {name: sockets[name] for name in stream.sockets if name in sockets}
         self._submit = submit
-        self._protocol = protocol
+        self._stream = stream
+        self._protocol = stream.protocol
         self._ledger = ledger
         self._clock = clock
         self._log = log
@@ -78,7 +79,7 @@ class Listener:
         self._view = memoryview(self._buffer)
         self._selector = selectors.DefaultSelector()
         self._connections: set[_Connection] = set()
-        self._batch = LineBatch()
+        self._batch = Batch()
         self._batch_since_s = 0.0
         self._is_stopped: Callable[[], bool] = lambda: False
 
@@ -137,7 +138,7 @@ class Listener:
     def _open(self, sock: socket.socket, sender: str) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # A dead peer gives its place back some day.
-        cutter = LineCutter(LINE_BYTES_MAX, lambda text: self._refuse("line_too_long", text, sender))
+        cutter = self._stream.cutter(lambda text: self._refuse(self._stream.too_long, text, sender))
         connection = _Connection(sock, sender, cutter, self._clock.monotonic_s())
         self._connections.add(connection)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._read(connection))
@@ -150,21 +151,23 @@ class Listener:
         except OSError:
             count = 0
         if not count:
-            self._close(connection, "the connection ended in the middle of a line")
+            self._close(connection, f"the connection ended in the middle of a {self._stream.unit}")
             return
         connection.last_read_s = self._clock.monotonic_s()
         self._take(connection.cutter.cut(bytes(self._view[:count])), connection.sender)
+        if connection.cutter.is_lost:
+            self._close(connection, "")
 
     def _close(self, connection: _Connection, why: str) -> None:
         self._connections.discard(connection)
         self._selector.unregister(connection.sock)
         connection.sock.close()
         if half := connection.cutter.end():
-            self._refuse("incomplete_line", half, connection.sender, why)
+            self._refuse(f"incomplete_{self._stream.unit}", half, connection.sender, why)
 
     def _refuse(self, reason: str, text: bytes, sender: str, message: str = "") -> None:
         refusals = Refusals()
-        refusals.add(reason, text, message=message or MESSAGES[reason])
+        refusals.add(reason, text, message=message or self._stream.messages[reason])
         self._ledger.refused(self._protocol, refusals, lambda _: sender)
 
     # Datagrams.
@@ -184,12 +187,12 @@ class Listener:
 
     # Batches.
 
-    def _take(self, lines: bytes, sender: str | SocketAddress) -> None:
-        if not lines:
+    def _take(self, whole: bytes, sender: str | SocketAddress) -> None:
+        if not whole:
             return
         if not self._batch.bytes_count:
             self._batch_since_s = self._clock.monotonic_s()
-        self._batch.add(lines, sender)
+        self._batch.add(whole, sender)
         if self._batch.bytes_count >= self._limits.batch_bytes_max:
             self._submit_full()
 
@@ -203,7 +206,7 @@ class Listener:
     def _submit_if_due(self) -> None:
         age_ms = (self._clock.monotonic_s() - self._batch_since_s) * 1000
         if self._batch.bytes_count and age_ms >= self._limits.batch_age_ms_max and self._submit(self._batch, 0.0):
-            self._batch = LineBatch()
+            self._batch = Batch()
 
     def _submit_full(self) -> None:
         """Wait for a place in the pipeline; nothing is read meanwhile."""
@@ -221,7 +224,7 @@ class Listener:
                 since_s = now_s
             for connection in self._connections:
                 connection.last_read_s = since_s  # The silence was ours.
-        self._batch = LineBatch()
+        self._batch = Batch()
 
     # Upkeep and the end.
 
@@ -238,18 +241,20 @@ class Listener:
         age_s_max = self._limits.half_line_age_ms_max / 1000
         for connection in [each for each in self._connections if each.cutter.half_bytes]:
             if now_s - connection.last_read_s > age_s_max:
-                self._close(connection, f"nothing came for {age_s_max:g} s in the middle of a line")
+                self._close(connection, f"nothing came for {age_s_max:g} s in the middle of a {self._stream.unit}")
         self._connections_gauge.set(len(self._connections), protocol=self._protocol)
 
     def _finish(self) -> None:
         for connection in list(self._connections):
-            self._close(connection, "the appliance stopped in the middle of a line")
+            self._close(connection, f"the appliance stopped in the middle of a {self._stream.unit}")
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
         self._selector.close()
         wait_s = self._limits.stop_wait_ms_max / 1000
         if self._batch.bytes_count and not self._submit(self._batch, wait_s):
             lost = Refusals()
-            lost.add("store_away", count=self._batch.data().count(b"\n"), message="the store was away at the stop")
+            lost.add(
+                "store_away", count=self._stream.count(self._batch.data()), message="the store was away at the stop"
+            )
             self._ledger.refused(self._protocol, lost, lambda _: "")
-            self._batch = LineBatch()
+            self._batch = Batch()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsdb.ingest.batch import LineBatch
+from tsdb.ingest.batch import Batch
 from tsdb.ingest.cutter import LineCutter
 from tsdb.ingest.udp_drops import dropped_from
 
@@ -47,7 +47,7 @@ def test_a_long_line_is_told_once_and_skipped_to_its_end() -> None:
 
 
 def test_a_batch_knows_who_sent_which_byte() -> None:
-    batch = LineBatch()
+    batch = Batch()
     batch.add(b"aa\n", "first")
     batch.add(b"b\nb\n", ("::1", 5, 0, 0))
     batch.add(b"c\n", ("10.0.0.1", 5))

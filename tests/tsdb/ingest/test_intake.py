@@ -36,6 +36,7 @@ class Rig:
     address: tuple[str, int]
     stopping: threading.Event
     thread: threading.Thread
+    pickle_address: tuple[str, int]
     connections: list[socket.socket] = field(default_factory=list)
 
     def connect(self) -> socket.socket:
@@ -88,9 +89,10 @@ def start() -> Iterator[Start]:
             tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
             udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             udp.bind(tcp.getsockname())
+            frames = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
             store, metrics, stopping = FakeStore(), Metrics(), threading.Event()
             intake = Intake(
-                {"graphite": tcp, "graphite_udp": udp},
+                {"graphite": tcp, "graphite_udp": udp, "graphite_pickle": frames},
                 store,
                 metrics=metrics,
                 clock=SystemClock(),
@@ -98,7 +100,7 @@ def start() -> Iterator[Start]:
                 limits=IntakeLimits(**limits),
             )
             thread = threading.Thread(target=intake.run, args=(stopping,))
-            rig = Rig(store, intake, metrics, tcp.getsockname(), stopping, thread)
+            rig = Rig(store, intake, metrics, tcp.getsockname(), stopping, thread, frames.getsockname())
             stack.callback(rig.close)
             stack.callback(rig.stop)
             stack.callback(store.gate.set)
@@ -246,7 +248,7 @@ def test_datagrams_that_the_kernel_drops_are_counted(start: Start) -> None:
     rig = start(batch_bytes_max=100, in_flight_count_max=1)
     rig.store.gate.clear()
     sent_count = 0
-    while sent_count < 200_000 and sum(map(dropped_count, rig.intake._listener._sockets.values())) < 100:
+    while sent_count < 200_000 and sum(map(dropped_count, rig.intake._listeners[0]._sockets.values())) < 100:
         for _ in range(1_000):
             rig.send_datagram(b"u%d 1 1700000000" % sent_count)
             sent_count += 1
@@ -283,7 +285,7 @@ def test_a_stop_stores_what_was_read(start: Start) -> None:
     rig = start(batch_age_ms_max=60_000)
     rig.send(b"a 1 1700000000\n")
     wait_until(lambda: rig.intake.stats()["connections_count"] == 1)
-    wait_until(lambda: rig.intake._listener._batch.bytes_count > 0)
+    wait_until(lambda: rig.intake._listeners[0]._batch.bytes_count > 0)
     rig.stop()
     assert [name for name, _, _ in rig.samples(1)] == ["a"]
 

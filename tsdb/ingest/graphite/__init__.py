@@ -1,4 +1,6 @@
-"""Graphite plaintext: `path value timestamp`, a line a sample; time in seconds since 1970, fractions allowed.
+"""Graphite's ways in: lines, and pickles of the same (`pickles`, which `frames` cuts and `opcodes` reads).
+
+A line a sample, `path value timestamp`; time in seconds since 1970, fractions allowed.
 
     servers.web1.cpu.user 12.5 1700000000
     disk.used;server=web1;disk=sda 71 1700000000.25

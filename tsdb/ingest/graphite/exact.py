@@ -48,17 +48,19 @@ def decode_line(line: bytes, now_ms: int) -> tuple[str, int, float]:
     if len(fields) > 3:
         raise refused("too_many_fields")
     name, value_text, timestamp_text = fields
-    value = _value(value_text)  # First, so that a line with two faults is counted as `lines` counts it.
-    return name.decode(), _timestamp_ms(timestamp_text, now_ms), value
+    value = read_value(value_text)  # First, so that a line with two faults is counted as `lines` counts it.
+    return name.decode(), read_timestamp_ms(timestamp_text, now_ms), value
 
 
-def _value(text: bytes) -> float:
+def read_value(text: bytes) -> float:
+    """Raises: RefusedSample, not_a_number or nan."""
     if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
         return float(text)
     raise refused("nan" if _NAN.fullmatch(text) else "not_a_number")
 
 
-def _timestamp_ms(text: bytes, now_ms: int) -> int:
+def read_timestamp_ms(text: bytes, now_ms: int) -> int:
+    """Raises: RefusedSample, bad_timestamp or too_far_in_future."""
     if not _NUMBER.fullmatch(text):
         raise refused("bad_timestamp")
     seconds = float(text)

@@ -1,0 +1,107 @@
+"""carbon.json: what carbon stored for lines, datagrams and pickles, and how it read its rule files, against ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.scripts.report import Report
+from tsdb.errors import RefusedSample
+from tsdb.ingest.decoded import Decoded
+from tsdb.ingest.streams import GRAPHITE, GRAPHITE_PICKLE, Stream
+from tsdb.sample import METRIC_NAME, labels_of
+
+Content = Mapping[str, Any]
+Compared = Callable[[Content], tuple[object, object]]
+NOW_MS = 1_750_000_000_000
+NOT_BUILT = {
+    "filters": "whitelist and blacklist",
+    "retentions": "storage-schemas.conf",
+    "storage_schemas": "storage-schemas.conf",
+    "aggregation_rules": "aggregation-rules.conf",
+    "aggregation_methods": "aggregation-rules.conf",
+    "rewrite": "rewrite-rules.conf",
+    "relay": "carbon-relay's rules",
+    "whisper_rollup": "rollups as whisper makes them",
+    "cache_query": "carbon's query port",
+    "archive_choice": "archives of whisper",
+}
+
+
+def is_mine(content: Content) -> bool:
+    return "carbon_version" in content
+
+
+def run(content: Content, path: Path) -> Report:
+    report = Report(path.name)
+    for section, cases in content.items():
+        if section == "carbon_version":
+            continue
+        if section in NOT_BUILT:
+            count = len(cases) if isinstance(cases, list) else 1
+            report.skipped[f"{section}: {NOT_BUILT[section]}"] += count
+            continue
+        for index, case in enumerate(cases):
+            wanted, got = SECTIONS[section](case)
+            report.note(f"{path.name}:{section}-{index}", None if wanted == got else str(wanted), str(got))
+    return report
+
+
+def _line(case: Content) -> tuple[object, object]:
+    """Lines of which some are no UTF-8 are recorded as Latin-1."""
+    return _wanted(case["stored"]), stored_of(GRAPHITE, _bytes_of(case))
+
+
+def _datagram(case: Content) -> tuple[object, object]:
+    data = _bytes_of(case)
+    return _wanted(case["stored"]), stored_of(GRAPHITE, data if data.endswith(b"\n") else data + b"\n")
+
+
+def _pickle(case: Content) -> tuple[object, object]:
+    return _wanted(case["stored"]), stored_of(GRAPHITE_PICKLE, bytes.fromhex(case["frame_hex"]))
+
+
+SECTIONS: dict[str, Compared] = {"line": _line, "udp": _datagram, "pickle": _pickle}
+
+
+def _bytes_of(case: Content) -> bytes:
+    text: str = case["input"]
+    is_raw = "UnicodeDecodeError" in case.get("exception_closes_connection", "") + case.get("exception", "")
+    return text.encode("latin-1" if is_raw else "utf-8")
+
+
+def _wanted(stored: Sequence[Content]) -> list[tuple[str, float, float]]:
+    return [
+        (one["name"], one["value"], NOW_MS / 1_000 if one["time"] == "now" else one["time"])
+        for one in stored
+        if "dropped" not in one
+    ]
+
+
+def stored_of(stream: Stream, data: bytes) -> list[tuple[str, float, float]]:
+    """The name, value and time in seconds of what we would store of one connection's bytes."""
+    too_long: list[bytes] = []
+    return rows_of(stream.decode(stream.cutter(too_long.append).cut(data), NOW_MS))
+
+
+def rows_of(decoded: Decoded) -> list[tuple[str, float, float]]:
+    assert decoded.name_index is None
+    rows = []
+    for name, value, timestamp_ms in zip(decoded.names.to_list(), decoded.value, decoded.timestamp_ms, strict=True):
+        try:
+            rows.append((_written(decoded.canonical_of(name)), float(value), int(timestamp_ms) / 1_000))
+        except RefusedSample:
+            continue
+    return rows
+
+
+def _written(canonical: bytes) -> str:
+    labels = dict(labels_of(canonical))
+    metric = labels.pop(METRIC_NAME)
+    return ";".join([metric, *(f"{label}={value}" for label, value in sorted(labels.items()))])
+
+
+def shown(found: object) -> str:
+    return json.dumps(found)[:300]

@@ -20,6 +20,15 @@ class AnswerKind(StrEnum):
     STRING = "string"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PathNode:
+    """A node of the tree of names. A name may be a series itself (a leaf) and lead on to others (a branch)."""
+
+    path: str
+    is_leaf: bool
+    is_branch: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedSeries:
     """One line of an answer of Graphite's render API: values at equal steps, NaN where there is none.

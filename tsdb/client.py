@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from appliance.bus import AsyncClient, BusError, BusRefused, Client, Reply
-from tsdb.answer import AnswerKind, QueryAnswer, RenderedSeries
+from tsdb.answer import AnswerKind, PathNode, QueryAnswer, RenderedSeries
 from tsdb.errors import NotReady, TsdbError, error_of
 from tsdb.metadata import MetricMetadata
 from tsdb.sample import Labels, Matcher, MatchOp, Selection
@@ -165,6 +165,15 @@ class TsdbClient:
             for one, (start, end) in zip(reply.body["series"], pairwise(edges), strict=True)
         ]
 
+    def graphite_times(self, texts: Sequence[str], now_s: int, *, zone: str = "UTC") -> list[int]:
+        """Times as Graphite's render API writes them, in seconds since 1970."""
+        body = {"texts": texts, "now_s": now_s, "zone": zone}
+        return list(_call(self._query, "graphite_times", body, timeout_s=QUERY_TIMEOUT_S).body)
+
+    def graphite_functions(self) -> dict[str, Any]:
+        """By name: group, parameters and words of each function of Graphite's render API."""
+        return dict(_call(self._query, "graphite_functions", timeout_s=QUERY_TIMEOUT_S).body)
+
     def cancel_query(self, query_id: str) -> int:
         """End the queries of this name, from another thread than theirs. Returns: how many there were."""
         reply = _call(self._query, "cancel", {"query_id": query_id}, timeout_s=QUERY_TIMEOUT_S)
@@ -195,6 +204,11 @@ class TsdbClient:
         return list(
             self._look_up("label_values", selectors, start_ms, end_ms, limit, {"name": name, "contains": contains})
         )
+
+    def find_paths(self, pattern: str, start_ms: int, end_ms: int) -> list[PathNode]:
+        """The nodes of the tree of dotted names that a Graphite glob finds, of series without other labels."""
+        body = {"pattern": pattern, "start_ms": start_ms, "end_ms": end_ms}
+        return [PathNode(*node) for node in _call(self._store, "find_paths", body, timeout_s=QUERY_TIMEOUT_S).body]
 
     def _look_up(
         self,

@@ -72,3 +72,27 @@ def _change(expected: dict[str, Any]) -> None:
         expected["base64"] = base64.b64encode(other).decode()
     else:
         expected["body"] += "x"
+
+
+def test_a_name_that_is_a_series_and_a_branch_is_both(appliance: Appliance) -> None:
+    sent = [{"labels": {"__name__": name}, "samples": [[1_699_999_200_000, 1]]} for name in ("two.way", "two.way.sub")]
+    assert appliance.call("POST", "/api/v1/series", sent)[0] == 200
+    _, tree = appliance.call("GET", "/graphite/metrics/find?query=two.*")
+    assert tree == [{"text": "way", "id": "two.way", "allowChildren": 1, "expandable": 1, "leaf": 1}]
+    _, found = appliance.call("GET", "/graphite/metrics/find?query=two.*&format=completer")
+    assert [one["path"] for one in found["metrics"]] == ["two.way.", "two.way"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("metrics/find?query=a{b", "the pattern 'a{b': } is missing"),
+        ("metrics/find?query=a&position=x&format=nodelist", "position: 'x' is no whole number"),
+        ("metrics/find?query=a&from=nevermore", "the time 'nevermore' is none"),
+        ("render?target=a&format=svg", "format: 'svg' cannot be drawn here; add format=json"),
+        ("render?target=a&format=json&jsonp=alert(1)", "jsonp: 'alert(1)' is no name of a function"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_plain_words(appliance: Appliance, path: str, words: str) -> None:
+    status, body = appliance.call("GET", f"/graphite/{path}")
+    assert (status, words in body) == (400, True), body

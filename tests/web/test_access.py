@@ -54,6 +54,7 @@ def test_a_viewer_changes_nothing(house: House) -> None:
     reading_posts = {"prometheus.query", "prometheus.query_range", "prometheus.series", "prometheus.labels"}
     reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
     reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read", "graphite_render.render"}
+    reading_posts |= {"graphite_find.find", "graphite_find.expand", "graphite_find.index"}
     for rule, method, path in routes(house):
         if method == "GET" or rule.endpoint in own | reading_posts:
             continue

@@ -18,6 +18,7 @@ from tsdb.query.graphite.errors import BadTime
 from tsdb.query.graphite.evaluate import render
 from tsdb.query.graphite.fetch import StoredSeries
 from tsdb.query.graphite.points import fitted
+from tsdb.query.graphite.registry import FUNCTIONS, NO_DEFAULT, Function, Parameter
 from tsdb.query.graphite.series import Series
 from tsdb.query.promql.ledger import Ledger
 
@@ -34,6 +35,55 @@ class Render(Asked, frozen=True, kw_only=True):
     points_max: int | None = None
     template: dict[str, str] = msgspec.field(default_factory=dict)
     events: list[tuple[int, str, list[str]]] = msgspec.field(default_factory=list)
+
+
+class Times(msgspec.Struct, frozen=True):
+    """Times as the render API has them."""
+
+    texts: list[str]
+    now_s: int
+    zone: str = "UTC"
+
+
+def epochs(ask: Times) -> list[int]:
+    """In seconds since 1970. Raises: BadTime."""
+    zone = ZoneInfo(ask.zone)
+    return [epoch_of(text, ask.now_s, zone) for text in ask.texts]
+
+
+def functions() -> dict[str, Any]:
+    """By name: what a function is called with, as graphite-web describes it; words and group are of our table."""
+    return {name: _described(one) for name, one in sorted(FUNCTIONS.items())}
+
+
+def _described(one: Function) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "function": f"{one.name}({', '.join(map(_signature, one.parameters))})",
+        "description": one.description,
+        "module": "henge",
+        "group": one.group,
+        "params": [
+            {
+                "name": parameter.name,
+                "type": parameter.kind.value,
+                **({"required": True} if parameter.required else {}),
+                **({"multiple": True} if parameter.multiple else {}),
+                **({} if parameter.default is NO_DEFAULT else {"default": parameter.default}),
+                **({"options": list(parameter.options)} if parameter.options else {}),
+                **({"suggestions": list(parameter.suggestions)} if parameter.suggestions else {}),
+            }
+            for parameter in one.parameters
+        ],
+    }
+
+
+def _signature(parameter: Parameter) -> str:
+    if parameter.multiple:
+        return f"*{parameter.name}"
+    if parameter.required:
+        return parameter.name
+    return f"{parameter.name}={None if parameter.default is NO_DEFAULT else parameter.default!r}"
 
 
 def rendered(ask: Render, source: SeriesSource, ledger: Ledger) -> Answer:

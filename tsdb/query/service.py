@@ -24,7 +24,7 @@ from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.selector import selector_of
 from tsdb.query.remote_read import frames_of, read_request, samples_message
-from tsdb.query.render import Render, rendered
+from tsdb.query.render import Render, Times, epochs, functions, rendered
 from tsdb.sample import Matcher, MatchOp
 
 CONTROL = "control"
@@ -127,6 +127,8 @@ class QueryService:
         server.handle("remote_read", self.remote_read, Asked)
         server.handle("render", self.render, Render)
         server.handle("selectors", self.selectors, Texts, lane=CONTROL)
+        server.handle("graphite_times", lambda request: epochs(request.body), Times, lane=CONTROL)
+        server.handle("graphite_functions", lambda _: functions(), lane=CONTROL)
         server.handle("format", self.format, Source, lane=CONTROL)
         server.handle("tree", self.tree, Source, lane=CONTROL)
         server.handle("cancel", self.cancel, Cancel, lane=CONTROL)

@@ -12,7 +12,6 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +35,7 @@ from tsdb.store.flush import BlockFolder, flush_runs
 from tsdb.store.head import Head, Run, by_index, present_ids, select_runs, sort_full
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
+from tsdb.store.names import Names
 from tsdb.store.reader import BlockReader
 from tsdb.store.recovery import replay
 from tsdb.store.retention import Retention
@@ -224,17 +224,9 @@ class Engine:
             heads.append(HeadSeries.of(index, np.intersect1d(index.match(matchers), present, assume_unique=True)))
         return self._reader.series(names, matchers, start_ms, end_ms, heads, tombstones)
 
-    def label_names(self, start_ms: int, end_ms: int) -> list[str]:
-        """The names of the labels of all series that may have samples in the range, in order."""
-        names, runs, tombstones = self._view(start_ms, end_ms)
-        heads = [index.label_names(present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
-        return sorted({*chain(*heads), *self._reader.label_names(names, start_ms, end_ms, tombstones)})
-
-    def label_values(self, name: str, start_ms: int, end_ms: int) -> list[str]:
-        """The values of a label among all series that may have samples in the range, in order."""
-        names, runs, tombstones = self._view(start_ms, end_ms)
-        heads = [index.label_values(name, present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
-        return sorted({*chain(*heads), *self._reader.label_values(name, names, start_ms, end_ms, tombstones)})
+    @property
+    def names(self) -> Names:
+        return Names(self._view, self._reader)
 
     def flush(self) -> None:
         """Write everything in the head into blocks and drop the log of it. Raises: DiskFull; the head is kept then."""

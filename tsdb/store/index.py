@@ -14,12 +14,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.answer import PathNode
 from tsdb.canonical import CanonicalColumn, series_keys
 from tsdb.lookup import HashLookup, UInt64s, distinct
 from tsdb.sample import KEY_BYTES, METRIC_NAME, Int32s, Int64s, Labels, Matcher, labels_of
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
-from tsdb.store.paths import PathNode, find_paths
+from tsdb.store.paths import are_bare_names, find_paths
 from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
 from tsdb.store.scan import scanned
 from tsdb.store.shapes import Shapes
@@ -313,6 +314,11 @@ class SeriesIndex:
             is_wanted[among] = True
             parts = [part.only(np.flatnonzero(part.counts(is_wanted))) for part in parts]
         return find_paths([(part, self._text) for part in parts], pattern)
+
+    def bare_names(self, among: Int32s) -> Int32s:
+        """Those of some series that have no label beside their name."""
+        pieces = (among[start : start + _INDEX_STEP_COUNT] for start in range(0, among.size, _INDEX_STEP_COUNT))
+        return np.concatenate([among[:0], *(ids[are_bare_names(self.column_of(ids))] for ids in pieces)])
 
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""

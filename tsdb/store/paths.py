@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tsdb import regex
+from tsdb.answer import PathNode
+from tsdb.canonical import CanonicalColumn
 from tsdb.errors import QueryTooLarge, RefusedQuery
+from tsdb.sample import SEPARATOR
 from tsdb.store.disk import Bytes
 from tsdb.store.postings import LabelPart
 
@@ -24,27 +31,20 @@ _DOT = b"."
 _CLOSING = {"{": "}", "[": "]"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PathNode:
-    """A node of the tree of names. A name may be a series itself (a leaf) and lead on to others (a branch)."""
-
-    path: str
-    is_leaf: bool
-    is_branch: bool
-
-
 @dataclass(frozen=True, slots=True)
 class _Step:
     """One part of a pattern: literals, and globs with what they begin with."""
 
     literals: Sequence[bytes]
     globs: Sequence[tuple[bytes, Any]]  # (literal prefix, compiled expression)
+    is_deep: bool = False  # Whether it means all levels below too.
 
 
 def find_paths(parts: Iterable[tuple[LabelPart, Bytes]], pattern: str) -> list[PathNode]:
     """The nodes at the pattern's level, in order. parts: the values of `__name__` in each segment of an index.
 
-    `*` is any text without a dot, `?` one character, `[a-z]` and `[!a-z]` one of some, `{a,b}` either.
+    `*` is any text without a dot, `?` one character, `[a-z]` and `[!a-z]` one of some, `{a,b}` either; the part `**`
+    is one part or more.
     Raises: RefusedQuery, if the pattern is wrong; QueryTooLarge, if it looks at too many nodes.
     """
     steps = [_step(part) for part in _split(pattern)]
@@ -54,17 +54,29 @@ def find_paths(parts: Iterable[tuple[LabelPart, Bytes]], pattern: str) -> list[P
         tree = _Tree(part, text, budget)
         prefixes = [b""]
         for step in steps[:-1]:
-            prefixes = [
-                prefix + name + _DOT
-                for prefix in prefixes
-                for name, _, is_branch in tree.nodes(prefix, step)
-                if is_branch
-            ]
+            below = (path + _DOT for prefix in prefixes for path, _, is_branch in tree.nodes(prefix, step) if is_branch)
+            prefixes = list(dict.fromkeys(below))  # Two parts `**` lead to a node in several ways.
         for prefix in prefixes:
-            for name, is_leaf, is_branch in tree.nodes(prefix, steps[-1]):
-                before = found.get(prefix + name, (False, False))
-                found[prefix + name] = (before[0] or is_leaf, before[1] or is_branch)
+            for path, is_leaf, is_branch in tree.nodes(prefix, steps[-1]):
+                before = found.get(path, (False, False))
+                found[path] = (before[0] or is_leaf, before[1] or is_branch)
     return [PathNode(path.decode(), *kinds) for path, kinds in sorted(found.items())]
+
+
+def merged_nodes(parts: Iterable[Iterable[PathNode]]) -> list[PathNode]:
+    """What was found in several places, each node once, in order."""
+    found: dict[str, PathNode] = {}
+    for node in chain.from_iterable(parts):
+        before = found.get(node.path, node)
+        found[node.path] = PathNode(node.path, before.is_leaf or node.is_leaf, before.is_branch or node.is_branch)
+    return sorted(found.values(), key=lambda node: node.path.encode())
+
+
+def are_bare_names(series: CanonicalColumn) -> npt.NDArray[np.bool_]:
+    """Which series have one label alone: of those, the names are paths."""
+    before = np.searchsorted(np.flatnonzero(series.text == SEPARATOR[0]), series.ends)
+    found: npt.NDArray[np.bool_] = np.diff(before, prepend=0) == 2  # Behind the name of the label, and its value.
+    return found
 
 
 class _Budget:
@@ -90,7 +102,17 @@ class _Tree:
         self._budget = budget
 
     def nodes(self, prefix: bytes, step: _Step) -> Iterator[tuple[bytes, bool, bool]]:
-        """(name, is leaf, is branch) of each child of the node that a step means; prefix: its path with a dot."""
+        """(path, is leaf, is branch) of each node that a step means from one node on; prefix: its path with a dot."""
+        waiting = [prefix]
+        while waiting:
+            here = waiting.pop()
+            for name, is_leaf, is_branch in self._below(here, step):
+                yield here + name, is_leaf, is_branch
+                if step.is_deep and is_branch:
+                    waiting.append(here + name + _DOT)
+
+    def _below(self, prefix: bytes, step: _Step) -> Iterator[tuple[bytes, bool, bool]]:
+        """(name, is leaf, is branch) of each child that a step means."""
         seen = set()
         for name in step.literals:
             self._budget.take()
@@ -149,7 +171,7 @@ def _step(part: str) -> _Step:
         else:
             first = min(variant.index(char) for char in _GLOB if char in variant)
             globs.append((variant[:first].encode(), regex.compiled(_expression(variant))))
-    return _Step(literals, globs)
+    return _Step(literals, globs, is_deep=part == "**")
 
 
 def _variants(part: str) -> list[str]:

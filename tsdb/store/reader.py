@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.answer import PathNode
 from tsdb.errors import CorruptData, NotReady
 from tsdb.interface import Aggregate, Bounds, Condense, Grain
 from tsdb.sample import RAW_ALONE_MS, Int32s, Int64s, Labels, Matcher, Selection
@@ -333,6 +334,14 @@ class BlockReader:
         """The values of a label in blocks that overlap the range, in no order."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
         return known.index.label_values(name, _ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
+
+    def find_paths(
+        self, pattern: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
+    ) -> list[PathNode]:
+        """The nodes of the tree of bare names in blocks that overlap the range; see tsdb.store.paths."""
+        known, blocks, _ = self._opened(names, start_ms, end_ms)
+        among = known.index.bare_names(_ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
+        return known.index.find_paths(pattern, among)
 
     def take_damage(self) -> Mapping[str, int]:
         """By block, how many parts of it could not be read since the last call, and so are missing from answers;

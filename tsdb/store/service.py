@@ -64,6 +64,14 @@ class LookUp(msgspec.Struct, frozen=True):
     contains: str = ""
 
 
+class Find(msgspec.Struct, frozen=True):
+    """A Graphite glob on dotted names."""
+
+    pattern: str
+    start_ms: int
+    end_ms: int
+
+
 class Deletion(msgspec.Struct, frozen=True):
     """Any of the selectors; both ends included."""
 
@@ -134,6 +142,7 @@ class StoreService:
         server.handle("series", self.series, LookUp, lane=READS)
         server.handle("labels", self.labels, LookUp, lane=READS)
         server.handle("label_values", self.label_values, LookUp, lane=READS)
+        server.handle("find_paths", self.find_paths, Find, lane=READS)
         server.handle("flush", lambda _: self._engine.flush(), lane=UPKEEP)
         server.handle("compact", self.compact, lane=UPKEEP)
         server.handle("delete", self.delete, Deletion, lane=UPKEEP)
@@ -193,7 +202,7 @@ class StoreService:
     def labels(self, request: Request) -> list[str]:
         ask: LookUp = request.body
         if not ask.selectors:
-            names = self._engine.label_names(ask.start_ms, ask.end_ms)
+            names = self._engine.names.label_names(ask.start_ms, ask.end_ms)
         else:
             names = sorted({name for labels in self._found(ask) for name, _ in labels})
         return list(names[: ask.limit])
@@ -201,13 +210,18 @@ class StoreService:
     def label_values(self, request: Request) -> list[str]:
         ask: LookUp = request.body
         if not ask.selectors:
-            values: Sequence[str] = self._engine.label_values(ask.name, ask.start_ms, ask.end_ms)
+            values: Sequence[str] = self._engine.names.label_values(ask.name, ask.start_ms, ask.end_ms)
         else:
             values = sorted({value for labels in self._found(ask) for name, value in labels if name == ask.name})
         if ask.contains:
             wanted = ask.contains.casefold()
             values = [value for value in values if wanted in value.casefold()]
         return list(values[: ask.limit])
+
+    def find_paths(self, request: Request) -> list[tuple[str, bool, bool]]:
+        ask: Find = request.body
+        found = self._engine.names.find_paths(ask.pattern, ask.start_ms, ask.end_ms)
+        return [(node.path, node.is_leaf, node.is_branch) for node in found]
 
     def cardinality(self, request: Request) -> dict[str, Any]:
         return self._engine.cardinality(max(1, min(request.body.count, TOP_COUNT_MAX)))

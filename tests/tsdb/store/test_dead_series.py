@@ -95,8 +95,8 @@ def test_a_hundred_thousand_dead_series_are_not_looked_at(monkeypatch: pytest.Mo
     assert LIVE_COUNT <= sum(looks.rows.values()) <= LIVE_COUNT + in_one_tile
     assert max(looks.ordered) <= LIVE_COUNT + in_one_tile
     assert LIVE_COUNT <= len(engine.series(REQUESTS, now_ms, now_ms + HOUR_MS)) <= LIVE_COUNT + in_one_tile
-    assert set(live) <= set(engine.label_values("pod", now_ms, now_ms + HOUR_MS))
-    assert len(engine.label_values("pod", now_ms, now_ms + HOUR_MS)) <= LIVE_COUNT + in_one_tile
+    assert set(live) <= set(engine.names.label_values("pod", now_ms, now_ms + HOUR_MS))
+    assert len(engine.names.label_values("pod", now_ms, now_ms + HOUR_MS)) <= LIVE_COUNT + in_one_tile
 
 
 def test_a_moment_finds_the_samples_at_it() -> None:
@@ -109,7 +109,7 @@ def test_a_moment_finds_the_samples_at_it() -> None:
         for pod in range(3):
             at_ms = NOW_MS + 1_000 * pod
             assert [dict(one)["pod"] for one, _, _ in rows_of(engine.select(REQUESTS, at_ms, at_ms))] == [str(pod)]
-            assert str(pod) in engine.label_values("pod", at_ms, at_ms)
+            assert str(pod) in engine.names.label_values("pod", at_ms, at_ms)
             assert labels(name="requests", pod=str(pod)) in engine.series(REQUESTS, at_ms, at_ms)
 
 
@@ -157,5 +157,5 @@ def test_no_series_with_a_sample_in_the_range_is_left_out(
             assert [(dict(one)["pod"], (at_ms - begin_ms) // 300_000) for one, at_ms, _ in found] == want
             alive = {pod for pod, _ in want}
             assert alive <= {dict(one)["pod"] for one in engine.series(REQUESTS, start_ms, end_ms)}
-            assert alive <= set(engine.label_values("pod", start_ms, end_ms))
-            assert not alive or "pod" in engine.label_names(start_ms, end_ms)
+            assert alive <= set(engine.names.label_values("pod", start_ms, end_ms))
+            assert not alive or "pod" in engine.names.label_names(start_ms, end_ms)

@@ -24,6 +24,7 @@ from tests.tsdb.store.stores import (
     rows_of,
 )
 from tests.waiting import wait_until
+from tsdb.answer import PathNode
 from tsdb.errors import DiskFull, NotReady, RefusedQuery, StaleEpoch
 from tsdb.sample import Matcher, MatchOp, SampleBatch, canonical_bytes
 from tsdb.store.block.writer import BlockWriter
@@ -316,12 +317,22 @@ def test_label_names_and_values_come_from_head_and_blocks_of_the_range() -> None
     append(engine, [(labels(name="old", job="x"), NOW_MS, ONE)])
     engine.flush()
     append(engine, [(labels(name="new", host="y"), NOW_MS + 9 * HOUR_MS, ONE)])
-    assert engine.label_names(0, 2**60) == ["__name__", "host", "job"]
-    assert engine.label_names(NOW_MS + HOUR_MS, 2**60) == ["__name__", "host"]
-    assert engine.label_values("__name__", 0, 2**60) == ["new", "old"]
-    assert engine.label_values("__name__", 0, NOW_MS) == ["old"]
-    assert engine.label_values("absent", 0, NOW_MS) == []
+    assert engine.names.label_names(0, 2**60) == ["__name__", "host", "job"]
+    assert engine.names.label_names(NOW_MS + HOUR_MS, 2**60) == ["__name__", "host"]
+    assert engine.names.label_values("__name__", 0, 2**60) == ["new", "old"]
+    assert engine.names.label_values("__name__", 0, NOW_MS) == ["old"]
+    assert engine.names.label_values("absent", 0, NOW_MS) == []
     assert engine.series([Matcher("job", MatchOp.NOT_EQUAL, "")], 0, 2**60) == [labels(name="old", job="x")]
+
+
+def test_paths_come_from_head_and_blocks_of_the_range() -> None:
+    engine = open_engine(MemoryDisk())
+    append(engine, [(labels(name="old.a"), NOW_MS, ONE), (labels(name="both"), NOW_MS, ONE)])
+    engine.flush()
+    append(engine, [(labels(name="both.b"), NOW_MS + 9 * HOUR_MS, ONE), (labels(name="x.y", job="z"), NOW_MS, ONE)])
+    old, both = PathNode("old", is_leaf=False, is_branch=True), PathNode("both", is_leaf=True, is_branch=True)
+    assert engine.names.find_paths("*", 0, 2**60) == [both, old]
+    assert engine.names.find_paths("*", NOW_MS + HOUR_MS, 2**60) == [PathNode("both", is_leaf=False, is_branch=True)]
 
 
 def test_a_wrong_regular_expression_is_refused_with_the_label_named() -> None:

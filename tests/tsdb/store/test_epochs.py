@@ -87,8 +87,8 @@ def test_samples_of_both_epochs_are_found_while_the_old_ones_are_written(monkeyp
         host_6 = [Matcher("host", MatchOp.EQUAL, "6")]
         assert len(engine.select(host_6, 0, 2**60).timestamp_ms) == 3
         assert len(engine.series([], NOW_MS + HOUR_MS, NOW_MS + 2 * HOUR_MS)) == 5
-        assert "20" in engine.label_values("host", 0, 2**60)
-        assert engine.label_names(0, 2**60) == ["__name__", "host"]
+        assert "20" in engine.names.label_values("host", 0, 2**60)
+        assert engine.names.label_names(0, 2**60) == ["__name__", "host"]
         return flush_runs(*arguments)
 
     monkeypatch.setattr("tsdb.store.engine.flush_runs", slow)

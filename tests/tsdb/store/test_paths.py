@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from tests.tsdb.store.stores import labels
 from tests.tsdb.store.test_postings import index_of
+from tsdb.answer import PathNode
 from tsdb.errors import QueryTooLarge, RefusedQuery
-from tsdb.store.paths import PathNode
 
 segments = st.sampled_from(["a", "b", "ab", "a-b", "a1", "ü", "", "/", "-"])
 names = st.lists(segments, min_size=1, max_size=4).map(".".join).filter(bool)
 globs = st.sampled_from(
-    ["a", "b", "*", "a*", "*b", "?", "a?", "[ab]", "[!a]*", "{a,b}", "{a,b*}1", "a{,-b}", "ü", "[a-b]*", ""]
+    ["a", "b", "*", "a*", "*b", "?", "a?", "[ab]", "[!a]*", "{a,b}", "{a,b*}1", "a{,-b}", "ü", "[a-b]*", "", "**"]
 )
 
 
@@ -38,19 +38,26 @@ def alternatives(glob: str) -> list[str]:
     return [before + choice + more for choice in inside.split(",") for more in alternatives(after)]
 
 
+def fits(parts: list[str], pattern: list[str]) -> bool:
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return any(fits(parts[count:], pattern[1:]) for count in range(1, len(parts) + 1))
+    is_alike = any(fnmatch.fnmatchcase(parts[0], one) for one in alternatives(pattern[0]))
+    return is_alike and fits(parts[1:], pattern[1:])
+
+
 def nodes(names: list[str], pattern: list[str]) -> list[PathNode]:
     """The dumb twin: every name, part by part."""
     found: dict[str, tuple[bool, bool]] = {}
     for name in names:
         parts = name.split(".")
-        if len(parts) >= len(pattern) and all(
-            any(fnmatch.fnmatchcase(part, one) for one in alternatives(glob))
-            for part, glob in zip(parts, pattern, strict=False)
-        ):
-            path = ".".join(parts[: len(pattern)])
-            leaf, branch = found.get(path, (False, False))
-            is_whole = len(parts) == len(pattern)
-            found[path] = (leaf or is_whole, branch or not is_whole)
+        for count in range(1, len(parts) + 1):
+            if fits(parts[:count], pattern):
+                path = ".".join(parts[:count])
+                leaf, branch = found.get(path, (False, False))
+                is_whole = len(parts) == count
+                found[path] = (leaf or is_whole, branch or not is_whole)
     return [PathNode(path, *kinds) for path, kinds in sorted(found.items(), key=lambda item: item[0].encode())]
 
 
@@ -61,6 +68,15 @@ def test_globs_find_what_fnmatch_finds_part_by_part(names: list[str], pattern: l
     living = sorted(one for one in alive if one < len(names))
     found = index.find_paths(".".join(pattern), among=np.array(living, np.int32))
     assert found == nodes([names[one] for one in living], pattern)
+
+
+def test_names_with_other_labels_are_no_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.index._INDEX_STEP_COUNT", 2)
+    index = index_of(
+        labels(name="a.b"), labels(name="a.c", job="x"), labels(job="y"), labels(name="a.d"), labels(name="e", b="")
+    )
+    bare = index.bare_names(np.arange(5, dtype=np.int32))
+    assert [node.path for node in index.find_paths("**", bare)] == ["a", "a.b", "a.d", "e"]
 
 
 def test_the_work_goes_with_the_nodes_and_not_with_the_series(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,8 @@ def test_series_that_are_wholly_deleted_are_not_listed() -> None:
     assert [one[0] for one in engine.series([], NOW_MS, NOW_MS + 1)] == [("__name__", "b")]
     engine.delete(named("a"), *ALWAYS)
     assert len(engine.series([], *ALWAYS)) == 1
-    assert engine.label_names(*ALWAYS) == ["__name__", "host"]
-    assert engine.label_values("__name__", *ALWAYS) == ["b"]
+    assert engine.names.label_names(*ALWAYS) == ["__name__", "host"]
+    assert engine.names.label_values("__name__", *ALWAYS) == ["b"]
 
 
 def test_compacting_brings_the_space_back_and_then_the_tombstone_goes() -> None:

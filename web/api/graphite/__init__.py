@@ -6,7 +6,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    from web.api.graphite import render
+    from web.api.graphite import find, functions, render
 
-    for room in (render,):
+    for room in (render, find, functions):
         app.register_blueprint(room.bp)

@@ -14,6 +14,8 @@ from web.services import services
 TARGET_COUNT_MAX = 1_000
 KEPT_S_DEFAULT = 60  # As graphite-web has it.
 GRAPH_TYPES = ("line", "pie")
+EVER_MS = (0, 2**53)  # Both within what the store takes for a time.
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
 _TEMPLATE = re.compile(r"template\[(.+)\]")
 _TRUE = ("", "1", "true", "yes", "on")
 
@@ -72,6 +74,52 @@ def whole_number(name: str) -> int | None:
     return int(found) if found.isascii() and found.isdecimal() and int(found[:18]) > 0 else None
 
 
+def needed(name: str) -> str:
+    """Raises: Refusal, where there is nothing."""
+    found = text(name)
+    if not found:
+        raise bad(f"{name} is missing; write {name}=…")
+    return found
+
+
+def number(name: str, default: int) -> int:
+    """A whole number. Raises: Refusal."""
+    found = text(name)
+    if not found:
+        return default
+    if _WHOLE.fullmatch(found) is None:
+        raise bad(f"{name}: {found[:40]!r} is no whole number")
+    return int(found)
+
+
+def now_s() -> int:
+    """The time that `now` pretends it is, or that it is."""
+    given = text("now")
+    if given.isascii() and given.isdecimal() and len(given) < 12:
+        return int(given)
+    return services().clock.now_ms() // 1_000
+
+
+def times_s(*names: str) -> list[int | None]:
+    """Times as the render API writes them, in seconds; None for those that are not given, or are -1.
+
+    Raises: RefusedQuery."""
+    given = {name: found for name in names if (found := text(name)) not in ("", "-1")}
+    epochs = services().tsdb.graphite_times(list(given.values()), now_s(), zone=zone_name()) if given else []
+    at_s = dict(zip(given, epochs, strict=True))
+    return [at_s.get(name) for name in names]
+
+
+def range_ms() -> tuple[int, int]:
+    """From and until, both included; all there is where they are not given."""
+    from_s, until_s = times_s("from", "until")
+    first_ms, last_ms = EVER_MS
+    return (
+        first_ms if from_s is None else from_s * 1_000,
+        last_ms if until_s is None else until_s * 1_000 + 999,
+    )
+
+
 def asked() -> Asked:
     """Raises: Refusal."""
     targets = [target for target in texts("target") if target.strip()]
@@ -83,13 +131,11 @@ def asked() -> Asked:
     except ValueError:
         raise bad(f"xFilesFactor: {factor[:40]!r} is no number") from None
     graph_type()
-    now_s = services().clock.now_ms() // 1_000
-    now_text = text("now")
     return Asked(
         targets=targets,
         from_text=text("from") or "-1d",
         until_text=text("until") or "now",
-        now_s=int(now_text) if now_text.isascii() and now_text.isdecimal() and len(now_text) < 12 else now_s,
+        now_s=now_s(),
         zone=zone_name(),
         x_files_factor=x_files_factor,
         points_max=whole_number("maxDataPoints"),

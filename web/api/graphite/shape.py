@@ -27,9 +27,7 @@ def callback() -> str:
 
 def json_answer(body: bytes, status: int = 200) -> Response:
     """JSON that is written already, as `pretty` and `jsonp` want it."""
-    name = callback()
-    if arguments.is_true("pretty"):
-        body = msgspec.json.format(body, indent=2)
+    name, body = callback(), _indented(body)
     if name:
         return Response(b"".join((name.encode(), b"(", body, b")")), status, mimetype=JAVASCRIPT_TYPE)
     return Response(body, status, mimetype=JSON_TYPE)
@@ -37,3 +35,12 @@ def json_answer(body: bytes, status: int = 200) -> Response:
 
 def json_of(found: Any, status: int = 200) -> Response:
     return json_answer(msgspec.json.encode(found), status)
+
+
+def plain_json_of(found: Any, status: int = 200) -> Response:
+    """For what graphite-web hands to no function of the caller's, whatever `jsonp` says."""
+    return Response(_indented(msgspec.json.encode(found)), status, mimetype=JSON_TYPE)
+
+
+def _indented(body: bytes) -> bytes:
+    return msgspec.json.format(body, indent=2) if arguments.is_true("pretty") else body

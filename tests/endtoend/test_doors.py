@@ -191,7 +191,7 @@ def test_debians_prometheus_writes_what_it_scrapes(appliance: Appliance, tmp_pat
             what="a sample from prometheus",
         )
         wait_until(lambda: len(appliance.query('{job="itself"}')) > 300, what="all of its series")
-        wait_until(lambda: counted(appliance, "henge_ingest_ignored_total", 'kind="metadata"') > 0, what="metadata")
+        wait_until(lambda: described(appliance, "prometheus_build_info") == "gauge", what="metadata")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             own = answer.read().decode()
     finally:
@@ -202,6 +202,13 @@ def test_debians_prometheus_writes_what_it_scrapes(appliance: Appliance, tmp_pat
     assert failed
     assert all(line.endswith(" 0") for line in failed), failed
     assert counted(appliance, "henge_ingest_refused_total", 'protocol="remote_write"') == 0
+
+
+def described(appliance: Appliance, metric: str) -> str | None:
+    """The type of a metric, as its sender said."""
+    _, answer = appliance.call("GET", f"/prometheus/api/v1/metadata?metric={metric}")
+    entries = answer["data"].get(metric, [])
+    return str(entries[0]["type"]) if entries else None
 
 
 def counted(appliance: Appliance, metric: str, label: str) -> float:

@@ -68,6 +68,7 @@ PAGES = {  # a page of docs/format: the kinds of file that it lays out below sam
     "documents.md": set(),  # in the state file
     "state.md": set(),
     "export.md": set(),  # goes out
+    "metadata.md": set(),  # beside samples/, and no samples
     "snapshot.md": set(),  # beside samples/; its damage is in test_snapshot.py
 }
 

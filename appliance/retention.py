@@ -17,7 +17,7 @@ RETENTION_TIER_COUNT_MAX = 8
 SCHEMA_COUNT_MAX = 100  # Each is tried on every series of a block that no earlier one has taken.
 SCHEMA_TEXT_LENGTH_MAX = 4_096  # Of one pattern or match.
 _REGEX_MEMORY_BYTES_MAX = 1 << 19  # Half of what a query may use, so that what is accepted here works there.
-_FIELDS = ("name", "pattern", "match", "retention")
+_FIELDS = ("name", "pattern", "match", "retention", "resolution")
 _CONDITION = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\["\\])*)"\s*(,|$)')
 
 
@@ -61,6 +61,7 @@ class SchemaRule:
     pattern: str  # A regular expression (RE2) that is looked for anywhere in the metric name or Graphite path.
     conditions: tuple[tuple[str, str, str], ...]  # label, one of = != =~ !~, value; regexes match the whole value
     retention: Retention
+    resolution_ms: int = 0  # How often samples are expected, and so their step in Graphite; 0: as their times show.
 
 
 class SchemaError(ValueError):
@@ -144,7 +145,27 @@ def _schema(number: int, found: Any) -> SchemaRule:
         retention = parse_retention(found["retention"])
     except ValueError as error:
         raise ValueError(f"retention: {error}") from error
-    return SchemaRule(found.get("name") or f"schema {number}", pattern, _conditions(match), retention)
+    return SchemaRule(
+        name=found.get("name") or f"schema {number}",
+        pattern=pattern,
+        conditions=_conditions(match),
+        retention=retention,
+        resolution_ms=_resolution_ms(found["resolution"], retention) if "resolution" in found else 0,
+    )
+
+
+def _resolution_ms(text: str, retention: Retention) -> int:
+    """Raises: ValueError."""
+    try:
+        found_ms = duration_ms(text)
+    except ValueError as error:
+        raise ValueError(f"resolution: {error}") from error
+    if not found_ms or found_ms % 1_000:
+        raise ValueError(f"resolution: {text!r} is not a number of whole seconds, such as 10s")
+    for tier in retention.tiers[1:2]:
+        if tier.resolution_ms <= found_ms or tier.resolution_ms % found_ms:
+            raise ValueError(f"resolution: {text!r} is no part of the first rollup's, {tier}; they are its multiples")
+    return found_ms
 
 
 def _conditions(match: str) -> tuple[tuple[str, str, str], ...]:

@@ -199,6 +199,7 @@ fsync = "always"
 name = "carbon"
 pattern = "^carbon\\\\."
 retention = "raw:7d,1m:30d"
+resolution = "10s"
 
 [[store.schemas]]
 match = '{team="shop",env!~"a|\\"b"}'
@@ -215,6 +216,7 @@ def test_schemas(tmp_path: Path) -> None:
         (),
         "raw:7d,1m:30d",
     )
+    assert (first.resolution_ms, second.resolution_ms) == (10_000, 0)
     assert (second.name, second.conditions) == ("schema 2", (("team", "=", "shop"), ("env", "!~", 'a|"b')))
     assert second.retention.raw_ms is None
 
@@ -226,6 +228,19 @@ WRONG_SCHEMAS = {  # fields of the second schema: the refusal
     'pattern = "x"\nretention = 7': 'retention: 7 is not a text; write it in quotes, as "…"',
     'pattern = "x"\nretention = "1m:7d"': (
         "retention: '1m:7d' starts with '1m:7d'; the first step is the raw samples, such as raw:90d"
+    ),
+    'pattern = "x"\nretention = "raw:7d"\nresolution = "often"': (
+        "resolution: 'often' is not a duration; write a whole number and a unit of ms, s, m, h, d, w, y, "
+        "such as 200ms, 10s or 30d, or forever"
+    ),
+    'pattern = "x"\nretention = "raw:7d"\nresolution = "forever"': (
+        "resolution: 'forever' is not a number of whole seconds, such as 10s"
+    ),
+    'pattern = "x"\nretention = "raw:7d"\nresolution = "1500ms"': (
+        "resolution: '1500ms' is not a number of whole seconds, such as 10s"
+    ),
+    'pattern = "x"\nretention = "raw:7d,1m:30d"\nresolution = "7s"': (
+        "resolution: '7s' is no part of the first rollup's, 1m:30d; they are its multiples"
     ),
     'pattern = "("\nretention = "raw:7d"': "pattern: the regular expression '(' is wrong: missing ): (",
     'match = "{a=b}"\nretention = "raw:7d"': (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from tests.running import Appliance
 from tests.waiting import wait_until
 
 HOSTS = ("db", "web1", "web2")
+SCHEMAS = json.dumps([{"pattern": r"^slow\.", "retention": "raw:1h,5m:1d", "resolution": "1m"}])
 
 
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    with Appliance(tmp_path_factory.mktemp("graphite")) as running:
+    with Appliance(tmp_path_factory.mktemp("graphite"), settings=(f"store.schemas={SCHEMAS}",)) as running:
         host, port = running.ready["graphite"].rsplit(":", 1)
         now_s = int(time.time()) // 10 * 10
         lines = [
@@ -34,7 +36,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 
 def asked(appliance: Appliance, *targets: str, **more: str) -> tuple[int, Any]:
-    arguments = [("target", target) for target in targets] + [("from", "-5min"), ("format", "json"), *more.items()]
+    arguments = [("target", target) for target in targets] + list({"from": "-5min", "format": "json", **more}.items())
     status, body = appliance.call("GET", f"/graphite/render?{urlencode(arguments)}")
     return status, body
 
@@ -54,6 +56,18 @@ def test_a_path_with_globs_gives_its_series_at_their_own_step(appliance: Applian
     times = [at_s for _, at_s in points]
     assert {second - first for first, second in pairwise(times)} == {10}
     assert len(times) == 30
+
+
+def test_a_series_has_the_step_of_its_schema(appliance: Appliance) -> None:
+    """However few samples it has; and that of a rollup where the range is older than the raw samples are kept."""
+    appliance.send_graphite(f"slow.clock 7 {int(time.time())}\n")
+    wait_until(lambda: rendered(appliance, "slow.clock"), what="the series")
+    for start, step_s in (("-30min", 60), ("-2h", 300)):
+        (found,) = rendered(appliance, "slow.clock", **{"from": start})
+        points = found["datapoints"]
+        assert isinstance(points, list)
+        assert {second - first for (_, first), (_, second) in pairwise(points)} == {step_s}
+        assert [value for value, _ in points if value is not None] == [7]
 
 
 def test_targets_are_answered_in_their_order(appliance: Appliance) -> None:

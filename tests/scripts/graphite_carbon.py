@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from appliance.retention import SchemaRule, parse_retention
 from tests.scripts.report import Report
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded
 from tsdb.ingest.streams import GRAPHITE, GRAPHITE_PICKLE, Stream
+from tsdb.query.graphite.fetch import StoredSeries
+from tsdb.query.graphite.steps import ConfiguredSteps
+from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import METRIC_NAME, labels_of
 
 Content = Mapping[str, Any]
@@ -26,7 +29,6 @@ NOT_BUILT = {
     "relay": "carbon-relay's rules",
     "whisper_rollup": "rollups as whisper makes them",
     "cache_query": "carbon's query port",
-    "archive_choice": "archives of whisper",
 }
 
 
@@ -43,7 +45,7 @@ def run(content: Content, path: Path) -> Report:
             count = len(cases) if isinstance(cases, list) else 1
             report.skipped[f"{section}: {NOT_BUILT[section]}"] += count
             continue
-        for index, case in enumerate(cases):
+        for index, case in enumerate(_archive_cases(cases) if section == "archive_choice" else cases):
             wanted, got = SECTIONS[section](case)
             report.note(f"{path.name}:{section}-{index}", None if wanted == got else str(wanted), str(got))
     return report
@@ -63,7 +65,24 @@ def _pickle(case: Content) -> tuple[object, object]:
     return _wanted(case["stored"]), stored_of(GRAPHITE_PICKLE, bytes.fromhex(case["frame_hex"]))
 
 
-SECTIONS: dict[str, Compared] = {"line": _line, "udp": _datagram, "pickle": _pickle}
+def _archive_cases(section: Content) -> list[Content]:
+    return [{"archives": section["archives"], **case} for case in section["cases"]]
+
+
+def _archive(case: Content) -> tuple[object, object]:
+    """Recorded a minute after a multiple of the coarsest step: its counts of points tell."""
+    (step_s, count), *rollups = case["archives"]
+    retention = ",".join([f"raw:{step_s * count}s", *(f"{step}s:{step * count}s" for step, count in rollups)])
+    rule = SchemaRule("", ".", (), parse_retention(retention), step_s * 1_000)
+    now_s = NOW_MS // 1_000 // 600 * 600 + 60
+    source = MemorySeries()
+    source.add({METRIC_NAME: "a"}, [(now_s * 1_000, 1.0)])
+    storage = StoredSeries(source, now_s, ConfiguredSteps([rule]).step_s)
+    (found,) = storage.fetch("a", now_s - case["from_ago"], now_s - case["until_ago"])
+    return (case["step"], case["points"]), (found.step_s, found.values.size)
+
+
+SECTIONS: dict[str, Compared] = {"archive_choice": _archive, "line": _line, "udp": _datagram, "pickle": _pickle}
 
 
 def _bytes_of(case: Content) -> bytes:
@@ -101,7 +120,3 @@ def _written(canonical: bytes) -> str:
     labels = dict(labels_of(canonical))
     metric = labels.pop(METRIC_NAME)
     return ";".join([metric, *(f"{label}={value}" for label, value in sorted(labels.items()))])
-
-
-def shown(found: object) -> str:
-    return json.dumps(found)[:300]

@@ -86,7 +86,7 @@ class World:
     def _context(self, case: Content) -> Context:
         params = case.get("params", {})
         return Context(
-            storage=StoredSeries(self._source, NOW_S, self._step_s.get, self._found_events),
+            storage=StoredSeries(self._source, NOW_S, lambda labels, _: self._step_s.get(labels), self._found_events),
             start_s=case["from"],
             end_s=case["until"],
             now_s=int(params.get("now", NOW_S)),

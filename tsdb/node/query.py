@@ -53,6 +53,7 @@ def run_query(context: ChildContext) -> None:
         timeout_s=timeout_s,
         cache_bytes_max=settings.cache_bytes_max,
         metrics=context.metrics,
+        schemas=context.config.store.schemas,
     )
     service.register(server)
     Housekeeping(context.name, context.metrics).start(context.stopping)

@@ -16,7 +16,7 @@ from tsdb.query.graphite.attime import epoch_of
 from tsdb.query.graphite.context import Context, Event
 from tsdb.query.graphite.errors import BadTime
 from tsdb.query.graphite.evaluate import render
-from tsdb.query.graphite.fetch import StoredSeries
+from tsdb.query.graphite.fetch import StepOf, StoredSeries
 from tsdb.query.graphite.points import fitted
 from tsdb.query.graphite.registry import FUNCTIONS, NO_DEFAULT, Function, Parameter
 from tsdb.query.graphite.series import Series
@@ -86,7 +86,7 @@ def _signature(parameter: Parameter) -> str:
     return f"{parameter.name}={None if parameter.default is NO_DEFAULT else parameter.default!r}"
 
 
-def rendered(ask: Render, source: SeriesSource, ledger: Ledger) -> Answer:
+def rendered(ask: Render, source: SeriesSource, ledger: Ledger, step_of: StepOf) -> Answer:
     """Raises: BadTarget, BadTime, and what a ledger raises."""
     zone = ZoneInfo(ask.zone)
     start_s, end_s = (epoch_of(text, ask.now_s, zone) for text in (ask.from_text, ask.until_text))
@@ -95,7 +95,7 @@ def rendered(ask: Render, source: SeriesSource, ledger: Ledger) -> Answer:
     if start_s > end_s:
         start_s, end_s = end_s, start_s
     context = Context(
-        storage=StoredSeries(source, ask.now_s, events=_events_of(ask.events), bounds=ledger),
+        storage=StoredSeries(source, ask.now_s, step_of, events=_events_of(ask.events), bounds=ledger),
         start_s=start_s,
         end_s=end_s,
         now_s=ask.now_s,

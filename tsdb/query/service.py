@@ -11,6 +11,7 @@ import numpy as np
 
 from appliance.bus import Answer, Request, Server
 from appliance.metrics import Metrics
+from appliance.retention import SchemaRule
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryTooLarge, TsdbError
 from tsdb.interface import SeriesSource
@@ -18,6 +19,7 @@ from tsdb.query.asked import Asked
 from tsdb.query.cache import RangeCache, Use
 from tsdb.query.cache.ranges import Asked as AskedRange
 from tsdb.query.gate import Gate, Register
+from tsdb.query.graphite.steps import ConfiguredSteps
 from tsdb.query.promql.describe import formatted, tree_json
 from tsdb.query.promql.evaluate import instant
 from tsdb.query.promql.ledger import Ledger, Pool
@@ -104,10 +106,13 @@ class QueryService:
         timeout_s: float,
         metrics: Metrics,
         cache_bytes_max: int = 0,
+        schemas: Sequence[SchemaRule] = (),
     ) -> None:
+        """schemas: what they say of resolutions is the step in Graphite's render API."""
         self._source = source
         self._limits = limits
         self._timeout_s = timeout_s
+        self._steps = ConfiguredSteps(schemas)
         self._gate = Gate(crowd.concurrent_count_max, crowd.queue_count_max)
         self._queries = Register()
         self._cache = RangeCache(source, cache_bytes_max, metrics)
@@ -164,7 +169,7 @@ class QueryService:
 
     def render(self, request: Request) -> Answer:
         ask: Render = request.body
-        return self._asked("render", ask, lambda ledger: rendered(ask, self._source, ledger))
+        return self._asked("render", ask, lambda ledger: rendered(ask, self._source, ledger, self._steps.step_s))
 
     def remote_read(self, request: Request) -> Answer:
         """Its column is the body of a remote-read request as it came; the answer's is the body to give back."""

@@ -1,6 +1,6 @@
 """Stored samples at equal steps, as whisper would give them.
 
-Henge keeps samples as they came; a step is therefore what the retention of the series says, and otherwise what its
+Henge keeps samples as they came; a step is therefore what the schema of the series says, and otherwise what its
 samples show: the gap that most of them have.
 """
 
@@ -26,8 +26,8 @@ _ROUND_STEPS_S = np.array(
 )
 _OPERATORS = (("!=~", MatchOp.NOT_REGEX), ("=~", MatchOp.REGEX), ("!=", MatchOp.NOT_EQUAL), ("=", MatchOp.EQUAL))
 
-StepOf = Callable[[Labels], int | None]
-"""The step in seconds that is configured for a series, if there is one."""
+StepOf = Callable[[Labels, int], int | None]
+"""The step in seconds that is configured for a series in a range that starts so many seconds ago, if there is one."""
 
 
 class StoredSeries:
@@ -37,7 +37,7 @@ class StoredSeries:
         self,
         source: SeriesSource,
         now_s: int,
-        step_of: StepOf = lambda labels: None,
+        step_of: StepOf = lambda labels, age_s: None,
         events: Callable[[Sequence[str], int, int], list[Event]] = lambda tags, start_s, end_s: [],
         bounds: Bounds | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class StoredSeries:
         place = slice(0) if index is None else slice(int(found.offsets[index]), int(found.offsets[index + 1]))
         time_ms, value = found.timestamp_ms[place], found.value[place]
         is_there = ~is_stale(value)
-        step_s = self._step_of(labels) or inferred_step_s(time_ms[is_there])
+        step_s = self._step_of(labels, self._now_s - start_s) or inferred_step_s(time_ms[is_there])
         name = written(labels)
         tags = {("name" if label == METRIC_NAME else label): text for label, text in labels}
         first_s, last_s = start_s - start_s % step_s + step_s, end_s - end_s % step_s + step_s

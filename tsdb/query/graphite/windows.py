@@ -17,6 +17,8 @@ from tsdb.sample import Float64s
 
 # Of the copy that an aggregation makes of its windows, for those that need all values at once.
 _PIECE_BYTES_MAX = 64 << 20
+# Rows that are worked on at once: what is made of them on the way stays in the caches of a core.
+_CACHED_BYTES_MAX = 256 << 10
 Join = Callable[[Float64s, Float64s], Float64s]
 
 
@@ -44,6 +46,14 @@ def moving(rows: Float64s, size: int, name: str, x_files_factor: float) -> Float
     """The aggregation of what is there of each window of so many points; NaN where that is too little."""
     if size <= 0:
         return np.full((*rows.shape[:-1], rows.shape[-1] + 1), np.nan)
+    found = np.empty((rows.shape[0], max(0, rows.shape[1] - size + 1)))
+    step = max(1, _CACHED_BYTES_MAX // (8 * max(1, rows.shape[1])))
+    for start in range(0, rows.shape[0], step):
+        found[start : start + step] = _moving(rows[start : start + step], size, name, x_files_factor)
+    return found
+
+
+def _moving(rows: Float64s, size: int, name: str, x_files_factor: float) -> Float64s:
     there = np.where(np.isnan(rows), 0.0, 1.0)
     counts = over_windows(there, size, np.add)
     enough = (counts > 0) & (counts >= x_files_factor * size)

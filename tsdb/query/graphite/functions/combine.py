@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from tsdb.query.graphite.consolidation import AGGREGATION_NAMES, aggregation, x_files_enough
+from tsdb.query.graphite.consolidation import AGGREGATION_NAMES, across, aggregation, x_files_enough
 from tsdb.query.graphite.context import Invocation
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.percentile import percentile
@@ -26,8 +26,7 @@ def aggregated(call: Invocation, group: list[Series], name: str, x_files_factor:
         return []
     rows, start_s, end_s, step_s = normalized(group)
     factor = group[0].x_files_factor if x_files_factor is None else x_files_factor
-    columns = np.ascontiguousarray(rows.T)
-    values = np.where(x_files_enough(columns, factor), reduce(columns), np.nan)
+    values = across(rows, lambda columns: np.where(x_files_enough(columns, factor), reduce(columns), np.nan))
     title = f"{name}Series({joined_paths(group)})"
     tags = {"name": title, **common_tags(group), "aggregatedBy": name}
     return [Series(title, start_s, end_s, step_s, values, tags, x_files_factor=factor)]
@@ -130,7 +129,7 @@ def percentile_of_series(call: Invocation, group: list[Series], n: float, interp
         return []
     rows, start_s, end_s, step_s = normalized(group)
     title = f"percentileOfSeries({group[0].path},{n:g})"
-    values = percentile(np.ascontiguousarray(rows.T), n, interpolate=interpolate)
+    values = across(rows, lambda columns: percentile(columns, n, interpolate=interpolate))
     return [Series(title, start_s, end_s, step_s, values, {"name": title})]
 
 

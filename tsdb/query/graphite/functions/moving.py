@@ -48,10 +48,11 @@ def _moved(
     factor = call.context.x_files_factor if x_files_factor is None else x_files_factor
     title = "moving" + name.removesuffix("Series").capitalize()
     earlier, preview_s = with_preview(call, group, window)
-    found = []
-    for size, some in _by_size(earlier, window, preview_s).items():
+    found: dict[int, Series] = {}  # By the place of the series.
+    for size, places in _by_size(earlier, window, preview_s).items():
+        some = [earlier[place] for place in places]
         rows = by_row(some, lambda values, size=size: moving(values, size, name, factor)[..., 1:])  # type: ignore[misc]
-        for one, values in zip(some, rows, strict=True):
+        for place, one, values in zip(places, some, rows, strict=True):
             made = one.but(
                 name=(full := f"{title}({one.name},{_window_text(window)})"),
                 path=full,
@@ -60,16 +61,16 @@ def _moved(
                 x_files_factor=0.0,
             )
             made.tags[title] = str(window)
-            found.append((earlier.index(one), made))
-    return [made for _, made in sorted(found, key=lambda pair: pair[0])]
+            found[place] = made
+    return [found[place] for place in sorted(found)]
 
 
-def _by_size(group: list[Series], window: int | str, preview_s: int) -> dict[int, list[Series]]:
-    """By how many points the window has, which depends on the step."""
-    found: dict[int, list[Series]] = {}
-    for one in group:
+def _by_size(group: list[Series], window: int | str, preview_s: int) -> dict[int, list[int]]:
+    """The places of the series by how many points the window has, which depends on the step."""
+    found: dict[int, list[int]] = {}
+    for place, one in enumerate(group):
         size = preview_s // one.step_s if isinstance(window, str) else abs(window)
-        found.setdefault(size, []).append(one)
+        found.setdefault(size, []).append(place)
     return found
 
 

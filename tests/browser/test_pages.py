@@ -170,7 +170,7 @@ def test_explore_completes_by_the_keyboard_draws_and_leads_to_an_alert(
         page.keyboard.press("Tab")
         expect(field).to_have_value('max_over_time({__name__="shop.north.waiting"}')
         page.keyboard.press("Enter")
-        expect(page.locator("#problem")).to_contain_text("Line 1, column 46: unclosed left parenthesis")
+        expect(page.locator("#problem-A")).to_contain_text("Line 1, column 46: unclosed left parenthesis")
         expect(field).to_be_focused()
         assert barriers(page, RULES) == [], "with a mistake marked"
         page.keyboard.type("[1m])")

@@ -23,6 +23,7 @@ from tests.scripts.prometheus_http import holding_demo, load, report_of
 from tests.scripts.report import judged, known_exceptions
 from tests.shared import shared
 from tests.waiting import wait_until
+from web.pages.explore.asked import field_time
 
 DEMO_S = 1_700_004_200
 # Half a minute of work, in pieces of some seconds.
@@ -78,14 +79,23 @@ def cancelled_count(appliance: Appliance) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def test_a_query_whose_client_leaves_is_cancelled(appliance: Appliance) -> None:
+FROM_MS, UNTIL_MS = (DEMO_S - 3_000) * 1_000, (DEMO_S + 1_800) * 1_000
+SLOW_PATHS = {  # what asks for it: the address
+    "the API": ("/prometheus/api/v1/query_range", {"query": SLOW, "start": DEMO_S - 3_600, "end": DEMO_S + 1_800}),
+    "a chart": ("/api/v1/chart", {"expression": SLOW, "start_ms": FROM_MS, "end_ms": UNTIL_MS, "step_ms": 1_000}),
+    "Explore": ("/explore", {"expression": SLOW, "from": field_time(FROM_MS), "until": field_time(UNTIL_MS)}),
+}
+
+
+@pytest.mark.parametrize(("path", "asked"), SLOW_PATHS.values(), ids=SLOW_PATHS.keys())
+def test_a_query_whose_client_leaves_is_cancelled(appliance: Appliance, path: str, asked: dict[str, Any]) -> None:
     before = cancelled_count(appliance)
     address = urllib.parse.urlsplit(appliance.url)
     assert address.hostname is not None
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
-    arguments = urllib.parse.urlencode({"query": SLOW, "start": DEMO_S - 3_600, "end": DEMO_S + 1_800, "step": 1})
+    arguments = urllib.parse.urlencode({"step": "1s"} | asked)
     headers = {"Authorization": f"Bearer {appliance.token}"}
-    connection.request("GET", f"/prometheus/api/v1/query_range?{arguments}", headers=headers)
+    connection.request("GET", f"{path}?{arguments}", headers=headers)
 
     def running() -> bool:
         _, text = appliance.call("GET", "/metrics")

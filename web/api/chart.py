@@ -8,6 +8,7 @@ import numpy as np
 from flask import Blueprint, Response, request
 
 from tsdb.errors import RefusedQuery
+from web.api.prometheus import leaving
 from web.errors import json_response
 from web.services import services
 from web.words import series_name
@@ -61,7 +62,10 @@ def chart() -> Response:
     expression = request.args.get("expression", "")
     if not expression.strip():
         raise RefusedQuery("the expression is empty")
-    answer = services().tsdb.query_range(expression, start_ms, end_ms, step_ms, timeout_s=TIMEOUT_S)
+    tsdb = services().tsdb
+    answer = leaving.while_here(
+        lambda query_id: tsdb.query_range(expression, start_ms, end_ms, step_ms, timeout_s=TIMEOUT_S, query_id=query_id)
+    )
     return json_response(aligned(answer, start_ms, end_ms, step_ms))
 
 

@@ -1,8 +1,9 @@
-// Draws every [data-chart] with uPlot from /api/v1/chart. Tables beside the charts tell the same without script.
+// Draws every [data-chart] with uPlot from /api/v1/chart, or first from answers that the page brings along. Tables beside the charts tell the same without script.
 "use strict";
 
 (() => {
   const SERIES_COLOURS = 8;
+  const SHADES = 3; // Of one expression of several.
   const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [4, 4], [14, 6], [1, 6]]; // The same colour again; .dash-N of the tables.
   const REFRESH_MS = 15000;
 
@@ -62,7 +63,8 @@
 
   const labelFor = (series, only) => {
     if (only) return series.labels[only] ?? series.name;
-    return series.name.length > 90 ? `${series.name.slice(0, 89)}…` : series.name;
+    const name = series.label ?? series.name;
+    return name.length > 90 ? `${name.slice(0, 89)}…` : name;
   };
 
   const draw = (element, answer) => {
@@ -85,8 +87,8 @@
       axes: [{ ...axis, size: 30, values: (_u, splits, _a, _s, increment) => splits.map(clockFor(increment)) }, { ...axis, size: 64, values: (_u, splits) => splits.map(format) }],
       series: [{ label: "Time", value: (_u, second) => (second === null ? "" : moment.format(new Date(second * 1000))) }, ...answer.series.map((series, index) => ({
         label: labelFor(series, element.dataset.label),
-        stroke: colour(`series-${index % SERIES_COLOURS}`),
-        dash: DASHES[Math.floor(index / SERIES_COLOURS) % DASHES.length],
+        stroke: colour(series.style ?? `series-${index % SERIES_COLOURS}`),
+        dash: DASHES[(series.dash ?? Math.floor(index / SERIES_COLOURS)) % DASHES.length],
         width: 1.5,
         fill: single ? colour("chart-fill", "backgroundColor") : undefined,
         // A lone value between gaps has no line; few values are drawn as points as well.
@@ -110,20 +112,50 @@
     tells("chart-drawn");
   };
 
+  // The answers of several expressions as one, each series with its row; they stand on one grid of times.
+  const LETTERS = "ABCDEFGH";
+  const joined = (element, asked, answers) => {
+    const several = "several" in element.dataset;
+    const series = answers.flatMap((answer, at) => answer.series.map((entry, index) => {
+      const { row } = asked[at];
+      if (!several) return { ...entry, row };
+      const style = `series-${row} shade-${index % SHADES}`;
+      return { ...entry, row, style, dash: Math.floor(index / SHADES), label: `${LETTERS[row]} ${entry.name}` };
+    }));
+    return { ...answers[0], series };
+  };
+  const show = (element, answer) => {
+    if (!answer.series.some((series) => series.values.some((value) => value !== null))) {
+      return message(element, element.dataset.empty ?? "Nothing was stored in this time.");
+    }
+    draw(element, answer);
+  };
+  // What the page brings along was evaluated for its tables; it is not asked for a second time.
+  const brought = (element) => {
+    const holder = element.dataset.answers && document.getElementById(element.dataset.answers);
+    if (!holder) return false;
+    const asked = JSON.parse(holder.content.textContent);
+    element.asked = asked.map(({ row, expression }) => ({ row, expression }));
+    show(element, joined(element, asked, asked.map((entry) => entry.answer)));
+    return true;
+  };
+
   const load = async (element) => {
     const fixed = element.dataset.endMs;
     const end = fixed ? Number(fixed) : Date.now();
     const start = fixed ? Number(element.dataset.startMs) : end - Number(element.dataset.rangeMs);
-    const query = new URLSearchParams({ expression: element.dataset.expression, start_ms: start, end_ms: end });
-    if (element.dataset.stepMs) query.set("step_ms", element.dataset.stepMs);
-    try {
+    const asked = element.asked ?? [{ row: 0, expression: element.dataset.expression }];
+    const ask = async ({ expression }) => {
+      const query = new URLSearchParams({ expression, start_ms: start, end_ms: end });
+      if (element.dataset.stepMs) query.set("step_ms", element.dataset.stepMs);
       const response = await fetch(`/api/v1/chart?${query}`, { headers: { Accept: "application/json" } });
-      const answer = await response.json();
-      if (!response.ok) return message(element, answer.error.message);
-      if (!answer.series.some((series) => series.values.some((value) => value !== null))) {
-        return message(element, element.dataset.empty ?? "Nothing was stored in this time.");
-      }
-      draw(element, answer);
+      return [response.ok, await response.json()];
+    };
+    try {
+      const answers = await Promise.all(asked.map(ask));
+      const refused = answers.find(([isOk]) => !isOk);
+      if (refused) return message(element, refused[1].error.message);
+      show(element, joined(element, asked, answers.map(([, answer]) => answer)));
     } catch {
       message(element, "The chart could not be loaded; it is tried again.");
     }
@@ -132,7 +164,7 @@
   const all = () => document.querySelectorAll("[data-chart]");
   const start = () => {
     for (const element of all()) {
-      load(element);
+      if (!brought(element)) load(element);
       new ResizeObserver(() => {
         if (element.chart && element.clientWidth) element.chart.setSize({ width: element.clientWidth, height: element.chart.height });
       }).observe(element);

@@ -2,67 +2,77 @@
 "use strict";
 
 (() => {
-  const field = document.querySelector("[data-expression-field]");
-  const list = document.getElementById("completions");
   const told = document.getElementById("completion-count");
   for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
 
   // Suggestions. The server makes the options; here they are shown, chosen and taken. The focus stays in the field.
-  let chosen = -1;
-  const options = () => [...list.querySelectorAll("[role=option]")];
-  const choose = (index) => {
-    const all = options();
-    chosen = all.length ? (index + all.length) % all.length : -1;
-    all.forEach((option, at) => option.setAttribute("aria-selected", String(at === chosen)));
-    if (chosen < 0) return field.removeAttribute("aria-activedescendant");
-    field.setAttribute("aria-activedescendant", all[chosen].id);
-    all[chosen].scrollIntoView({ block: "nearest" });
+  const complete = (field) => {
+    const list = document.getElementById(field.dataset.list);
+    let chosen = -1;
+    const options = () => [...list.querySelectorAll("[role=option]")];
+    const choose = (index) => {
+      const all = options();
+      chosen = all.length ? (index + all.length) % all.length : -1;
+      all.forEach((option, at) => option.setAttribute("aria-selected", String(at === chosen)));
+      if (chosen < 0) return field.removeAttribute("aria-activedescendant");
+      field.setAttribute("aria-activedescendant", all[chosen].id);
+      all[chosen].scrollIntoView({ block: "nearest" });
+    };
+    const close = () => {
+      list.hidden = true;
+      chosen = -1;
+      told.textContent = "";
+      field.removeAttribute("aria-activedescendant");
+    };
+    const ask = () => field.dispatchEvent(new Event("complete"));
+    const take = (option) => {
+      const { start, end, written } = option.dataset;
+      close();
+      field.focus();
+      field.setRangeText(written, Number(start), Number(end), "end");
+      if (/[=(,{]$/.test(written)) ask(); // What comes next is known as well: a value, an argument.
+    };
+    field.addEventListener("htmx:configRequest", (event) => {
+      event.detail.parameters.expression = field.value; // Of this row alone: other fields of the form have the same name.
+      event.detail.parameters.cursor = field.selectionStart;
+    });
+    list.addEventListener("htmx:afterSwap", () => {
+      if (document.activeElement !== field) list.replaceChildren(); // The options of two lists would have the same ids.
+      const all = options();
+      const isAll = all.length === 1 && all[0].dataset.written === field.value.slice(all[0].dataset.start, all[0].dataset.end);
+      list.hidden = !all.length || isAll;
+      chosen = -1;
+      told.textContent = list.hidden ? "" : `${all.length} ${all.length === 1 ? "suggestion" : "suggestions"}`;
+      field.removeAttribute("aria-activedescendant");
+      list.scrollTop = 0;
+    });
+    field.addEventListener("keydown", (event) => {
+      const isOpen = !list.hidden;
+      if (event.key === " " && event.ctrlKey) ask();
+      else if (isOpen && event.key === "ArrowDown") choose(chosen + 1);
+      else if (isOpen && event.key === "ArrowUp") choose(chosen < 0 ? -1 : chosen - 1);
+      else if (isOpen && event.key === "Escape") close();
+      else if (isOpen && chosen >= 0 && (event.key === "Enter" || event.key === "Tab")) take(options()[chosen]);
+      else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) field.form.requestSubmit();
+      else return;
+      event.preventDefault();
+    });
+    field.addEventListener("blur", () => { close(); list.replaceChildren(); });
+    list.addEventListener("mousedown", (event) => { // Before the field loses the focus.
+      event.preventDefault();
+      const option = event.target.closest("[role=option]");
+      if (option) take(option);
+    });
   };
-  const close = () => {
-    list.hidden = true;
-    chosen = -1;
-    told.textContent = "";
-    field.removeAttribute("aria-activedescendant");
-  };
-  const ask = () => field.dispatchEvent(new Event("complete"));
-  const take = (option) => {
-    const { start, end, written } = option.dataset;
-    close();
-    field.focus();
-    field.setRangeText(written, Number(start), Number(end), "end");
-    if (/[=(,{]$/.test(written)) ask(); // What comes next is known as well: a value, an argument.
-  };
-  field.addEventListener("htmx:configRequest", (event) => { event.detail.parameters.cursor = field.selectionStart; });
-  list.addEventListener("htmx:afterSwap", () => {
-    const all = options();
-    const isAll = all.length === 1 && all[0].dataset.written === field.value.slice(all[0].dataset.start, all[0].dataset.end);
-    list.hidden = !all.length || isAll || document.activeElement !== field;
-    chosen = -1;
-    told.textContent = list.hidden ? "" : `${all.length} ${all.length === 1 ? "suggestion" : "suggestions"}`;
-    field.removeAttribute("aria-activedescendant");
-    list.scrollTop = 0;
-  });
-  field.addEventListener("keydown", (event) => {
-    const isOpen = !list.hidden;
-    if (event.key === " " && event.ctrlKey) ask();
-    else if (isOpen && event.key === "ArrowDown") choose(chosen + 1);
-    else if (isOpen && event.key === "ArrowUp") choose(chosen < 0 ? -1 : chosen - 1);
-    else if (isOpen && event.key === "Escape") close();
-    else if (isOpen && chosen >= 0 && (event.key === "Enter" || event.key === "Tab")) take(options()[chosen]);
-    else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) field.form.requestSubmit();
-    else return;
-    event.preventDefault();
-  });
-  field.addEventListener("blur", () => close());
-  list.addEventListener("mousedown", (event) => { // Before the field loses the focus.
-    event.preventDefault();
-    const option = event.target.closest("[role=option]");
-    if (option) take(option);
-  });
+  const fields = [...document.querySelectorAll("[data-expression-field]")];
+  fields.forEach(complete);
+  const empty = fields.find((field) => !field.value);
+  if (empty && fields.length > 1) empty.focus(); // A row that was just added.
 
   // A mistake: the cursor stands at its place, where it is to be mended.
   const mark = document.querySelector("mark[data-start]");
   if (mark) {
+    const field = document.getElementById(mark.dataset.field);
     field.focus();
     field.setSelectionRange(Number(mark.dataset.start), Number(mark.dataset.end));
   }
@@ -84,23 +94,24 @@
     }
   });
 
-  // The table under the chart is its legend: a row brings its line forward, a name shows it alone.
+  // The tables under the chart are its legend: a row brings its line forward, a name shows it alone.
   const chart = document.querySelector("[data-chart][data-legend]");
   if (!chart) return;
-  const rows = [...document.querySelectorAll(`#${chart.dataset.legend} [data-series]`)];
+  const rows = [...document.querySelectorAll("[data-legend-of] [data-series]")];
+  const isOf = (row, series) => series !== null && row.dataset.series === series.name && Number(row.dataset.row) === series.row;
   let alone = null;
-  const indexOf = (name) => (chart.answer?.series.findIndex((series) => series.name === name) ?? -1) + 1;
-  const focusOn = (name) => {
-    if (chart.chart) chart.chart.setSeries(name && indexOf(name) > 0 ? indexOf(name) : null, { focus: true });
+  const indexOf = (row) => (chart.answer?.series.findIndex((series) => isOf(row, series)) ?? -1) + 1;
+  const focusOn = (row) => {
+    if (chart.chart) chart.chart.setSeries(row && indexOf(row) > 0 ? indexOf(row) : null, { focus: true });
   };
   const showAlone = () => {
     for (const row of rows) {
-      row.classList.toggle("off", alone !== null && row.dataset.series !== alone);
-      row.querySelector("button").setAttribute("aria-pressed", String(row.dataset.series === alone));
+      row.classList.toggle("off", alone !== null && row !== alone);
+      row.querySelector("button").setAttribute("aria-pressed", String(row === alone));
     }
     if (!chart.chart) return;
     chart.chart.batch(() => chart.answer.series.forEach((series, at) =>
-      chart.chart.setSeries(at + 1, { show: alone === null || series.name === alone })));
+      chart.chart.setSeries(at + 1, { show: alone === null || isOf(alone, series) })));
   };
   for (const row of rows) {
     const name = row.querySelector("[data-alone]");
@@ -110,9 +121,9 @@
     button.textContent = name.textContent;
     button.setAttribute("aria-pressed", "false");
     name.replaceWith(button);
-    button.addEventListener("click", () => { alone = alone === row.dataset.series ? null : row.dataset.series; showAlone(); });
+    button.addEventListener("click", () => { alone = alone === row ? null : row; showAlone(); });
     for (const [begins, ends] of [["mouseenter", "mouseleave"], ["focusin", "focusout"]]) {
-      row.addEventListener(begins, () => focusOn(row.dataset.series));
+      row.addEventListener(begins, () => focusOn(row));
       row.addEventListener(ends, () => focusOn(null));
     }
   }
@@ -125,10 +136,10 @@
   let focused = null;
   const tell = () => {
     const at = chart.chart?.cursor?.idx;
-    const series = focused === null ? null : chart.answer?.series[focused - 1];
+    const series = focused === null ? null : chart.answer?.series[focused - 1] ?? null;
     const value = series && at != null ? series.values[at] : null;
-    reading.textContent = value === null ? "" : `${series.name}: ${chart.format(value)}`;
-    for (const row of rows) row.classList.toggle("focused", series !== null && row.dataset.series === series?.name);
+    reading.textContent = value === null ? "" : `${series.label ?? series.name}: ${chart.format(value)}`;
+    for (const row of rows) row.classList.toggle("focused", isOf(row, series));
   };
   chart.addEventListener("chart-focus", (event) => { focused = event.detail; tell(); });
   chart.addEventListener("chart-cursor", tell);

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.web.house import House
 from tsdb.query.promql.functions import FUNCTIONS
 from tsdb.query.promql.locate import AGGREGATIONS
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
-from web.pages.explore.complete import Wanted, place_of
+from web.pages.explore.complete import Wanted, metrics_of, place_of
 from web.pages.explore.mistake import mistake_of
 from web.pages.explore.reading import costs, exact, short_names
 from web.pages.explore.vocabulary import WORDS, used_in
@@ -133,7 +134,7 @@ def explored(house: House) -> House:
     return house
 
 
-def shown(house: House, **arguments: str) -> str:
+def shown(house: House, **arguments: str | list[str]) -> str:
     answer = house.client("viewer").get("/explore", query_string=arguments)
     assert answer.status_code == 200
     return answer.text
@@ -186,9 +187,9 @@ def test_a_mistake_is_marked_where_it_is(explored: House) -> None:
     page = shown(explored, expression="sum(explored_total)\r\n  / up{job=}")
     assert 'role="alert"' in page
     assert "Line 2, column 12:" in page
-    assert '<mark data-start="31" data-end="32">' in page
+    assert '<mark data-field="expression" data-start="31" data-end="32">' in page
     assert 'aria-invalid="true"' in page
-    assert 'aria-describedby="problem ' in page
+    assert 'aria-describedby="problem-A ' in page
     told = shown(explored, expression="explored_total * on (job) explored_total")
     assert "many-to-many" in told
     assert "<mark" not in told
@@ -260,3 +261,88 @@ def test_a_metric_is_completed_with_what_its_sender_said_of_it(explored: House) 
     )
     page = explored.client("viewer").get("/explore/complete", query_string={"expression": "explained"}).text
     assert "histogram: Sizes of &lt;things&gt;." in page
+    for expression in ("rate(explained_size_count[5m])", '{"explained_size_count"} * 2'):
+        assert "<dd>histogram: Sizes of &lt;things&gt;.</dd>" in shown(explored, expression=expression)
+    assert '<span class="about">histogram: Sizes of' in shown(explored), "beside its name in the list of metrics"
+
+
+METRICS = {  # expression: the metrics in it
+    "sum by (job) (rate(a_total[5m:1m] offset 1h)) / on (x) b": ["a_total", "b"],
+    '{"a.b", c="d"} + {__name__="e", "f g"="h"}': ["a.b", "e"],
+    'label_replace(a, "b", "$1", "c", "(.*)") or a': ["a"],
+}
+
+
+@pytest.mark.parametrize("expression", METRICS)
+def test_the_metrics_of_an_expression_are_found(expression: str) -> None:
+    assert [name for name in metrics_of(expression) if not name.startswith(":")] == METRICS[expression]
+
+
+def address(house: House, *pairs: tuple[str, str]) -> list[tuple[str, str]]:
+    """Where such a request is led to, as pairs."""
+    answer = house.client("viewer").get("/explore?" + urlencode(pairs))
+    assert answer.status_code == 303
+    return parse_qsl(urlsplit(answer.location).query, keep_blank_values=True)
+
+
+def test_rows_are_added_switched_off_and_removed_by_the_address(explored: House) -> None:
+    rows = [("expression", "explored_total"), ("expression", "1 + 1")]
+    times = [("range", "6h")]
+    assert address(explored, *rows, *times, ("do", "add")) == [*rows, ("expression", ""), *times]
+    assert address(explored, *rows, *times, ("do", "off-2")) == [*rows, ("off", "2"), *times]
+    assert address(explored, *rows, ("off", "2"), *times, ("do", "on-2")) == [*rows, *times]
+    assert address(explored, *rows, ("off", "2"), *times, ("do", "remove-1")) == [rows[1], ("off", "1"), *times]
+    assert address(explored, rows[0], *times, ("do", "remove-1")) == times
+    for nonsense in ("off-3", "off-9", "remove", "<b>"):
+        assert address(explored, *rows, *times, ("do", nonsense)) == [*rows, *times]
+    full = [("expression", str(number)) for number in range(8)]
+    assert address(explored, *full, ("expression", "9"), *times, ("do", "add")) == [*full, *times]
+
+
+def test_several_expressions_are_shown_each_with_its_colour_its_mistake_and_its_cost(explored: House) -> None:
+    expressions = ["explored_total", "explored_total{", "explored_total * 2", "{'explored.metric'}"]
+    page = html.unescape(shown(explored, expression=expressions, off="3"))
+    assert "A: <strong>" not in page
+    assert "B: <strong>Line 1, column 16" in page
+    assert 'data-field="expression-2"' in page
+    assert page.count("<template") == 1
+    assert [entry["row"] for entry in drawn(page)] == [0, 3], "one is wrong, one is switched off"
+    assert [row for row, _ in re.findall(r'data-row="(\d)" data-series="([^"]*)', page)] == ["0", "0", "3"]
+    assert 'class="key series-0 shade-1 dash-0"' in page
+    assert 'class="key series-3 shade-0 dash-0"' in page
+    for letter, count in zip("ABCD", (1, 0, 0, 1), strict=True):
+        assert page.count(f"Query inspector of {letter}") == count
+    table = shown(explored, expression=expressions[:3], view="table")
+    assert ">118<" in table, "of the third"
+    assert ">59<" in table, "of the first"
+    link = parse_qsl(urlsplit(re.search(r'id="share-link" readonly value="([^"]*)"', page)[1]).query)
+    assert [pair for pair in link if pair[0] in ("expression", "off")] == [
+        *(("expression", text) for text in expressions),
+        ("off", "3"),
+    ]
+    assert "Every expression is switched off" in shown(explored, expression="explored_total", off="1")
+
+
+def drawn(page: str) -> Any:
+    """What the page brings along for its chart."""
+    return json.loads(html.unescape(re.search(r'<template id="drawn">(.*?)</template>', page)[1]))
+
+
+def test_the_chart_draws_the_answer_of_the_table_which_is_asked_for_once(
+    explored: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tsdb = explored.services.tsdb
+    asked: list[str] = []
+    query_range = tsdb.query_range
+
+    def counted(expression: str, *times: int, **further: Any) -> Any:
+        asked.append(expression)
+        return query_range(expression, *times, **further)
+
+    monkeypatch.setattr(tsdb, "query_range", counted)
+    (entry,) = drawn(html.unescape(shown(explored, expression="explored_total * 3", step="1s")))
+    assert asked == ["explored_total * 3"]
+    grid = {name: entry["answer"][name] for name in ("start_ms", "end_ms", "step_ms")}
+    same = explored.call("GET", "/api/v1/chart?" + urlencode({"expression": entry["expression"], **grid})).json
+    assert same == entry["answer"]
+    assert any(series["values"][-60:].count(None) < 60 for series in same["series"])

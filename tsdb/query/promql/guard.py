@@ -84,11 +84,14 @@ def refuse_unbuilt(tokens: list[Token]) -> None:
     Raises: NotSupported, if it does.
     """
     in_range = False
+    depth = 0  # Of round brackets within a range.
     for index, token in enumerate(tokens):
         before, text = tokens[index - 1].text.lower() if index else "", token.text.lower()
         is_arithmetic = token.kind == "word" or text in DURATION_OPERATORS
-        if text in "[]":
-            in_range = text == "["
+        if in_range and text in ("(", ")"):
+            depth += 1 if text == "(" else -1
+        if text in ("[", "]") or depth < 0:  # One that was never closed ends with the call around it.
+            in_range, depth = text == "[", 0
         elif text in ("anchored", "smoothed") and before not in ("", "(", "{", ","):
             raise NotSupported(f"the modifier {text}")
         elif is_arithmetic and (in_range or (before == "offset" and text != "-")):

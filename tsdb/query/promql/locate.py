@@ -138,6 +138,8 @@ def _culprit(tokens: list[Token], message: str) -> int:
     """Where a complaint about meaning points: at the first word that the message quotes, else at the start."""
     if message.startswith("unclosed"):
         return tokens[-1].start + len(tokens[-1].text)
+    if message.startswith("unterminated"):  # The lexer saw whole texts as such; a quote by itself opens one for ever.
+        return next((token.start for token in tokens if token.kind == "other" and token.text in "\"'`"), 0)
     for token in tokens:
         if token.kind == "number" and message.startswith("duration") and not re.search("[1-9]", token.text):
             return token.start

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from flask import Flask, current_app, request
+
 from tsdb.client import TsdbClient
 from tsdb.errors import TsdbError
 
@@ -18,6 +20,8 @@ Found = TypeVar("Found")
 
 LOOK_S = 0.1  # How soon a closed connection is noticed.
 IDLE_LOOKS_MAX = 20  # Two seconds after the last query the thread goes to sleep, and must be woken by the next one.
+
+_EXTENSION = "henge_leaving"
 
 log = logging.getLogger(__name__)
 
@@ -91,3 +95,15 @@ def is_closed(connection: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def install(app: Flask, watch: Watch) -> None:
+    """Let the views of an application share one watch."""
+    app.extensions[_EXTENSION] = watch
+
+
+def while_here(ask: Callable[[str], Found]) -> Found:
+    """What ask(query_id) gives to the request that is being answered; cancelled when its client leaves."""
+    watch = current_app.extensions[_EXTENSION]
+    assert isinstance(watch, Watch)
+    return watch.while_asked(ask, request.environ)

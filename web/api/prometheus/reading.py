@@ -29,7 +29,7 @@ class Reading:
 
     def __init__(self, services: Services) -> None:
         self._clock, self._tsdb = services.clock, services.tsdb
-        self._watch = Watch(services.tsdb)
+        self.watch = Watch(services.tsdb)
 
     def query(self, given: Arguments, environ: Environ) -> list[bytes]:
         limit = given.limit()
@@ -71,7 +71,7 @@ class Reading:
         return self._answered(ask, limit, given, environ)
 
     def _answered(self, ask: Ask, limit: int | None, given: Arguments, environ: Environ) -> list[bytes]:
-        found = named("query", lambda: self._watch.while_asked(ask, environ))
+        found = named("query", lambda: self.watch.while_asked(ask, environ))
         return answer_body(found, limit, has_stats=bool(given.text("stats")))
 
     def series(self, given: Arguments, environ: Environ) -> list[bytes]:

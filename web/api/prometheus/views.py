@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, request
 
-from web.api.prometheus import arguments
+from web.api.prometheus import arguments, leaving
 from web.api.prometheus.arguments import Arguments
 from web.api.prometheus.reading import Reading
 from web.api.prometheus.shape import json_response
@@ -26,6 +26,7 @@ Read = Callable[[Reading, Arguments, dict[str, Any]], list[bytes]]
 
 def install(app: Flask, services: Services) -> Reading:
     reading = app.extensions[_EXTENSION] = Reading(services)
+    leaving.install(app, reading.watch)
     return reading
 
 

@@ -1,7 +1,8 @@
-"""What the address of Explore asks for: expression, view, time and step. All state of the page is there."""
+"""What the address of Explore asks for: expressions, view, time and step. All state of the page is there."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,6 +14,11 @@ from appliance.units import duration_ms, duration_text
 from web.api.chart import POINT_COUNT_MAX, STEP_MS_MIN, step_of
 from web.pages.ranges import RANGES_MS, asked_range
 
+ROW_COUNT_MAX = 8  # Each expression has a colour of its own, and there are as many.
+LETTERS = "ABCDEFGH"
+assert len(LETTERS) == ROW_COUNT_MAX
+CHANGE = re.compile(r"(on|off|remove)-([1-8])")
+
 
 class View(StrEnum):
     """Over time: a chart of the range. At one time: a table of the values at its end."""
@@ -21,9 +27,31 @@ class View(StrEnum):
     TABLE = "table"
 
 
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One row of the form; the index is its colour, and its letter as well."""
+
+    index: int
+    text: str
+    is_off: bool  # Kept in its row, but not evaluated.
+
+    @property
+    def letter(self) -> str:
+        return LETTERS[self.index]
+
+    @property
+    def number(self) -> int:
+        """As the address counts rows: from 1."""
+        return self.index + 1
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self.text) and not self.is_off
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    expression: str
+    rows: list[Expression]  # At least one.
     view: View
     range_name: str  # Of RANGES_MS; what a page without a fixed time shows.
     is_fixed: bool  # From and until were given.
@@ -34,6 +62,15 @@ class Asked:
     problem: str  # What is wrong with the step.
 
     @property
+    def expressions(self) -> list[str]:
+        """What is written in the rows, also in those that are switched off."""
+        return [row.text for row in self.rows if row.text]
+
+    @property
+    def is_several(self) -> bool:
+        return len(self.rows) > 1
+
+    @property
     def grid_ms(self) -> tuple[int, int, int]:
         """Start, end and step, with both ends on multiples of the step."""
         step_ms = self.step_ms
@@ -41,15 +78,7 @@ class Asked:
 
     def url(self, **changes: str) -> str:
         """This page with some arguments changed; an empty one is left out. Equal pages have equal addresses."""
-        arguments = {
-            "expression": self.expression,
-            "view": "" if self.view is View.CHART else self.view.value,
-            "range": "" if self.is_fixed else self.range_name,
-            "from": field_time(self.start_ms) if self.is_fixed else "",
-            "until": field_time(self.end_ms) if self.is_fixed else "",
-            "step": self.step_text,
-        } | changes
-        return "/explore?" + urlencode({name: text for name, text in arguments.items() if text})
+        return self._url_of([(row.text, row.is_off) for row in self.rows if row.text], changes)
 
     @property
     def share_url(self) -> str:
@@ -57,6 +86,30 @@ class Asked:
         start_ms, end_ms = self.start_ms // 1_000 * 1_000, -(-self.end_ms // 1_000) * 1_000
         times = {"from": field_time(start_ms), "until": field_time(end_ms)}
         return self.url(range="", step=duration_text(self.step_ms), **times)
+
+    def changed_url(self, change: str) -> str:
+        """This page after `add`, or `on-N`, `off-N` or `remove-N` for row N; any other word changes nothing."""
+        rows = [(row.text, row.is_off) for row in self.rows]
+        if change == "add":
+            rows = [*rows, ("", False)][:ROW_COUNT_MAX]
+        elif (found := CHANGE.fullmatch(change)) and (index := int(found[2]) - 1) < len(rows):
+            if found[1] == "remove":
+                del rows[index]
+            else:
+                rows[index] = rows[index][0], found[1] == "off"
+        return self._url_of(rows, {})
+
+    def _url_of(self, rows: list[tuple[str, bool]], changes: dict[str, str]) -> str:
+        arguments = {
+            "view": "" if self.view is View.CHART else self.view.value,
+            "range": "" if self.is_fixed else self.range_name,
+            "from": field_time(self.start_ms) if self.is_fixed else "",
+            "until": field_time(self.end_ms) if self.is_fixed else "",
+            "step": self.step_text,
+        } | changes
+        pairs = [("expression", text) for text, _ in rows]
+        pairs += [("off", str(number)) for number, (_, is_off) in enumerate(rows, 1) if is_off]
+        return "/explore?" + urlencode([*pairs, *((name, text) for name, text in arguments.items() if text)])
 
 
 def asked_of_request(now_ms: int) -> Asked:
@@ -67,7 +120,7 @@ def asked_of_request(now_ms: int) -> Asked:
     step_text = request.args.get("step", "").strip()
     step_ms, problem = _step(step_text, start_ms, end_ms)
     return Asked(
-        expression=request.args.get("expression", "").replace("\r\n", "\n").strip(),
+        rows=_rows(),
         view=View.TABLE if request.args.get("view") == View.TABLE else View.CHART,
         range_name=range_name,
         is_fixed=fixed is not None,
@@ -77,6 +130,15 @@ def asked_of_request(now_ms: int) -> Asked:
         step_text=step_text,
         problem=problem,
     )
+
+
+def _rows() -> list[Expression]:
+    """`?expression=&expression=&off=2`: the second one is switched off. What is beyond the bound is left out."""
+    texts = request.args.getlist("expression")[:ROW_COUNT_MAX] or [""]
+    off = set(request.args.getlist("off"))
+    return [
+        Expression(index, text.replace("\r\n", "\n").strip(), str(index + 1) in off) for index, text in enumerate(texts)
+    ]
 
 
 def field_time(at_ms: int) -> str:

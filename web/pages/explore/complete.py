@@ -86,7 +86,7 @@ def place_of(head: str, tail: str = "") -> Place:
         return Place(Wanted.DURATION if pieces[-1].text in ("[", ":") else Wanted.NOTHING, word, start)
     before = pieces[opener - 1].text if opener else ""
     if bracket == "(" and before in GROUPING_WORDS:
-        metrics = _metrics(head[:start] + " " + tail)
+        metrics = metrics_of(head[:start] + " " + tail)
         return Place(Wanted.LABEL, word, start, selectors=[[_is(METRIC_NAME, name)] for name in metrics])
     if word[:1].isdigit():
         return Place(Wanted.NOTHING)
@@ -139,13 +139,21 @@ def _in_braces(pieces: list[Piece], opener: int, word: str, start: int) -> Place
     return Place(Wanted.NOTHING)
 
 
-def _metrics(expression: str) -> list[str]:
-    """The words of an expression that are neither called nor reserved, nor in brackets of labels: metric names."""
+def metrics_of(expression: str) -> list[str]:
+    """The words of an expression that are neither called nor reserved, nor in brackets of labels: metric names.
+
+    So is a text in braces that belongs to no label, or to `__name__`.
+    """
     pieces = [Piece(str(found.lastgroup), found[0], found.start()) for found in PIECE.finditer(expression)]
     names: dict[str, None] = {}
     is_label = False
     for index, piece in enumerate(pieces):
         following = pieces[index + 1].text if index + 1 < len(pieces) else ""
+        before = [earlier.text for earlier in pieces[max(0, index - 2) : index]]
+        if piece.kind == "string" and is_label and following not in MATCH_OPERATORS:
+            if before[-1:] in (["{"], [","]) or before == [METRIC_NAME, "="]:
+                names[_unquoted(piece.text)] = None
+            continue
         if piece.text == "{" or (piece.text == "(" and index and pieces[index - 1].text in GROUPING_WORDS):
             is_label = True
         elif piece.text in ("}", ")"):

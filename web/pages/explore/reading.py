@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tsdb.answer import AnswerKind, QueryAnswer
 from tsdb.sample import METRIC_NAME
-from web.api.chart import SERIES_COUNT_MAX
+from web.api.chart import SERIES_COUNT_MAX, aligned
 from web.pages.explore.mistake import Mistake
 from web.words import series_name
 
@@ -72,10 +73,11 @@ class Reading:
     whole_ms: float = 0.0
     problem: str = ""
     mistake: Mistake | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)  # What chart.js draws, as /api/v1/chart answers it.
 
 
-def over_time(answer: QueryAnswer, whole_ms: float) -> Reading:
-    """Per series its last, lowest, mean and highest value."""
+def over_time(answer: QueryAnswer, grid_ms: tuple[int, int, int], whole_ms: float) -> Reading:
+    """Per series its last, lowest, mean and highest value, and its values for the chart."""
     labels = answer.labels[:SERIES_COUNT_MAX]
     shared, shorts = short_names(labels)
     offsets = answer.offsets.tolist()
@@ -86,7 +88,7 @@ def over_time(answer: QueryAnswer, whole_ms: float) -> Reading:
         if finite.size:
             last, low, mean, high = (float(x) for x in (finite[-1], finite.min(), finite.mean(), finite.max()))
             lines.append(Line(index, series_name(pairs), shorts[index], last, low, mean, high))
-    return _reading(answer, whole_ms, lines=lines, shared=shared)
+    return _reading(answer, whole_ms, lines=lines, shared=shared, drawn=aligned(answer, *grid_ms))
 
 
 def at_one_time(answer: QueryAnswer, whole_ms: float) -> Reading:
@@ -117,6 +119,7 @@ def _reading(
     rows: Sequence[Row] = (),
     shared: str = "",
     text: str = "",
+    drawn: Mapping[str, Any] | None = None,
 ) -> Reading:
     return Reading(
         lines=list(lines),
@@ -129,6 +132,7 @@ def _reading(
         figures=answer.figures,
         costs=costs(answer.figures, whole_ms),
         whole_ms=whole_ms,
+        drawn=drawn or {},
     )
 
 

@@ -170,6 +170,11 @@ class TsdbClient:
         body = {"texts": texts, "now_s": now_s, "zone": zone}
         return list(_call(self._query, "graphite_times", body, timeout_s=QUERY_TIMEOUT_S).body)
 
+    def tag_matchers(self, texts: Sequence[str]) -> list[Matcher]:
+        """What Graphite's tag expressions want together, such as `name=disk.used` and `dc!=~l.*`."""
+        reply = _call(self._query, "graphite_matchers", {"texts": texts}, timeout_s=QUERY_TIMEOUT_S)
+        return [Matcher(name, MatchOp(op), value) for name, op, value in reply.body]
+
     def graphite_functions(self) -> dict[str, Any]:
         """By name: group, parameters and words of each function of Graphite's render API."""
         return dict(_call(self._query, "graphite_functions", timeout_s=QUERY_TIMEOUT_S).body)
@@ -199,11 +204,14 @@ class TsdbClient:
         *,
         limit: int = SERIES_COUNT_MAX,
         contains: str = "",
+        has_tags: bool = False,
     ) -> list[str]:
-        """The values of one label, sorted; `contains` keeps those with that text in them, for completion."""
-        return list(
-            self._look_up("label_values", selectors, start_ms, end_ms, limit, {"name": name, "contains": contains})
-        )
+        """The values of one label, sorted; `contains` keeps those with that text in them, for completion.
+
+        has_tags: of series that have a label beside their name alone.
+        """
+        more = {"name": name, "contains": contains, "has_tags": has_tags}
+        return list(self._look_up("label_values", selectors, start_ms, end_ms, limit, more))
 
     def find_paths(self, pattern: str, start_ms: int, end_ms: int) -> list[PathNode]:
         """The nodes of the tree of dotted names that a Graphite glob finds, of series without other labels."""

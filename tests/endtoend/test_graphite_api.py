@@ -9,6 +9,7 @@ import pickle
 import random
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -96,3 +97,21 @@ def test_a_name_that_is_a_series_and_a_branch_is_both(appliance: Appliance) -> N
 def test_what_is_wrong_is_refused_in_plain_words(appliance: Appliance, path: str, words: str) -> None:
     status, body = appliance.call("GET", f"/graphite/{path}")
     assert (status, words in body) == (400, True), body
+
+
+def test_deleting_a_series_leaves_those_that_have_more_tags(appliance: Appliance) -> None:
+    labels = [
+        {"__name__": "gone", "k": "1"},
+        {"__name__": "gone", "k": "1", "more": "x"},
+        {"__name__": "gone", "k": "2"},
+    ]
+    sent = [{"labels": one, "samples": [[1_699_999_200_000, 1]]} for one in labels]
+    assert appliance.call("POST", "/api/v1/series", sent)[0] == 200
+    find = "/graphite/tags/findSeries?expr=name=gone"
+    assert appliance.call("GET", find) == (200, ["gone;k=1", "gone;k=1;more=x", "gone;k=2"])
+    assert appliance.call("POST", "/graphite/tags/delSeries?path=gone;k=1&path=gone;k=3") == (200, True)
+    assert appliance.call("GET", find) == (200, ["gone;k=1;more=x", "gone;k=2"])
+    assert appliance.call("GET", "/graphite/tags/more") == (
+        200,
+        {"id": ANY, "tag": "more", "values": [{"id": ANY, "value": "x", "count": 1}]},
+    )

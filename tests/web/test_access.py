@@ -55,6 +55,7 @@ def test_a_viewer_changes_nothing(house: House) -> None:
     reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
     reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read", "graphite_render.render"}
     reading_posts |= {"graphite_find.find", "graphite_find.expand", "graphite_find.index"}
+    reading_posts |= {"graphite_tags.find_series", "graphite_tags.tag_series", "graphite_tags.tag_many_series"}
     for rule, method, path in routes(house):
         if method == "GET" or rule.endpoint in own | reading_posts:
             continue

@@ -14,13 +14,15 @@ from tsdb.interface import SeriesSource
 from tsdb.query.asked import Asked
 from tsdb.query.graphite.attime import epoch_of
 from tsdb.query.graphite.context import Context, Event
-from tsdb.query.graphite.errors import BadTime
+from tsdb.query.graphite.errors import BadTarget, BadTime
 from tsdb.query.graphite.evaluate import render
-from tsdb.query.graphite.fetch import StepOf, StoredSeries
+from tsdb.query.graphite.fetch import StepOf, StoredSeries, tag_matcher
 from tsdb.query.graphite.points import fitted
 from tsdb.query.graphite.registry import FUNCTIONS, NO_DEFAULT, Function, Parameter
 from tsdb.query.graphite.series import Series
 from tsdb.query.promql.ledger import Ledger
+from tsdb.regex import value_test
+from tsdb.sample import Matcher, MatchOp
 
 
 class Render(Asked, frozen=True, kw_only=True):
@@ -49,6 +51,26 @@ def epochs(ask: Times) -> list[int]:
     """In seconds since 1970. Raises: BadTime."""
     zone = ZoneInfo(ask.zone)
     return [epoch_of(text, ask.now_s, zone) for text in ask.texts]
+
+
+class Tags(msgspec.Struct, frozen=True):
+    """Tag expressions: dc=lon, name=~disk.*"""
+
+    texts: list[str]
+
+
+def tag_matchers(ask: Tags) -> list[tuple[str, str, str]]:
+    """What all of the expressions want: (label, operator, text). Raises: BadTarget."""
+    found = [tag_matcher(text) for text in ask.texts]
+    if all(_may_be_missing(one) for one in found):
+        raise BadTarget("one expression at least must ask for a tag that is there, as name=disk.used does")
+    return [(one.name, one.op.value, one.value) for one in found]
+
+
+def _may_be_missing(matcher: Matcher) -> bool:
+    if matcher.op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
+        return value_test(matcher.value)(b"") is (matcher.op is MatchOp.REGEX)
+    return (matcher.value == "") is (matcher.op is MatchOp.EQUAL)
 
 
 def functions() -> dict[str, Any]:

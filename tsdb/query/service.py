@@ -26,7 +26,7 @@ from tsdb.query.promql.ledger import Ledger, Pool
 from tsdb.query.promql.limits import Deadline, Limits, Options
 from tsdb.query.promql.selector import selector_of
 from tsdb.query.remote_read import frames_of, read_request, samples_message
-from tsdb.query.render import Render, Times, epochs, functions, rendered
+from tsdb.query.render import Render, Tags, Times, epochs, functions, rendered, tag_matchers
 from tsdb.sample import Matcher, MatchOp
 
 CONTROL = "control"
@@ -133,6 +133,7 @@ class QueryService:
         server.handle("render", self.render, Render)
         server.handle("selectors", self.selectors, Texts, lane=CONTROL)
         server.handle("graphite_times", lambda request: epochs(request.body), Times, lane=CONTROL)
+        server.handle("graphite_matchers", lambda request: tag_matchers(request.body), Tags, lane=CONTROL)
         server.handle("graphite_functions", lambda _: functions(), lane=CONTROL)
         server.handle("format", self.format, Source, lane=CONTROL)
         server.handle("tree", self.tree, Source, lane=CONTROL)

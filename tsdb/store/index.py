@@ -320,6 +320,10 @@ class SeriesIndex:
         pieces = (among[start : start + _INDEX_STEP_COUNT] for start in range(0, among.size, _INDEX_STEP_COUNT))
         return np.concatenate([among[:0], *(ids[are_bare_names(self.column_of(ids))] for ids in pieces)])
 
+    def tagged(self, among: Int32s) -> Int32s:
+        """Those of some series, which rise, that have a label beside their name."""
+        return np.setdiff1d(among, self.bare_names(among), assume_unique=True)
+
     def index_some(self) -> bool:
         """Bring the postings a step nearer to the series, ahead of need; False when there was nothing to do."""
         done_count = self._segments[-1].end if self._segments else 0

@@ -28,11 +28,16 @@ class Names:
         heads = [index.label_names(present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
         return sorted({*chain(*heads), *self._reader.label_names(names, start_ms, end_ms, tombstones)})
 
-    def label_values(self, name: str, start_ms: int, end_ms: int) -> list[str]:
-        """The values of a label among all series, in order."""
+    def label_values(self, name: str, start_ms: int, end_ms: int, *, has_tags: bool = False) -> list[str]:
+        """The values of a label among all series, or those that have a label beside their name, in order."""
         names, runs, tombstones = self._view(start_ms, end_ms)
-        heads = [index.label_values(name, present_ids(some, start_ms, end_ms)) for index, some in by_index(runs)]
-        return sorted({*chain(*heads), *self._reader.label_values(name, names, start_ms, end_ms, tombstones)})
+        heads = [
+            index.label_values(name, index.tagged(present) if has_tags else present)
+            for index, some in by_index(runs)
+            for present in (present_ids(some, start_ms, end_ms),)
+        ]
+        blocks = self._reader.label_values(name, names, start_ms, end_ms, tombstones, has_tags=has_tags)
+        return sorted({*chain(*heads), *blocks})
 
     def find_paths(self, pattern: str, start_ms: int, end_ms: int) -> list[PathNode]:
         """The nodes of the tree of dotted names that a Graphite glob finds, of series without other labels.

@@ -329,11 +329,19 @@ class BlockReader:
         return known.index.label_names(_ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
 
     def label_values(
-        self, name: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
+        self,
+        name: str,
+        names: Iterable[str],
+        start_ms: int,
+        end_ms: int,
+        tombstones: Sequence[Tombstone] = (),
+        *,
+        has_tags: bool = False,
     ) -> list[str]:
-        """The values of a label in blocks that overlap the range, in no order."""
+        """The values of a label in blocks that overlap the range, in no order; has_tags: see tsdb.store.names."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
-        return known.index.label_values(name, _ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
+        among = _ids_in(blocks, known.mask(tombstones), start_ms, end_ms)
+        return known.index.label_values(name, known.index.tagged(among) if has_tags else among)
 
     def find_paths(
         self, pattern: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()

@@ -54,7 +54,7 @@ class WhoseIds(msgspec.Struct, frozen=True):
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """name and contains are for label_values alone. No selector at all means every series."""
+    """name, contains and has_tags are for label_values alone. No selector at all means every series."""
 
     selectors: list[list[PlainMatcher]]
     start_ms: int
@@ -62,6 +62,7 @@ class LookUp(msgspec.Struct, frozen=True):
     limit: int
     name: str = ""
     contains: str = ""
+    has_tags: bool = False  # Whether series without a label beside their name are left out.
 
 
 class Find(msgspec.Struct, frozen=True):
@@ -210,9 +211,12 @@ class StoreService:
     def label_values(self, request: Request) -> list[str]:
         ask: LookUp = request.body
         if not ask.selectors:
-            values: Sequence[str] = self._engine.names.label_values(ask.name, ask.start_ms, ask.end_ms)
+            values: Sequence[str] = self._engine.names.label_values(
+                ask.name, ask.start_ms, ask.end_ms, has_tags=ask.has_tags
+            )
         else:
-            values = sorted({value for labels in self._found(ask) for name, value in labels if name == ask.name})
+            found = (labels for labels in self._found(ask) if len(labels) > 1 or not ask.has_tags)
+            values = sorted({value for labels in found for name, value in labels if name == ask.name})
         if ask.contains:
             wanted = ask.contains.casefold()
             values = [value for value in values if wanted in value.casefold()]

@@ -332,6 +332,7 @@ def test_paths_come_from_head_and_blocks_of_the_range() -> None:
     append(engine, [(labels(name="both.b"), NOW_MS + 9 * HOUR_MS, ONE), (labels(name="x.y", job="z"), NOW_MS, ONE)])
     old, both = PathNode("old", is_leaf=False, is_branch=True), PathNode("both", is_leaf=True, is_branch=True)
     assert engine.names.find_paths("*", 0, 2**60) == [both, old]
+    assert engine.names.label_values("__name__", 0, 2**60, has_tags=True) == ["x.y"]
     assert engine.names.find_paths("*", NOW_MS + HOUR_MS, 2**60) == [PathNode("both", is_leaf=False, is_branch=True)]
 
 

@@ -6,7 +6,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    from web.api.graphite import find, functions, render
+    from web.api.graphite import find, functions, render, tags
 
-    for room in (render, find, functions):
+    for room in (render, find, functions, tags):
         app.register_blueprint(room.bp)

@@ -212,12 +212,14 @@ def _file_text(path: Path, *, must_exist: bool) -> str | None:
 
 
 def _value_text(key: str, value: object, source: str) -> str:
-    """TOML's strings and whole numbers as text, and a list of tables, as [[store.schemas]] makes one, as JSON."""
+    """TOML's strings, whole numbers and truths as text; a list of tables, as [[store.schemas]] makes one, as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(one, dict) for one in value):
         return json.dumps(value, default=str)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
         return str(value)
     raise ConfigError(f'{key}: {value!r} is not a text or a whole number; write it in quotes, as "…" ({source})')
 

@@ -287,6 +287,7 @@ class _Appliance:
             ("Page", told.web),
             ("First log-in", told.login_url and f"{told.login_url}  (works once)"),
             ("Graphite", told.graphite and f"{told.graphite}  (TCP and UDP)"),
+            ("StatsD", told.statsd and f"{told.statsd}  (TCP and UDP)"),
             ("Data", str(self.config.data_dir)),
             ("Stop", "Ctrl-C" if _at_terminal() else f"kill {told.pid}"),
         ]

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any, Literal
 
 from appliance.retention import Retention, SchemaRule, parse_retention, parse_schemas
+from appliance.statsd import ROWS as STATSD_ROWS
+from appliance.statsd import StatsdConfig as StatsdConfig  # Config re-exports every section from here.
 from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_bytes, size_text
 
 SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
@@ -61,11 +63,6 @@ class WebConfig:
 class GraphiteConfig:
     listen: Address | None  # TCP and UDP; None: off.
     pickle_listen: Address | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatsdConfig:
-    listen: Address | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +229,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Where StatsD metrics are taken, over UDP and TCP.",
         parse_optional_address,
     ),
+    *(Setting(*row) for row in STATSD_ROWS),
     Setting(
         "store.fsync",
         "200ms",

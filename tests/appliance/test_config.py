@@ -295,8 +295,8 @@ FILES = {  # name: (content, the refusal, {file} standing for its path)
     ),
     "a key outside of a section": ("xyzzy = 1", "xyzzy: there is no such setting; the settings are "),
     "a wrong type": (
-        "[log]\nlevel = true",
-        'log.level: True is not a text or a whole number; write it in quotes, as "…" ({file}, line 2)',
+        "[log]\nlevel = 3.5",
+        'log.level: 3.5 is not a text or a whole number; write it in quotes, as "…" ({file}, line 2)',
     ),
     "a table in place of a value": (
         "[web.listen]\nhost = 'x'",

@@ -23,6 +23,8 @@ FREE_PORTS = (
     "graphite.listen=127.0.0.1:0",
     "--set",
     "graphite.pickle_listen=127.0.0.1:0",
+    "--set",
+    "statsd.listen=127.0.0.1:0",
 )
 
 
@@ -88,7 +90,7 @@ def test_a_file_that_is_not_toml_and_a_file_that_is_not_there_are_named(tmp_path
     assert str(tmp_path / "absent.toml") in refused_start(tmp_path / "data", "--config", str(tmp_path / "absent.toml"))
 
 
-@pytest.mark.parametrize("setting", ["web.listen", "graphite.listen", "graphite.pickle_listen"])
+@pytest.mark.parametrize("setting", ["web.listen", "graphite.listen", "graphite.pickle_listen", "statsd.listen"])
 def test_a_port_in_use_is_named_with_its_setting_and_another_way(tmp_path: Path, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

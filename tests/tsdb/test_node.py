@@ -33,7 +33,7 @@ class Room:
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         argv = [*HENGE, "run", name, "--data", str(self.folder), "--set", "graphite.listen=127.0.0.1:0"]
-        argv += ["--set", "graphite.pickle_listen=127.0.0.1:0"]
+        argv += ["--set", "graphite.pickle_listen=127.0.0.1:0", "--set", "statsd.listen=127.0.0.1:0"]
         with (self.folder / f"{name}.out").open("ab") as out:
             return subprocess.Popen(argv, stdout=out, stderr=out, cwd=CHECKOUT)
 

@@ -28,6 +28,11 @@ class Batch:
         self._senders.append(sender)
         self.bytes_count += len(whole)
 
+    @property
+    def reads_count(self) -> int:
+        """How many reads brought something whole: of datagrams, their number."""
+        return len(self._segments)
+
     def data(self) -> bytes:
         return b"".join(self._segments)
 

@@ -29,7 +29,10 @@ from tsdb.ingest.remote_write import body as remote_write
 from tsdb.ingest.remote_write import symbols as remote_write_2
 from tsdb.ingest.remote_write.known import KnownSeries
 from tsdb.ingest.rows import body as rows
-from tsdb.ingest.streams import STREAMS, Stream
+from tsdb.ingest.statsd.door import STREAM as STATSD_STREAM
+from tsdb.ingest.statsd.door import Door as StatsdDoor
+from tsdb.ingest.statsd.rules import Rules as StatsdRules
+from tsdb.ingest.streams import STREAMS, SampleStream
 
 DOORS: Mapping[str, Callable[[Body, IntakeLimits, KnownSeries], Decoded]] = {
     "json": lambda body, _, __: json.decode(body),
@@ -57,6 +60,7 @@ class Intake:
         log: logging.Logger,
         limits: IntakeLimits | None = None,
         book: MetricBook | None = None,
+        statsd_rules: StatsdRules | None = None,
     ) -> None:
         """book: of what senders say of their metrics; without one, it is forgotten at the end."""
         self._limits = limits or IntakeLimits()
@@ -84,6 +88,17 @@ class Intake:
             for stream in STREAMS
             if not sockets.keys().isdisjoint(stream.sockets)
         ]
+        self._statsd: StatsdDoor | None = None
+        if not sockets.keys().isdisjoint(STATSD_STREAM.sockets):
+            self._statsd = StatsdDoor(
+                *(sockets, self._pump, statsd_rules or StatsdRules()),
+                ledger=self._ledger,
+                metrics=metrics,
+                clock=clock,
+                log=log,
+                limits=self._limits,
+            )
+            self._listeners.append(self._statsd.listener)
 
     def run(self, stopping: threading.Event) -> None:
         """Serve until stopping is set; then finish what is in memory, for at most twice stop_wait_ms_max."""
@@ -91,8 +106,14 @@ class Intake:
         faults: list[Exception] = []
 
         def serve(listener: Listener) -> None:
+            def is_stopped() -> bool:
+                return bool(faults) or self._is_stopping(stopping)
+
             try:
-                listener.run(lambda: bool(faults) or self._is_stopping(stopping))
+                if self._statsd is not None and listener is self._statsd.listener:
+                    self._statsd.run(is_stopped, self._is_given_up)
+                else:
+                    listener.run(is_stopped)
             except Exception as fault:  # noqa: BLE001 - Raised again below: the whole process starts anew.
                 faults.append(fault)
 
@@ -151,7 +172,7 @@ class Intake:
             raise BodyTooLarge(f"the body has {len(body):,} bytes of at most {self._limits.body_bytes_max:,}; split it")
         return DOORS[door](body, self._limits, self._known)
 
-    def _submit(self, stream: Stream, batch: Batch, wait_s: float) -> bool:
+    def _submit(self, stream: SampleStream, batch: Batch, wait_s: float) -> bool:
         if not self._places.acquire(timeout=wait_s) if wait_s else not self._places.acquire(blocking=False):
             return False
         outcome = Outcome()
@@ -159,7 +180,7 @@ class Intake:
         carried.add_done_callback(lambda done: self._land(done.exception(), stream, batch, outcome))
         return True
 
-    def _carry(self, stream: Stream, batch: Batch, outcome: Outcome) -> None:
+    def _carry(self, stream: SampleStream, batch: Batch, outcome: Outcome) -> None:
         """One batch from bytes to acknowledgement, in a thread of the pool."""
         with self._pump.crunching:
             decoded = stream.decode(batch.data(), self._clock.now_ms())
@@ -171,7 +192,7 @@ class Intake:
             gives_up=lambda _: self._is_given_up(),
         )
 
-    def _land(self, error: BaseException | None, stream: Stream, batch: Batch, outcome: Outcome) -> None:
+    def _land(self, error: BaseException | None, stream: SampleStream, batch: Batch, outcome: Outcome) -> None:
         """Give the batch's place back, and count what was lost of it, if anything was."""
         self._places.release()
         if error is None:

@@ -14,19 +14,25 @@ from tsdb.ingest.graphite.frames import FRAME_BYTES_MAX, FrameCutter, frames_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One protocol whose pieces come over sockets without being acknowledged."""
+    """One protocol whose pieces come over sockets without being acknowledged: what its listener has to know."""
 
     protocol: str  # As counters name it.
     sockets: tuple[str, ...]  # Names of appliance.listeners.LISTENERS.
     unit: str  # What a piece is called.
     cutter: Callable[[Callable[[bytes], None]], Cutter]  # Given whom to tell of a piece that is too long.
     count: Callable[[bytes], int]  # The pieces in a batch.
-    decode: Callable[[bytes, int], Decoded]  # A batch, and now in ms.
     too_long: str  # The reason for which such a piece is refused.
     messages: Mapping[str, str]  # What is said of that reason.
 
 
-GRAPHITE = Stream(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleStream(Stream):
+    """One whose pieces are samples by themselves."""
+
+    decode: Callable[[bytes, int], Decoded]  # A batch, and now in ms.
+
+
+GRAPHITE = SampleStream(
     protocol="graphite",
     sockets=("graphite", "graphite_udp"),
     unit="line",
@@ -36,7 +42,7 @@ GRAPHITE = Stream(
     too_long="line_too_long",
     messages=MESSAGES,
 )
-GRAPHITE_PICKLE = Stream(
+GRAPHITE_PICKLE = SampleStream(
     protocol="graphite_pickle",
     sockets=("graphite_pickle",),
     unit="frame",

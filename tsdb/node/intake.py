@@ -9,10 +9,12 @@ import msgspec
 
 from appliance.bus import Client, Request, Server
 from appliance.child import ChildContext
+from appliance.config import StatsdConfig
 from appliance.memory import keep_large_blocks
 from tsdb.canonical import CanonicalColumn
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.metric_book import FILE_NAME, MetricBook
+from tsdb.ingest.statsd.rules import Histogram, Rules
 from tsdb.interface import Ack
 from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
 from tsdb.metadata import MetricMetadata
@@ -34,6 +36,7 @@ def run_intake(context: ChildContext) -> None:
         clock=context.clock,
         log=context.log,
         book=MetricBook(context.config.data_dir / FILE_NAME, context.log),
+        statsd_rules=statsd_rules(context.config.statsd),
     )
     server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
 
@@ -60,6 +63,34 @@ def run_intake(context: ChildContext) -> None:
     intake.run(context.stopping)
     served.join()
     saving.join()
+
+
+def statsd_rules(config: StatsdConfig) -> Rules:
+    """The settings as the door of StatsD reads them."""
+
+    def deletes(own: bool | None) -> bool:
+        return config.delete_idle if own is None else own
+
+    return Rules(
+        flush_interval_ms=config.flush_interval_ms,
+        percentiles=config.percentiles,
+        legacy_namespace=config.legacy_namespace,
+        global_prefix=config.global_prefix,
+        global_suffix=config.global_suffix,
+        prefix_counter=config.prefix_counter,
+        prefix_timer=config.prefix_timer,
+        prefix_gauge=config.prefix_gauge,
+        prefix_set=config.prefix_set,
+        prefix_stats=config.prefix_stats,
+        delete_counters=deletes(config.delete_counters),
+        delete_timers=deletes(config.delete_timers),
+        delete_gauges=deletes(config.delete_gauges),
+        delete_sets=deletes(config.delete_sets),
+        gauges_ttl_max=config.gauges_ttl_max,
+        histograms=tuple(Histogram(metric, bins) for metric, bins in config.histograms),
+        timer_metrics=config.timer_metrics,
+        dogstatsd=config.dogstatsd,
+    )
 
 
 class Write(msgspec.Struct, frozen=True):

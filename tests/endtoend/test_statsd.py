@@ -1,0 +1,31 @@
+"""StatsD on a real appliance: packets in over UDP and TCP, what statsd derives from them out by query."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from urllib.parse import urlencode
+
+from tests.running import Appliance
+from tests.waiting import wait_until
+
+
+def values_of(appliance: Appliance, query: str) -> set[float]:
+    """All values of the last minutes."""
+    status, body = appliance.call("GET", f"/prometheus/api/v1/query?{urlencode({'query': query})}")
+    assert status == 200, body
+    return {float(value) for one in body["data"]["result"] for _, value in one["values"]}
+
+
+def test_packets_become_series(tmp_path: Path) -> None:
+    with Appliance(tmp_path, settings=("statsd.flush_interval=1s", "statsd.percentiles=50,-10")) as appliance:
+        host, port = appliance.ready["statsd"].rsplit(":", 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"shop.orders:3|c|@0.5|#env:prod\nshop.fuel:7|g\nno metric", (host, int(port)))
+        with socket.create_connection((host, int(port))) as stream:
+            stream.sendall(b"shop.reply:10|ms\nshop.reply:30|ms\n")
+            wait_until(lambda: 6.0 in values_of(appliance, '{"stats_counts.shop.orders", env="prod"}[5m]'))
+            wait_until(lambda: 7.0 in values_of(appliance, '{"stats.gauges.shop.fuel"}[5m]'))
+            wait_until(lambda: 20.0 in values_of(appliance, '{"stats.timers.shop.reply.mean"}[5m]'))
+            assert 10.0 in values_of(appliance, '{"stats.timers.shop.reply.upper_50"}[5m]')
+            wait_until(lambda: 1.0 in values_of(appliance, '{"stats_counts.statsd.bad_lines_seen"}[5m]'))

@@ -23,6 +23,7 @@ COMMANDS = {  # name: "module:function"
     "rules": "checks.rules_cli:rules",
     "db": "tsdb.cli:db",
     "export": "tsdb.commands.export:export",
+    "import": "tsdb.commands.imports:import_",
     "token": "web.cli:token",
 }
 HIDDEN_COMMANDS = {"nursery": "appliance.commands.nursery:nursery"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.retention import SchemaRule, parse_retention
 from tests.scripts.report import Report
+from tsdb.carbon.retentions import Archive, check, parse_archive
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded
 from tsdb.ingest.streams import GRAPHITE, GRAPHITE_PICKLE, Stream
@@ -21,8 +22,6 @@ Compared = Callable[[Content], tuple[object, object]]
 NOW_MS = 1_750_000_000_000
 NOT_BUILT = {
     "filters": "whitelist and blacklist",
-    "retentions": "storage-schemas.conf",
-    "storage_schemas": "storage-schemas.conf",
     "aggregation_rules": "aggregation-rules.conf",
     "aggregation_methods": "aggregation-rules.conf",
     "rewrite": "rewrite-rules.conf",
@@ -82,7 +81,33 @@ def _archive(case: Content) -> tuple[object, object]:
     return (case["step"], case["points"]), (found.step_s, found.values.size)
 
 
-SECTIONS: dict[str, Compared] = {"archive_choice": _archive, "line": _line, "udp": _datagram, "pickle": _pickle}
+def _retention(case: Content) -> tuple[object, object]:
+    """As whisper reads them, for carbon's files are read by it."""
+    wanted = "refused" if isinstance(case["whisper"], str) else tuple(case["whisper"])
+    try:
+        found = parse_archive(case["spec"])
+    except ValueError:
+        return wanted, "refused"
+    return wanted, (found.step_s, found.count)
+
+
+def _archives(case: Content) -> tuple[object, object]:
+    wanted = "valid" if case["result"] == "valid" else "refused"
+    try:
+        check(sorted(Archive(*each) for each in case["archives"]))
+    except ValueError:
+        return wanted, "refused"
+    return wanted, "valid"
+
+
+SECTIONS: dict[str, Compared] = {
+    "line": _line,
+    "udp": _datagram,
+    "pickle": _pickle,
+    "retentions": _retention,
+    "storage_schemas": _archives,
+    "archive_choice": _archive,
+}
 
 
 def _bytes_of(case: Content) -> bytes:

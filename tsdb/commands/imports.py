@@ -1,0 +1,77 @@
+"""`henge import`: configuration of other programs as settings of Henge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from appliance.commands.options import data_option
+from appliance.config import ConfigError, load
+from appliance.errors import CannotStart
+from tsdb.carbon.folder import FILES, Import, read_folder
+
+FILE_BYTES_MAX = 4 * 2**20
+
+
+@click.group("import")
+def import_() -> None:
+    """Take over what another program was configured with."""
+
+
+@import_.command("carbon-conf")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--write", is_flag=True, help="Add the settings to henge.toml of the data folder. Without it: only say.")
+@data_option
+def carbon_conf(folder: Path, write: bool, data: Path | None) -> None:
+    """Read a configuration folder of carbon, such as /etc/carbon, and say what is taken and what is not.
+
+    Schemas of storage-schemas.conf become tables [[store.schemas]]. They are printed; with --write they are added to
+    henge.toml, which must have none yet. They take effect with the next start, or `henge reload`.
+    Exit status 1 if nothing could be taken, or nothing may be written."""
+    found = read_folder({name: _text(folder / name) for name in FILES if (folder / name).is_file()})
+    _say(found)
+    if not found.schemas:
+        raise CannotStart(f"{folder}: nothing there could be taken over")
+    if write:
+        path = load(data_dir=data).data_dir / "henge.toml"
+        _add(path, found)
+        click.echo(f"written to {path}; henge reload applies it")
+    else:
+        click.echo("nothing was written; --write adds the tables above to henge.toml")
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise CannotStart(f"{path} has {path.stat().st_size:,} bytes of at most {FILE_BYTES_MAX:,}")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"{path} cannot be read: {error}") from error
+
+
+def _say(found: Import) -> None:
+    for line in found.taken:
+        click.echo(f"taken      {line}")
+    for line in found.not_taken:
+        click.echo(f"not taken  {line}")
+    if found.schemas:
+        click.echo(f"\n{found.as_toml()}")
+
+
+def _add(path: Path, found: Import) -> None:
+    """Add the tables, or change nothing: the new file is read as settings first. Raises: CannotStart."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if before and load(data_dir=path.parent, environ={}).store.schemas:
+        raise CannotStart(f"{path} has tables [[store.schemas]] already; take them out, or add those above by hand")
+    draft = path.with_name("henge.toml.draft")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        draft.write_text(f"{before.rstrip()}\n\n{found.as_toml()}".lstrip(), encoding="utf-8")
+        if path.exists():
+            draft.chmod(path.stat().st_mode)
+        load(data_dir=path.parent, file=draft, environ={})
+        draft.replace(path)
+    except (OSError, ConfigError) as error:
+        draft.unlink(missing_ok=True)
+        raise CannotStart(f"{path} stays as it was: {error}") from error

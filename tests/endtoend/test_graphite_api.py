@@ -28,15 +28,21 @@ def content() -> Any:
 
 
 @pytest.fixture(scope="module")
-def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     with holding_datasets(tmp_path_factory.mktemp("graphite")) as running:
         load(running)
         yield running
 
 
 @pytest.fixture(scope="module")
-def answers(content: Any, appliance: Appliance) -> dict[int, Answer]:
-    return answered(content, appliance)
+def answers(content: Any, fresh: Appliance) -> dict[int, Answer]:
+    return answered(content, fresh)
+
+
+@pytest.fixture(scope="module")
+def appliance(answers: dict[int, Answer], fresh: Appliance) -> Appliance:
+    """Behind the recorded requests, which count what there is."""
+    return fresh
 
 
 def test_what_was_recorded_is_answered_alike(content: Any, answers: dict[int, Answer]) -> None:
@@ -115,3 +121,18 @@ def test_deleting_a_series_leaves_those_that_have_more_tags(appliance: Appliance
         200,
         {"id": ANY, "tag": "more", "values": [{"id": ANY, "value": "x", "count": 1}]},
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"what": "x", "when": "soon"}, "when: 'soon' is no time"),
+        ({"what": "x", "when": 1e20}, "when: '1e+20' is no time"),
+        ({"what": "x" * 2_000}, "what must be a text of at most 1,024 characters"),
+        ({"what": "x", "tags": ["t"] * 33}, "tags: there may be 32"),
+        ({"what": "x", "tags": [1]}, "tags must be a list of texts"),
+    ],
+)
+def test_a_note_that_is_none_is_refused(appliance: Appliance, event: dict[str, Any], words: str) -> None:
+    status, body = appliance.call("POST", "/graphite/events/", event)
+    assert (status, words in body["error"]) == (400, True), body

@@ -6,7 +6,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
-    from web.api.graphite import find, functions, render, tags
+    from web.api.graphite import events, find, functions, render, tags
 
-    for room in (render, find, functions, tags):
+    for room in (render, find, functions, tags, events):
         app.register_blueprint(room.bp)

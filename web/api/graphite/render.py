@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from tsdb.answer import RenderedSeries
-from web.api.graphite import arguments, formats, shape
+from web.api.graphite import arguments, events, formats, shape
 from web.api.graphite.arguments import Asked
 from web.auth.guard import Access
 from web.auth.roles import Role
@@ -51,5 +51,13 @@ def found(asked: Asked) -> list[RenderedSeries]:
         x_files_factor=asked.x_files_factor,
         points_max=asked.points_max if asked.format == "json" else None,
         template=asked.template,
+        events=_events(asked),
         timeout_s=None,
     )
+
+
+def _events(asked: Asked) -> list[tuple[int, str, list[str]]]:
+    """What events() may count: read only where a target, or a text that is put into one, speaks of it."""
+    if not any("events" in text for text in (*asked.targets, *asked.template.values())):
+        return []
+    return [(event.at_ms // 1_000, event.body["what"], event.body["tags"]) for event in events.noted()]

@@ -20,7 +20,7 @@ from tsdb.regex import value_test
 from tsdb.sample import METRIC_NAME, Matcher, MatchOp
 from web.api.graphite import arguments, shape
 from web.api.graphite.series_names import read, written
-from web.auth.guard import Access
+from web.auth.guard import Access, needs
 from web.auth.roles import Role
 from web.errors import Refusal, refusal_from, respond
 from web.services import services
@@ -32,7 +32,6 @@ COMPLETIONS_COUNT = 100  # As graphite-web has it.
 PATH_COUNT_MAX = 1_000
 POSTED = ("tagSeries", "tagMultiSeries", "delSeries")
 READING = Access(Role.VIEWER, csrf=False)  # A POST here only reads.
-DELETING = Access(Role.ADMIN, csrf=False)
 
 
 @bp.errorhandler(Refusal)
@@ -120,6 +119,7 @@ def tag_many_series() -> Response:
 
 @bp.post("/delSeries")
 @bp.post("/delSeries/")
+@needs(Role.ADMIN)
 def delete_series() -> Response:
     """Their samples are hidden at once, and erased later; of a series that is not there, nothing is said."""
     for labels in [read(path) for path in _paths()]:
@@ -129,7 +129,6 @@ def delete_series() -> Response:
 
 for _view in (find_series, tag_series, tag_many_series):
     _view.access = READING  # type: ignore[attr-defined]
-delete_series.access = DELETING  # type: ignore[attr-defined]
 
 
 def _paths() -> list[str]:

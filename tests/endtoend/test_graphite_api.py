@@ -7,6 +7,7 @@ import copy
 import json
 import pickle
 import random
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import ANY
@@ -136,3 +137,81 @@ def test_deleting_a_series_leaves_those_that_have_more_tags(appliance: Appliance
 def test_a_note_that_is_none_is_refused(appliance: Appliance, event: dict[str, Any], words: str) -> None:
     status, body = appliance.call("POST", "/graphite/events/", event)
     assert (status, words in body["error"]) == (400, True), body
+
+
+class Grafana:
+    """The requests of Grafana's Graphite data source, for the quarter of an hour that the recorded series have."""
+
+    RANGE = "from=1699999200&until=1700000100"
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+
+    def get(self, path: str) -> Any:
+        status, body = self._appliance.call("GET", f"/graphite/{path}")
+        assert status == 200, body
+        return body
+
+    def post(self, path: str, form: str) -> Any:
+        request = urllib.request.Request(
+            f"{self._appliance.url}/graphite/{path}",
+            form.encode(),
+            {
+                "Authorization": f"Bearer {self._appliance.token}",
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def grafana(appliance: Appliance) -> Grafana:
+    return Grafana(appliance)
+
+
+def test_grafana_draws_a_panel(grafana: Grafana) -> None:
+    targets = "target=aliasByNode(std.*.cpu.user%2C%201)&target=seriesByTag('name%3Ddisk.used'%2C'dc%3Dlon')"
+    found = grafana.post("render", f"{targets}&{grafana.RANGE}&format=json&maxDataPoints=5")
+    assert [one["target"] for one in found] == [
+        *("db01", "db02", "web01", "web02"),
+        *("disk.used;dc=lon;host=a", "disk.used;dc=lon;host=b"),
+    ]
+    assert all(len(one["datapoints"]) <= 5 for one in found)
+
+
+def test_grafana_tests_the_source_and_completes_paths(grafana: Grafana) -> None:
+    assert "std" in [one["text"] for one in grafana.get("metrics/find?query=*")]
+    found = grafana.post(f"metrics/find?{grafana.RANGE}", "query=std.*")
+    assert [(one["text"], one["expandable"]) for one in found] == [
+        (name, 1) for name in ("db01", "db02", "web01", "web02")
+    ]
+    assert grafana.get(f"metrics/find?query=std.*&{grafana.RANGE.replace('16', '17')}") == []
+    assert grafana.get("metrics/expand?query=std.web*.cpu.user")["results"] == [
+        "std.web01.cpu.user",
+        "std.web02.cpu.user",
+    ]
+
+
+def test_grafana_learns_functions_and_version(grafana: Grafana) -> None:
+    assert grafana.get("version").strip() == "1.2.0"
+    functions = grafana.get("functions")
+    assert len(functions) > 150
+    assert functions["movingAverage"]["params"][0]["name"] == "seriesList"
+    limit = functions["keepLastValue"]["params"][1]
+    assert (limit["type"], limit["default"]) == ("intOrInf", float("inf"))
+
+
+def test_grafana_completes_tags(grafana: Grafana) -> None:
+    when = f"limit=100&{grafana.RANGE}"
+    assert grafana.get(f"tags/autoComplete/tags?expr=name%3Ddisk.used&{when}") == ["dc", "host", "rack"]
+    assert grafana.get(f"tags/autoComplete/values?expr=name%3Ddisk.used&tag=dc&{when}") == ["lon", "nyc", "sfo"]
+    assert grafana.get(f"tags/autoComplete/values?tag=name&valuePrefix=disk&{when}") == ["disk.free", "disk.used"]
+    later = grafana.RANGE.replace("16", "17")
+    assert grafana.get(f"tags/autoComplete/values?tag=dc&{later}") == []
+    assert [one["tag"] for one in grafana.get(f"tags?{grafana.RANGE}&filter=d")] == ["dc"]
+
+
+def test_grafana_shows_annotations(grafana: Grafana) -> None:
+    found = grafana.get(f"events/get_data?{grafana.RANGE}&tags=deploy")
+    assert [(one["when"], one["what"]) for one in found] == [(1_699_999_325, "deploy v1"), (1_699_999_810, "deploy v2")]

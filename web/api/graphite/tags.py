@@ -2,7 +2,7 @@
 
 Henge knows tags from the series themselves. tagSeries therefore only answers how a name is written, and delSeries
 deletes the samples of a series: nothing else makes it go. The numbers of tags and values, by which graphite-web keeps
-them, are made of their text.
+them, are made of their text. from and until, which editors of queries send, say when a series has to have samples.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def complete_tags() -> Response:
     prefix, selector = arguments.text("tagPrefix"), _selector()
     found: Iterable[str] = _tags()
     if selector:
-        labels = {label for one in services().tsdb.series([selector], *arguments.EVER_MS) for label in one}
+        labels = {label for one in services().tsdb.series([selector], *arguments.range_ms()) for label in one}
         found = sorted(_tag(label) for label in labels - {matcher.name for matcher in selector})
     return shape.json_of(_limited((tag for tag in found if tag.startswith(prefix)), COMPLETIONS_COUNT))
 
@@ -93,7 +93,7 @@ def complete_tags() -> Response:
 def complete_values() -> Response:
     tag = arguments.needed("tag")
     label, prefix, selector = _label(tag), arguments.text("valuePrefix"), _selector()
-    first_ms, last_ms = arguments.EVER_MS
+    first_ms, last_ms = arguments.range_ms()
     found = services().tsdb.label_values(
         label,
         [[*selector, Matcher(label, MatchOp.NOT_EQUAL, "")]] if selector else [],
@@ -160,7 +160,7 @@ def _tag(label: str) -> str:
 
 def _tags() -> list[str]:
     """All of them, in order; none where no series has a tag beside its name."""
-    labels = services().tsdb.label_names([], *arguments.EVER_MS)
+    labels = services().tsdb.label_names([], *arguments.range_ms())
     return sorted(map(_tag, labels)) if len(labels) > 1 else []
 
 
@@ -172,7 +172,7 @@ def _having(tag: str) -> Sequence[dict[str, str]]:
 
 
 def _series(selectors: Sequence[Sequence[Matcher]]) -> list[dict[str, str]]:
-    found = services().tsdb.series(selectors, *arguments.EVER_MS, limit=SERIES_COUNT_MAX + 1)
+    found = services().tsdb.series(selectors, *arguments.range_ms(), limit=SERIES_COUNT_MAX + 1)
     if len(found) > SERIES_COUNT_MAX:
         raise arguments.bad(f"more than {SERIES_COUNT_MAX:,} series have these tags; ask for fewer")
     return found

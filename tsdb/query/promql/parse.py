@@ -26,6 +26,7 @@ MILLISECOND = timedelta(milliseconds=1)
 KEPT_COUNT_MAX = 256
 KEPT_CHARS_MAX = 512
 
+TOO_LARGE = "1:1: parse error: a duration or an @ time is too large; times end with the year 9999"
 GRAPHITE_PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w*-]+)+")
 MATCH_OPS = {"Equal": MatchOp.EQUAL, "NotEqual": MatchOp.NOT_EQUAL, "Re": MatchOp.REGEX, "NotRe": MatchOp.NOT_REGEX}
 CARDINALITIES = {
@@ -48,6 +49,11 @@ def parse_tree(expression: str) -> tuple[Any, list[Token]]:
         refuse_unbuilt(tokens)
         message = f"{error_text(expression, tokens, str(error))}{_path_hint(expression)}"
         raise RefusedQuery(message) from None
+    except BaseException as error:
+        # The library panics over a number of seconds that is none: `[1e400]`. Its exception has no name to import.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RefusedQuery(TOO_LARGE) from None
 
 
 def parse(expression: str) -> nodes.Node:
@@ -64,9 +70,7 @@ def _parsed(expression: str) -> nodes.Node:
         return _Reader(Places(expression, tokens)).node(tree, 0)
     except (ValueError, OverflowError):
         # The library holds times in 64 bits and fails when Python asks for what did not fit.
-        raise RefusedQuery(
-            "1:1: parse error: a duration or an @ time is too large; times end with the year 9999"
-        ) from None
+        raise RefusedQuery(TOO_LARGE) from None
 
 
 _kept = lru_cache(maxsize=KEPT_COUNT_MAX)(_parsed)

@@ -12,13 +12,19 @@ from tsdb.query.rules.model import Fault
 
 BYTES_MAX = 8 * 2**20
 NODE_COUNT_MAX = 500_000  # Aliases are followed; a few lines of them would otherwise become a billion values.
+# A rule file needs 6. The library builds its tree by recursion in C, and ends the process over some ten thousand.
+NESTING_MAX = 50
+FAULT_COUNT_MAX = 100  # More nobody reads, and a wrong word on each line would make an answer larger than the file.
 _NULL = "tag:yaml.org,2002:null"
+_NULL_WORDS = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 class BadDocument(Exception):
-    """The text cannot be read; faults says why."""
+    """The text cannot be read; faults says why: the first ones, and how many more there are."""
 
     def __init__(self, faults: list[Fault]) -> None:
+        if (more_count := len(faults) - FAULT_COUNT_MAX) > 0:
+            faults = [*faults[:FAULT_COUNT_MAX], Fault(0, f"{more_count:,} more faults")]
         super().__init__("\n".join(map(str, faults)))
         self.faults = faults
 
@@ -39,46 +45,88 @@ def read(text: str) -> Value:
     """The one document of a text. Raises: BadDocument."""
     if len(text) > BYTES_MAX:
         raise BadDocument([Fault(0, f"the file has {len(text):,} characters of at most {BYTES_MAX:,}; split it")])
+    reader = _Reader(yaml.parse(text, Loader=yaml.CSafeLoader))
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        found = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise BadDocument([Fault(mark.line + 1 if mark else 0, f"yaml: {error.problem or error}")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise BadDocument([Fault(0, f"yaml: {error}")]) from None
-    if node is None:
-        return Value(None, 1)
-    reader = _Reader()
-    found = reader.value(node)
     if reader.faults:
         raise BadDocument(reader.faults)
     return found
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self.faults: list[Fault] = []
-        self._node_count = 0
+    """Events, as the library finds them → values. Nothing is built that is too deep or too much."""
 
-    def value(self, node: yaml.Node) -> Value:
-        self._node_count += 1
-        line = node.start_mark.line + 1
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        self.faults: list[Fault] = []
+        self._events = events
+        self._node_count = 0
+        self._by_anchor: dict[str, tuple[Value, int]] = {}  # With the number of values in it.
+
+    def document(self) -> Value:
+        """Raises: BadDocument, yaml.YAMLError."""
+        next(self._events)  # The stream begins.
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return Value(None, 1)
+        found = self._value(next(self._events), 0)
+        next(self._events)  # The document ends.
+        if not isinstance(event := next(self._events), yaml.StreamEndEvent):
+            raise BadDocument([Fault(event.start_mark.line + 1, "yaml: but found another document")])
+        return found
+
+    def _value(self, event: yaml.Event, depth: int) -> Value:
+        line = event.start_mark.line + 1
+        if depth > NESTING_MAX:
+            raise BadDocument([Fault(line, f"values are nested deeper than {NESTING_MAX}")])
+        if isinstance(event, yaml.AliasEvent):
+            # One that is still open is not known yet: no value holds itself.
+            if event.anchor not in self._by_anchor:
+                raise BadDocument([Fault(line, f"yaml: found undefined alias {event.anchor!r}")])
+            found, count = self._by_anchor[event.anchor]
+            self._count(count, line)
+            return found
+        before_count = self._node_count
+        self._count(1, line)
+        if isinstance(event, yaml.SequenceStartEvent):
+            found = Value(list(self._items(depth)), line)
+        elif isinstance(event, yaml.MappingStartEvent):
+            found = Value(self._members(depth), line)
+        else:
+            found = Value(None if _is_null(event) else event.value, line)
+        if event.anchor is not None:
+            self._by_anchor[event.anchor] = found, self._node_count - before_count
+        return found
+
+    def _items(self, depth: int) -> Iterator[Value]:
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            yield self._value(event, depth + 1)
+
+    def _members(self, depth: int) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._value(event, depth + 1)
+            name = event.value if isinstance(event, yaml.ScalarEvent) else key.content
+            if not isinstance(name, str):
+                self.faults.append(Fault(key.line, "a name must be a plain word"))
+                name = ""
+            elif name in found:
+                self.faults.append(Fault(event.start_mark.line + 1, f'"{name}" is given twice'))
+            found[name] = self._value(next(self._events), depth + 1)
+        return found
+
+    def _count(self, count: int, line: int) -> None:
+        self._node_count += count
         if self._node_count > NODE_COUNT_MAX:
             raise BadDocument([Fault(line, f"the file has more than {NODE_COUNT_MAX:,} values")])
-        if isinstance(node, yaml.ScalarNode):
-            return Value(None if node.tag == _NULL else node.value, line)
-        if isinstance(node, yaml.SequenceNode):
-            return Value([self.value(item) for item in node.value], line)
-        assert isinstance(node, yaml.MappingNode), node
-        found: dict[str, Value] = {}
-        for key, item in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if not isinstance(key, yaml.ScalarNode):
-                self.faults.append(Fault(key.start_mark.line + 1, "a name must be a plain word"))
-            elif name in found:
-                self.faults.append(Fault(key.start_mark.line + 1, f'"{name}" is given twice'))
-            found[name] = self.value(item)
-        return Value(found, line)
+
+
+def _is_null(event: yaml.ScalarEvent) -> bool:
+    is_plain = event.tag is None and event.implicit[0]
+    return event.tag == _NULL or (is_plain and event.value in _NULL_WORDS)
 
 
 class Fields:

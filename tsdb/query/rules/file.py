@@ -20,11 +20,13 @@ def read_groups(text: str) -> list[RuleGroup]:
     faults: list[Fault] = []
     document = Fields(read(text), faults, "the file")
     groups: list[RuleGroup] = []
+    names: set[str] = set()
     for item in document.items("groups"):
         group = _group(item, faults)
-        if any(group.name == other.name for other in groups):
+        if group.name in names:
             faults.append(Fault(item.line, f'groupname: "{group.name}" is repeated in the same file'))
         groups.append(group)
+        names.add(group.name)
     document.done()
     if faults:
         raise BadDocument(sorted(faults, key=lambda fault: fault.line))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tsdb.query.rules.template import functions
-from tsdb.query.rules.template.numbers import go_text, humanize_timestamp
+from tsdb.query.rules.template.numbers import TEXT_SIZE_MAX, go_text, humanize_timestamp, refuse_long
 from tsdb.query.rules.template.parse import (
     Access,
     BadTemplate,
@@ -22,7 +22,8 @@ from tsdb.query.rules.template.parse import (
     parse,
 )
 
-TEXT_SIZE_MAX = 64 * 1024
+ARGUMENT_COUNT_MAX = 100  # × TEXT_SIZE_MAX = 6 MiB, before a function says that its result is too long.
+QUERY_COUNT_MAX = 100  # Of one expansion; an alert's words need one or two.
 STEP_COUNT_MAX = 100_000  # Actions of one expansion; loops over queries come to hundreds.
 
 Sample = tuple[Mapping[str, str], float]
@@ -118,6 +119,7 @@ class _Run:
         self.out: list[str] = []
         self._size = 0
         self._steps = 0
+        self._query_count = 0
         self._query = query
 
     def nodes(self, nodes: list[Node], dot: Any, variables: dict[str, Any]) -> None:
@@ -189,9 +191,14 @@ class _Run:
         if head.name in functions.LAZY:
             return self._lazy(head.name, rest, last, dot, variables)
         arguments = [*(self._operand(operand, dot, variables) for operand in rest), *last]
+        if len(arguments) > ARGUMENT_COUNT_MAX:
+            raise ExpansionFailed(f"{head.name} has {len(arguments):,} arguments of at most {ARGUMENT_COUNT_MAX}")
         if head.name == functions.QUERY:
             return self._ask(*arguments)
-        return functions.FUNCTIONS[head.name](*arguments)
+        found = functions.FUNCTIONS[head.name](*arguments)
+        if isinstance(found, str):  # It may be put into a variable, and doubled again and again.
+            refuse_long(len(found))
+        return found
 
     def _lazy(self, name: str, rest: tuple[Operand, ...], last: list[Any], dot: Any, variables: dict[str, Any]) -> Any:
         """and: the first that is false, or the last; or: the first that is true, or the last."""
@@ -220,6 +227,9 @@ class _Run:
     def _ask(self, expression: Any) -> list[Any]:
         if self._query is None:
             raise ExpansionFailed("query() cannot be used here")
+        self._query_count += 1
+        if self._query_count > QUERY_COUNT_MAX:
+            raise ExpansionFailed(f"the template asks more than {QUERY_COUNT_MAX} queries")
         return [{"Labels": dict(labels), "Value": value} for labels, value in self._query(functions.text(expression))]
 
 

@@ -69,8 +69,16 @@ def match(pattern: Any, searched: Any) -> bool:
 def re_replace_all(pattern: Any, replacement: Any, searched: Any) -> str:
     """$1, ${1} and ${name} of Go's replacements."""
     found = _regex(pattern)
+    size = 0
 
     def one(where: Any) -> str:
+        nonlocal size
+        inserted = filled(where)
+        size += len(inserted)
+        numbers.refuse_long(size)
+        return inserted
+
+    def filled(where: Any) -> str:
         def part(reference: re.Match[str]) -> str:
             name = reference[1] or reference[2]
             if name == "$" or reference[0] == "$$":

@@ -7,28 +7,56 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 _LARGE, _SMALL = ("k", "M", "G", "T", "P", "E", "Z", "Y"), ("m", "u", "n", "p", "f", "a", "z", "y")
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>[a-zA-Z%])")
 WIDTH_MAX = 1_000
+TEXT_SIZE_MAX = 64 * 1024  # Of one text, and of what a template becomes.
 _PLAIN_FIGURES = 6
 
 
 def go_text(value: object) -> str:
-    """A value as Go's %v prints it."""
+    """A value as Go's %v prints it. Raises: ValueError, if that is too long: a list may hold one thing many times."""
+    found, size = [], 0
+    for piece in _pieces(value):
+        found.append(piece)
+        size += len(piece)
+        refuse_long(size)
+    return "".join(found)
+
+
+def refuse_long(size: int) -> None:
+    """Raises: ValueError."""
+    if size > TEXT_SIZE_MAX:
+        raise ValueError(f"a text is longer than {TEXT_SIZE_MAX:,} characters")
+
+
+def _pieces(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield "map["
+        for place, key in enumerate(sorted(value)):
+            yield f"{' ' if place else ''}{key}:"
+            yield from _pieces(value[key])
+        yield "]"
+    elif isinstance(value, list | tuple):
+        yield "["
+        for place, item in enumerate(value):
+            yield " " if place else ""
+            yield from _pieces(item)
+        yield "]"
+    else:
+        yield _word(value)
+
+
+def _word(value: object) -> str:
     if value is None:
         return "<no value>"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return float_text(value)
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list | tuple):
-        return "[" + " ".join(map(go_text, value)) + "]"
-    return str(value)
+    return float_text(value) if isinstance(value, float) else str(value)
 
 
 def float_text(value: float) -> str:

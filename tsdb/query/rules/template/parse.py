@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 NODE_COUNT_MAX = 10_000
 NESTING_MAX = 50
 
+# Possessive throughout: what was read as a text is not tried again as its letters, which doubles with each text.
 _ACTION = re.compile(
-    r"\{\{(?P<left>-\s)?(?P<body>(?:\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|/\*.*?\*/|(?!\}\}).)*?)(?P<right>\s-)?\}\}",
+    r"\{\{(?P<left>-\s)?(?P<body>\s*+/\*.*?\*/|(?>\"(?:[^\"\\\n]|\\.)*+\"|`[^`]*+`|(?!\s-\}\}|\}\}).)*+)"
+    r"(?P<right>\s-)?\}\}",
     re.DOTALL,
 )
 _TOKEN = re.compile(
@@ -97,15 +99,15 @@ class _Parser:
         self._target = self.nodes
         self._count = 0
         at, trims = 0, False
-        for match in _ACTION.finditer(text):
-            self._add_text(text[at : match.start()], trims_left=trims, trims_right=bool(match["left"]))
-            if not match["body"].startswith("/*"):
+        while (start := text.find("{{", at)) >= 0:
+            match = _ACTION.match(text, start)
+            if match is None:
+                raise BadTemplate(f"unclosed action: {text[start : start + 60]!r}")
+            self._add_text(text[at:start], trims_left=trims, trims_right=bool(match["left"]))
+            if not match["body"].strip().startswith("/*"):
                 self._action(match["body"].strip())
             at, trims = match.end(), bool(match["right"])
-        rest = text[at:]
-        if "{{" in rest:
-            raise BadTemplate(f"unclosed action: {rest[rest.index('{{') :][:60]!r}")
-        self._add_text(rest, trims_left=trims, trims_right=False)
+        self._add_text(text[at:], trims_left=trims, trims_right=False)
         if self._open:
             raise BadTemplate(f"unexpected end: {self._open[-1][0].word} without end")
 

@@ -53,6 +53,8 @@ def _offsets(node: nodes.Node, outer_ms: int) -> Iterator[int | None]:
         case _:
             if _looks_at_the_range(node):
                 yield None
+            if isinstance(node, nodes.Call) and node.name == "info":
+                yield outer_ms  # Its own series are read at the step, if the first argument of all is no selector.
             for below in _below(node):
                 yield from _offsets(below, outer_ms)
 

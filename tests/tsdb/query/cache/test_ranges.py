@@ -94,6 +94,7 @@ def test_the_same_again_reads_nothing() -> None:
         ("sum_over_time((a offset -1m)[3m:30s] offset -1m)", 2_500_000, 38),
         ("a + (b offset -1m)", 2_500_000, 44),
         ("vector(time())", 2_500_000, 50),
+        ("info(1 * (a offset 5m))", 2_500_000, 50),
         ("a", 1_999_999, 0),
         ("a", 2_000_000, 0),
         ("a", 2_010_000, 1),
@@ -107,6 +108,16 @@ def test_a_late_sample_spoils_the_steps_that_see_it_and_those_after(
     room.ask(ask)
     room.source.add({"__name__": "a"}, [(changed_ms, 99.0)])
     assert room.ask(ask).kept_step_count == kept_step_count
+
+
+def test_series_that_info_reads_at_the_step_are_seen_when_they_come_late() -> None:
+    source, target = TellingSource(), {"instance": "i", "job": "j"}
+    for at_ms in range(0, 3 * SPAN_MS + 1, STEP_MS):
+        source.add({"__name__": "a", **target}, [(at_ms, 1.0)])
+    room, ask = Room(source), asked("info(1 * (a offset 5m))", 3 * SPAN_MS)
+    room.ask(ask)
+    source.add({"__name__": "target_info", **target, "version": "2"}, [(3 * SPAN_MS - 60_000, 1.0)])
+    room.ask(ask)  # It compares with an answer of which nothing was kept.
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
@@ -90,7 +91,8 @@ class RuleStore:
             selector = f"{ALERTS_FOR_STATE}{{{ALERT_NAME}=~{json.dumps(pattern, ensure_ascii=False)}}}"
             active_s = self._latest(selector, at_ms)
             for labels, seen_s in self._latest(f"timestamp({selector})", at_ms).items():
-                if labels in active_s:
+                # Whoever sends samples may send such a series: no number, or a time to come, is not of ours.
+                if 0 <= active_s.get(labels, math.nan) <= at_ms / 1_000:
                     found[labels] = ForState(at_ms=round(1_000 * seen_s), active_at_ms=round(1_000 * active_s[labels]))
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -100,3 +101,11 @@ def test_the_last_word_about_alerts_is_looked_up_by_their_names() -> None:
     wanted = {labels_from({"alertname": name, "job": "a"}): known for name in names if name not in ("ended", "old")}
     assert found == wanted
     assert RuleStore(tsdb, Metrics()).for_states(["n1"], AT_MS).keys() == {labels_from({"alertname": "n1", "job": "a"})}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, -1.0, AT_MS / 1_000 + 1])
+def test_a_state_of_an_alert_that_cannot_be_ours_is_not_believed(value: float) -> None:
+    tsdb = MemoryTsdb()
+    labels = {"alertname": "n", "job": "a"}
+    tsdb.series.add({"__name__": "ALERTS_FOR_STATE", **labels}, [(AT_MS - 30_000, value)])
+    assert RuleStore(tsdb, Metrics()).for_states(["n"], AT_MS) == {}

@@ -135,3 +135,32 @@ def test_the_number_of_python_calls_does_not_grow_with_the_series(expression: st
         for source in (few, many)
     )
     assert calls_many <= 2 * calls_few, (calls_few, calls_many)
+
+
+def nested(count: int, inner: str, pattern: str) -> str:
+    for _ in range(count):
+        inner = pattern.replace("…", inner)
+    return inner
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ['label_join(…, "x", "", "x", "x", "__name__")', 'label_replace(…, "x", "${1}${1}a", "x", "(.*)")'],
+    ids=["label_join", "label_replace"],
+)
+def test_a_label_that_doubles_is_refused_before_it_fills_the_memory(pattern: str) -> None:
+    with pytest.raises(QueryTooLarge, match=r"makes a value of label 'x' of [0-9,]+ characters, of at most 16,384"):
+        promql.instant(nested(40, "m", pattern), 0, FixedSource(selection(2, 1)))
+
+
+def test_long_labels_count_as_memory_of_the_query() -> None:
+    expression = nested(13, "m", 'label_join(…, "x", "", "x", "x", "__name__")')
+    assert promql.instant(expression, 0, FixedSource(selection(2, 1))).labels
+    with pytest.raises(QueryTooLarge, match=r"MiB of memory at once, of at most 0\.1 MiB"):
+        promql.instant(expression, 0, FixedSource(selection(20, 1)), Limits(bytes_max=100_000))
+
+
+@pytest.mark.parametrize("expression", ["rate(m[1e400])", "m offset 1e400", "sum_over_time(m[1h:1e400])"])
+def test_a_number_of_seconds_that_is_none_is_refused(expression: str) -> None:
+    with pytest.raises(RefusedQuery, match="a duration or an @ time is too large"):
+        promql.instant(expression, 0, MemorySeries())

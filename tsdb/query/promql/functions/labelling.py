@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsdb import regex
-from tsdb.errors import QueryFailed, RefusedQuery
+from tsdb.errors import QueryFailed, QueryTooLarge, RefusedQuery
 from tsdb.query.promql.functions.family import Function
 from tsdb.query.promql.labels import united, value_of, with_label
 from tsdb.query.promql.nodes import Call
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from tsdb.query.promql.evaluator import Evaluator
 
 ROWS = 20_000  # Matched between two looks at the clock: tens of milliseconds, for most patterns.
+# The longest that is stored has 4,096 bytes. One label_join in another doubles a value; a hundred of them may stand in
+# an expression.
+VALUE_CHARACTERS_MAX = 16_384
+LONG_CHARACTERS = 256  # What is shorter is in what the ledger counts for each series.
 PLACEHOLDER = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
@@ -57,6 +62,25 @@ def _compiled(pattern: str) -> Any:
         raise QueryFailed(f"invalid regular expression in label_replace(): {pattern}") from None
 
 
+def _with_values(
+    evaluator: Evaluator, node: Call, rows: Sequence[Labels], target: str, values: Iterable[str | None]
+) -> list[Labels]:
+    """Each row with its value; None leaves it as it is. Raises: QueryTooLarge, for what labels do not have."""
+    labels = []
+    for number, (row, value) in enumerate(zip(rows, values, strict=True)):
+        if number % ROWS == 0:
+            evaluator.ledger.check()
+        if value is not None and len(value) > LONG_CHARACTERS:
+            if len(value) > VALUE_CHARACTERS_MAX:
+                raise QueryTooLarge(
+                    f"{node.name}() makes a value of label {target!r} of {len(value):,} characters, of at most "
+                    f"{VALUE_CHARACTERS_MAX:,}; shorten its source"
+                )
+            evaluator.ledger.keep(len(value))
+        labels.append(row if value is None else with_label(row, target, value))
+    return labels
+
+
 def _label_replace(evaluator: Evaluator, node: Call) -> Value:
     vector = evaluator.vector(node.arguments[0])
     target, replacement, source, pattern = (evaluator.text(argument) for argument in node.arguments[1:])
@@ -66,10 +90,8 @@ def _label_replace(evaluator: Evaluator, node: Call) -> Value:
     for start in range(0, vector.row_count, ROWS):
         evaluator.ledger.check()
         found += [compiled.fullmatch(value_of(row, source).encode()) for row in vector.labels[start : start + ROWS]]
-    labels = [
-        row if match is None else with_label(row, target, _expanded(replacement, match))
-        for row, match in zip(vector.labels, found, strict=True)
-    ]
+    values = (None if match is None else _expanded(replacement, match) for match in found)
+    labels = _with_values(evaluator, node, vector.labels, target, values)
     return _relabelled(vector, labels, target, [match is not None for match in found])
 
 
@@ -77,9 +99,8 @@ def _label_join(evaluator: Evaluator, node: Call) -> Value:
     vector = evaluator.vector(node.arguments[0])
     target, separator, *sources = (evaluator.text(argument) for argument in node.arguments[1:])
     _check_label_name(target, "label_join")
-    labels = [
-        with_label(row, target, separator.join([value_of(row, source) for source in sources])) for row in vector.labels
-    ]
+    values = (separator.join([value_of(row, source) for source in sources]) for row in vector.labels)
+    labels = _with_values(evaluator, node, vector.labels, target, values)
     return _relabelled(vector, labels, target, [True] * vector.row_count)
 
 

@@ -16,10 +16,11 @@ import msgspec
 from appliance.state.model import Document
 from appliance.state.mutations import BODY_BYTES_MAX
 from checks.errors import CheckError
-from checks.model import DEFAULT_TEAM
+from checks.model import DEFAULT_TEAM, State
 from tsdb.rules import AlertingRule, BadDocument, Fault, RuleGroup, read_groups
 
 KIND = "rules"
+MILD = frozenset({"warning", "warn", "info"})  # Of the label `severity` of an alert; everything else is CRITICAL.
 CHECK_KIND = "query"  # Of the checks that alerting rules become.
 NAME_CHARACTERS_MAX = 120
 TEXT_BYTES_MAX = 500 * 1024  # The largest of the well-known collections has 300 KB.
@@ -155,3 +156,8 @@ def _bad_intervals(groups: list[RuleGroup]) -> list[Fault]:
         for group in groups
         if not INTERVAL_MS_MIN <= interval_ms_of(group) <= INTERVAL_MS_MAX
     ]
+
+
+def firing_state(labels: Mapping[str, str]) -> State:
+    """What a firing alert is for its check."""
+    return State.WARNING if labels.get("severity", "").lower() in MILD else State.CRITICAL

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from appliance.bus import BusError
+from checks.model import State
+from checks.rules import firing_state
 from web.services import Services
 
 TIMEOUT_S = 2.0
@@ -78,14 +80,22 @@ def _time_ms(text: str | None) -> int | None:
     return None if text in (None, NEVER) else round(datetime.fromisoformat(text or "").timestamp() * 1_000)
 
 
+def firing_word(alerts: Sequence[Mapping[str, Any]]) -> str:
+    """How bad the firing ones of some alerts are, as the overview shows it: `critical` or `warning`."""
+    states = {firing_state(alert["labels"]) for alert in alerts if alert["state"] == "firing"}
+    return "warning" if states == {State.WARNING} else "critical"
+
+
 def standing(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """All groups of one document in a few numbers, for a list."""
     rules = [rule for group in groups.values() for rule in group["rules"]]
-    alerts = [alert["state"] for rule in rules for alert in rule.get("alerts", ())]
+    alerts = [alert for rule in rules for alert in rule.get("alerts", ())]
+    states = [alert["state"] for alert in alerts]
     times = [time_ms for group in groups.values() if (time_ms := _time_ms(group["lastEvaluation"])) is not None]
     return {
         "error_count": sum(rule["health"] == "err" for rule in rules),
-        "firing_count": alerts.count("firing"),
-        "pending_count": alerts.count("pending"),
+        "firing_count": states.count("firing"),
+        "firing_word": firing_word(alerts),
+        "pending_count": states.count("pending"),
         "last_evaluation_ms": max(times, default=None),
     }

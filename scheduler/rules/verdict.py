@@ -9,9 +9,9 @@ from checks.members import WHOLE, Member, member_key
 from checks.model import INSTANCE_COUNT_MAX, SEVERITY, Instance, Result, State
 from checks.probes.options import one_line
 from checks.probes.query.probe import label_text
+from checks.rules import firing_state
 from tsdb.rules import Alert, AlertState, RuleState
 
-MILD = frozenset({"warning", "warn", "info"})  # Of the label `severity`; everything else is CRITICAL.
 WORDS = ("summary", "description")  # Of the annotations, those that a person is told.
 WORD_CHARACTERS_MAX = 300
 LABELS_CHARACTERS_MAX = 200
@@ -81,7 +81,7 @@ def _instance(alert: Alert) -> Instance:
     labels = dict(alert.labels)
     state = State.OK
     if alert.state is AlertState.FIRING:
-        state = State.WARNING if labels.get("severity", "").lower() in MILD else State.CRITICAL
+        state = firing_state(labels)
     return Instance(labels=labels, state=state, output=_words(alert), value=alert.value)
 
 

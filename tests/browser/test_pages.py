@@ -211,6 +211,56 @@ def test_explore_tells_lines_apart_and_is_shared(browser: Browser, world: World,
         expect(page.locator("#until")).not_to_have_value("")
 
 
+def test_explore_compares_expressions_in_rows_of_their_own(
+    browser: Browser, world: World, administrator: StorageState
+) -> None:
+    with page_of(browser, administrator, size="phone", theme="dark") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/v1/chart" in request.url else None)
+        page.goto(world.appliance.url + "/explore?expression=%7B__name__%3D~%22shop.*waiting%22%7D")
+        page.click("text=Add an expression")
+        second = page.locator("#expression-2")
+        expect(second).to_be_focused()
+        page.keyboard.type("shop.cache")
+        options = page.locator("#completions-2 [role=option]")
+        expect(options).to_have_count(1)
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(second).to_have_value('{__name__="shop.cache.hit_ratio"}')
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-chart] canvas")
+        assert barriers(page, RULES) == [], "with two rows"
+        assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"][0]
+        lines = (
+            "document.querySelector('[data-chart]').chart.series.slice(1).map((series) => [series.label, series.show])"
+        )
+        assert page.evaluate(lines) == [
+            ["A shop.north.waiting", True],
+            ["A shop.south.waiting", True],
+            ["B shop.cache.hit_ratio", True],
+        ]
+        colours = (
+            "[...new Set(document.querySelector('[data-chart]').chart.series.slice(1).map((one) => one.stroke()))]"
+        )
+        assert len(page.evaluate(colours)) == 3
+        page.click("button.name:has-text('shop.cache.hit_ratio')")
+        assert [show for _, show in page.evaluate(lines)] == [False, False, True]
+        assert asked == [], "the page brought along what the chart draws"
+
+        page.click("button:has-text('Switch off A')")
+        page.wait_for_url(re.compile(r"[?&]off=1"))
+        page.wait_for_selector("[data-chart] canvas")
+        assert page.evaluate(lines) == [["B shop.cache.hit_ratio", True]]
+        page.click("summary:has-text('From – until')")
+        page.fill("#step", "20s")
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(r"[?&]step=20s"))
+        assert "off=1" in page.url, "Enter in a field shows, and presses no button of a row"
+        page.click("button:has-text('Remove A')")
+        expect(page.locator("#expression")).to_have_value('{__name__="shop.cache.hit_ratio"}')
+        expect(second).to_have_count(0)
+
+
 def test_a_test_message_is_sent_and_its_arrival_told(
     browser: Browser, world: World, administrator: StorageState, checks: dict[str, Any]
 ) -> None:

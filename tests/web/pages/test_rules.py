@@ -37,7 +37,7 @@ def sent(house: House, path: str, *, role: str = "editor", **fields: str) -> Any
     return client.post(path, data={"csrf": csrf_of(client.get("/rules/new").text), **fields})
 
 
-def live(file: dict[str, Any], *, error: str = "") -> dict[str, Any]:
+def live(file: dict[str, Any], *, error: str = "", **changes: Any) -> dict[str, Any]:
     """The one group of a file, as the scheduler shows it."""
     at = {"lastEvaluation": "2026-01-02T03:04:05.5Z", "evaluationTime": 0.002, "health": "err" if error else "ok"}
     alert = {
@@ -46,7 +46,7 @@ def live(file: dict[str, Any], *, error: str = "") -> dict[str, Any]:
         "state": "firing",
         "activeAt": "2026-01-02T03:00:00Z",
         "value": "1e+00",
-    }
+    } | changes
     rules = file["groups"][0]["rules"]
     return {
         "id": file["id"],
@@ -55,7 +55,7 @@ def live(file: dict[str, Any], *, error: str = "") -> dict[str, Any]:
         **at,
         "rules": [
             {"type": "recording", "name": rules[0]["name"], **at, **({"lastError": error} if error else {})},
-            {"type": "alerting", "name": rules[1]["name"], **at, "state": "firing", "alerts": [alert]},
+            {"type": "alerting", "name": rules[1]["name"], **at, "state": alert["state"], "alerts": [alert]},
         ],
     }
 
@@ -172,6 +172,30 @@ def test_health_and_alerts_are_as_the_scheduler_says(house: House) -> None:
     house.rule_groups = [live(file, error="many-to-many <matching>")]
     assert "many-to-many &lt;matching&gt;" in client.get(f"/rules/{file['id']}").text
     assert "2 rules fail" in client.get("/rules").text.partition(">healthy<")[2].partition("</tr>")[0]
+
+
+PILLS = {  # severity, state: the pill
+    (None, "firing"): "critical",
+    ("page", "firing"): "critical",
+    ("Warning", "firing"): "warning",
+    ("info", "firing"): "warning",
+    ("critical", "pending"): "pending",
+}
+
+
+@pytest.mark.parametrize(("severity", "state"), PILLS)
+def test_an_alert_is_as_bad_as_its_check_and_tells_the_words_that_it_has(
+    house: House, severity: str | None, state: str
+) -> None:
+    file = made(house, f"as bad as {severity} {state}")
+    labels = {"alertname": "A"} | ({"severity": severity} if severity else {})
+    house.rule_groups = [live(file, labels=labels, state=state, annotations={"description": "only <described>"})]
+    client = house.client("viewer")
+    page = client.get(f"/rules/{file['id']}").text
+    assert re.search(rf'<span class="state {PILLS[severity, state]}">.*?</svg>{state}</span>', page)
+    assert "only &lt;described&gt;" in page
+    row = client.get("/rules").text.partition(f">{file['name']}<")[2].partition("</tr>")[0]
+    assert re.search(rf'<span class="state {PILLS[severity, state]}">[^%]*?</svg>1 {state}</span>', row)
 
 
 def test_a_group_that_was_changed_meanwhile_waits_for_its_evaluation(house: House) -> None:

@@ -20,7 +20,7 @@ from web.auth.identity import identity
 from web.auth.roles import Role
 from web.kit import parsed_rules
 from web.pages.numbered import numbered
-from web.rules_health import live_groups, standing
+from web.rules_health import firing_word, live_groups, standing
 from web.services import services
 
 bp = Blueprint("rules", __name__, url_prefix="/rules", template_folder="templates")
@@ -101,6 +101,7 @@ def detail(rules_id: str) -> Response:
         file=rules.view_of(rules_id),
         faults=parsed_rules().of(document).faults,
         alerts_shown=ALERTS_SHOWN,
+        firing_word=firing_word,
         now_ms=services().clock.now_ms(),
     )
 
@@ -132,6 +133,7 @@ def _page(form: Form, *, trial: dict[str, Any] | None = None, status: int = 200)
         faults_shown=FAULTS_SHOWN,
         all_channels=[entry.body for entry in channels.documents()],
         trial=trial,
+        firing_word=firing_word,
         action=f"/rules/{form.rules_id}/edit" if form.rules_id else "/rules/new",
     )
     return make_response(page, status)
@@ -190,7 +192,10 @@ def _save(form: Form) -> Response:
 @bp.post("/trial")
 def trial() -> Response:
     """The panel beside the form: what each rule would do now."""
-    return make_response(render_template("rules/_trial.html", trial=_trial(_read()), faults_shown=FAULTS_SHOWN))
+    page = render_template(
+        "rules/_trial.html", trial=_trial(_read()), faults_shown=FAULTS_SHOWN, firing_word=firing_word
+    )
+    return make_response(page)
 
 
 def _trial(form: Form) -> dict[str, Any]:

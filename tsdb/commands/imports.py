@@ -10,6 +10,7 @@ from appliance.commands.options import data_option
 from appliance.config import ConfigError, load
 from appliance.errors import CannotStart
 from tsdb.carbon.folder import FILES, Import, read_folder
+from tsdb.commands.import_whisper import whisper
 
 FILE_BYTES_MAX = 4 * 2**20
 
@@ -75,3 +76,6 @@ def _add(path: Path, found: Import) -> None:
     except (OSError, ConfigError) as error:
         draft.unlink(missing_ok=True)
         raise CannotStart(f"{path} stays as it was: {error}") from error
+
+
+import_.add_command(whisper)

@@ -40,14 +40,15 @@ def selection_options(command: F) -> F:
 def time_range(from_text: str | None, to_text: str | None) -> tuple[int, int]:
     """Both ends included, epoch ms. Raises: BadParameter."""
     now_ms = time.time_ns() // 1_000_000
-    start_ms = TIME_MS_MIN if from_text is None else _time_ms("--from", from_text, now_ms)
-    end_ms = TIME_MS_MAX if to_text is None else _time_ms("--to", to_text, now_ms)
+    start_ms = TIME_MS_MIN if from_text is None else time_ms("--from", from_text, now_ms)
+    end_ms = TIME_MS_MAX if to_text is None else time_ms("--to", to_text, now_ms)
     if end_ms < start_ms:
         raise click.BadParameter(f"{to_text!r} is before --from {from_text!r}", param_hint="--to")
     return start_ms, end_ms
 
 
-def _time_ms(option: str, text: str, now_ms: int) -> int:
+def time_ms(option: str, text: str, now_ms: int) -> int:
+    """Raises: BadParameter."""
     found_ms = _moment_ms(text, now_ms)
     if found_ms is None or not TIME_MS_MIN <= found_ms <= TIME_MS_MAX:
         raise click.BadParameter(

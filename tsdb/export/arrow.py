@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tsdb.export.flatbuffer import Scalar, Structs, Table, encoded
 from tsdb.export.piece import Piece
+from tsdb.sample import Float64s, Int64s
 
 _VERSION = 4  # V5
 _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 3  # of the union MessageHeader
@@ -36,13 +37,17 @@ class ArrowWriter:
         self._put(_SCHEMA, Table({1: [_series_field(), _int64_field("timestamp_ms"), _float64_field("value")]}), b"")
 
     def write(self, piece: Piece) -> None:
-        texts = [text.encode() for text in piece.texts]
+        self.write_columns(piece.texts, piece.index, piece.timestamp_ms, piece.value)
+
+    def write_columns(self, names: Sequence[str], index: Int64s, timestamp_ms: Int64s, value: Float64s) -> None:
+        """index: by sample, which of the names it is of."""
+        texts = [text.encode() for text in names]
         ends = np.concatenate((np.zeros(1, np.int64), np.cumsum([len(text) for text in texts], dtype=np.int64)))
-        names = np.frombuffer(b"".join(texts), np.uint8)
-        dictionary, body = self._batch(len(texts), [[ends, names]])
+        text = np.frombuffer(b"".join(texts), np.uint8)
+        dictionary, body = self._batch(len(texts), [[ends, text]])
         self._put(_DICTIONARY, Table({0: Scalar("q", 0), 1: dictionary}), body)
-        columns: list[list[Column]] = [[piece.index.astype(np.int32)], [piece.timestamp_ms], [piece.value]]
-        records, body = self._batch(piece.value.size, columns)
+        columns: list[list[Column]] = [[index.astype(np.int32)], [timestamp_ms], [value]]
+        records, body = self._batch(value.size, columns)
         self._put(_RECORDS, records, body)
 
     def finish(self) -> None:

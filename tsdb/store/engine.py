@@ -374,6 +374,7 @@ class Engine:
             **self._retention.stats(),
             **self._budget.stats(entries, self._schemas.raw_max_ms),
             "replay_s": self._replay_s,
+            "raw_keep_ms": self._schemas.raw_max_ms,
         }
 
     def close(self) -> None:

@@ -1,25 +1,27 @@
 """Graphite's pickle protocol: frames of `[(path, (timestamp, value)), …]` → columns.
 
-What a pickle holds is read by `opcodes`, which can make nothing but plain data. Frames whose rows are all alike, as
-relays send them, become columns without a loop; of others each row is kept or refused by itself, as a line would be.
+Frames of one usual form, as relays send them, become columns at once (`straight`). What any other pickle holds is read
+by `opcodes`, which can make nothing but plain data; rows that are all alike become columns, of others each is kept or
+refused by itself, as a line would be.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Decoded, Refusals
 from tsdb.ingest.graphite.exact import SECONDS_MAX, read_timestamp_ms, read_value, refused
-from tsdb.ingest.graphite.frames import frames_of
+from tsdb.ingest.graphite.frames import LENGTH_BYTES, frames_of
 from tsdb.ingest.graphite.names import canonical_of
 from tsdb.ingest.graphite.opcodes import read_pickle
+from tsdb.ingest.graphite.straight import Straight, read_straight
 from tsdb.sample import Float64s, Int64s
 
 _NUMBERS = {int, float, bool}
@@ -34,10 +36,13 @@ Columns = tuple[Sequence[str], Int64s, Float64s]
 
 
 def decode(data: bytes, now_ms: int) -> Decoded:
-    """Decode whole frames; now_ms stands in for the timestamp -1."""
+    """Decode whole frames; now_ms stands in for the timestamp -1. The rows of straight frames come first."""
     refusals = Refusals()
-    parts: list[Columns] = []
-    for offset, text in frames_of(data):
+    frames = list(frames_of(data))
+    places = [(offset + LENGTH_BYTES, offset + LENGTH_BYTES + len(text)) for offset, text in frames]
+    is_done, parts = _straight(read_straight(data, places), len(frames), now_ms)
+    for number in np.flatnonzero(~is_done).tolist():
+        offset, text = frames[number]
         try:
             rows = read_pickle(text)
             if type(rows) not in _PAIRS:
@@ -49,15 +54,38 @@ def decode(data: bytes, now_ms: int) -> Decoded:
         except RefusedSample as error:
             refusals.add(error.reason, text[:EXAMPLE_BYTES_MAX], offset, message=str(error))
         else:
-            parts.append(found)
+            parts.append((pl.Series("name", found[0], pl.String), *found[1:]))
     return Decoded(
-        names=pl.Series("name", list(chain.from_iterable(part[0] for part in parts)), pl.String),
+        names=pl.concat([pl.Series("name", [], pl.String), *(part[0] for part in parts)]),
         name_index=None,
         timestamp_ms=np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)]),
         value=np.concatenate([np.empty(0), *(part[2] for part in parts)]),
         canonical_of=canonical_of,
         refusals=refusals,
     )
+
+
+def _straight(
+    found: Straight | None, frames_count: int, now_ms: int
+) -> tuple[npt.NDArray[np.bool_], list[tuple[pl.Series, Int64s, Float64s]]]:
+    """Which frames are done with, and their columns; a frame with any row that is doubtful is not."""
+    is_done = np.zeros(frames_count, np.bool_)
+    if found is None:
+        return is_done, []
+    is_good, timestamp_ms = _timely(found.seconds, now_ms)
+    is_done[found.frame] = True
+    is_done[found.frame[~is_good | np.isnan(found.value)]] = False
+    kept = is_done[found.frame]
+    if kept.all():
+        return is_done, [(found.names, timestamp_ms, found.value)]
+    return is_done, [(found.names.filter(pl.Series(kept)), timestamp_ms[kept], found.value[kept])]
+
+
+def _timely(seconds: Float64s, now_ms: int) -> tuple[npt.NDArray[np.bool_], Int64s]:
+    """Which times can be kept, and the milliseconds of those."""
+    is_now = (seconds > -2) & (seconds <= -1)
+    is_good = is_now | ((seconds >= 0) & (seconds <= SECONDS_MAX))
+    return is_good, np.where(is_now, now_ms, np.rint(np.where(is_good, seconds, 0) * 1000)).astype(np.int64)
 
 
 def _alike(rows: Sequence[Any], now_ms: int) -> Columns | None:
@@ -74,10 +102,8 @@ def _alike(rows: Sequence[Any], now_ms: int) -> Columns | None:
         seconds, value = np.array(seconds_column, np.float64), np.array(value_column, np.float64)
     except OverflowError:
         return None
-    is_now = (seconds > -2) & (seconds <= -1)
-    if not (is_now | ((seconds >= 0) & (seconds <= SECONDS_MAX))).all() or np.isnan(value).any():
-        return None
-    return names, np.where(is_now, now_ms, np.rint(seconds * 1000)).astype(np.int64), value
+    is_good, timestamp_ms = _timely(seconds, now_ms)
+    return (names, timestamp_ms, value) if is_good.all() and not np.isnan(value).any() else None
 
 
 def _are_pairs(found: Sequence[Any]) -> bool:

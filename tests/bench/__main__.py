@@ -261,5 +261,16 @@ def select(hosts: int, rounds: int, folder: Path | None, as_json: bool) -> None:
     show(run(hosts=hosts, rounds=rounds, folder=folder), as_json)
 
 
+@bench.command()
+@click.option("--seconds", default=20.0, show_default=True, help="How long each load is sent.")
+@quick_option
+@json_option
+def statsd(seconds: float, quick: bool, as_json: bool) -> None:
+    """CPU seconds of the intake for a million StatsD metrics, and what UDP lost."""
+    from tests.bench.statsd import run
+
+    show(run(seconds=3.0 if quick else seconds), as_json)
+
+
 if __name__ == "__main__":
     bench()

@@ -11,6 +11,7 @@ import errno
 import logging
 import selectors
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -81,6 +82,7 @@ class Listener:
         self._connections: set[_Connection] = set()
         self._batch = Batch()
         self._batch_since_s = 0.0
+        self._has_backlog = False
         self._is_stopped: Callable[[], bool] = lambda: False
 
     @property
@@ -103,6 +105,8 @@ class Listener:
         while not is_stopped():
             for key, _ in self._selector.select(self._select_s()):
                 key.data()
+            if self._stream.pause_s and not self._has_backlog:
+                time.sleep(self._stream.pause_s)
             self._submit_if_due()
             if (now_s := self._clock.monotonic_s()) - upkeep_s >= UPKEEP_EVERY_S:
                 upkeep_s = now_s
@@ -173,10 +177,12 @@ class Listener:
     # Datagrams.
 
     def _read_datagrams(self, sock: socket.socket) -> None:
+        self._has_backlog = True  # Unless all are read in this turn.
         for _ in range(DATAGRAMS_A_TURN):
             try:
                 count, address = sock.recvfrom_into(self._buffer, DATAGRAM_BYTES_MAX)
             except BlockingIOError:
+                self._has_backlog = False
                 return
             except OSError as error:  # An ICMP answer to nobody, for example: the next datagram is not concerned.
                 self._log.debug("reading a datagram: %s", error)

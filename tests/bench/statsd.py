@@ -1,0 +1,131 @@
+"""What a StatsD metric costs: packets of many lines and of one, at a rate that a sender in another process keeps.
+
+UDP has no back pressure, so a rate is asked for, and the figures are the CPU seconds of the intake process for a
+million metrics and what was lost. How many came in is told by StatsD's own counter, asked for by query.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from appliance.bus import Client
+from tests.bench import peer
+from tests.bench.figure import Figure, machine
+from tests.bench.tree import usage
+from tests.running import Appliance
+from tests.waiting import wait_until
+
+NAMES_COUNT = 1_000
+PACKET_BYTES = 1_400  # A packet that a client fills for an Ethernet.
+PACKETS_COUNT = 2_000  # Built once, sent in turn.
+BURST_S = 0.002  # The sender's rhythm.
+
+
+@dataclass(frozen=True)
+class Load:
+    """Packets of so many bytes at most, at so many metrics a second."""
+
+    name: str
+    packet_bytes: int
+    rate: int
+
+
+LOADS = (Load("packets of 1,400 bytes", PACKET_BYTES, 300_000), Load("packets of one metric", 0, 50_000))
+
+
+def run(*, seconds: float) -> Iterator[Figure]:
+    for load in LOADS:
+        peer.told(f"{load.name}, {load.rate:,} metrics a second for {seconds:g} s")
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _measured(load, Path(folder), seconds)
+
+
+def packets_of(load: Load) -> list[bytes]:
+    """Counters, timers and gauges of NAMES_COUNT names, from a fixed seed."""
+    rng = random.Random(1)
+    packets = []
+    for _ in range(PACKETS_COUNT):
+        packet = _line(rng)
+        while len(packet) < load.packet_bytes - 50:
+            packet += b"\n" + _line(rng)
+        packets.append(packet)
+    return packets
+
+
+def _line(rng: random.Random) -> bytes:
+    name = f"shop.web{rng.randrange(NAMES_COUNT // 20)}.requests.m{rng.randrange(20)}"
+    return f"{name}:{rng.randrange(1_000)}|{rng.choice(('c', 'c', 'ms', 'g'))}".encode()
+
+
+def _measured(load: Load, folder: Path, seconds: float) -> Iterator[Figure]:
+    with Appliance(folder, settings=("statsd.flush_interval=1s",)) as appliance:
+        host, port = appliance.ready["statsd"].rsplit(":", 1)
+        names = appliance.ready["processes"]
+        before = usage(appliance.ready["pid"], names)
+        packets = packets_of(load)
+        context = multiprocessing.get_context("spawn")
+        queue = context.Queue()
+        sender = context.Process(target=send, args=((host, int(port)), packets, load.rate, seconds, queue))
+        sender.start()
+        sent_count, took_s = queue.get(timeout=seconds + 60)
+        sender.join()
+        got_count = 0.0
+
+        def is_settled() -> bool:
+            nonlocal got_count
+            last, got_count = got_count, _received(appliance)
+            time.sleep(1.5)  # Longer than a flush interval: two equal answers mean that all is in.
+            return got_count == last > 0
+
+        wait_until(is_settled, what="the last flush", timeout_s=60)
+        after = usage(appliance.ready["pid"], names)
+        with Client(appliance.data_dir / "run", "intake") as intake:
+            dropped = intake.call("stats").body["udp_dropped"].get("statsd_udp", 0)
+    cpu_s = after.cpu_s["intake"] - before.cpu_s["intake"]
+    conditions = machine() | {
+        "metrics_sent": sent_count,
+        "metrics_received": got_count,
+        "packets_dropped": dropped,
+        "sent_per_s": round(sent_count / took_s),
+        "names": NAMES_COUNT,
+        "rmem_max": int(Path("/proc/sys/net/core/rmem_max").read_text()),
+    }
+    for metric, value, unit in (
+        ("CPU of intake", cpu_s / (got_count / 1e6), "s per million metrics"),
+        ("metrics that one core takes", got_count / cpu_s, "metrics/s"),
+        ("metrics lost", sent_count - got_count, "metrics"),
+    ):
+        yield Figure(
+            bench="statsd", metric=f"{load.name}: {metric}", value=round(value, 3), unit=unit, conditions=conditions
+        )
+
+
+def send(address: tuple[str, int], packets: Sequence[bytes], rate: int, seconds: float, told: object) -> None:
+    """Send packets in turn at this rate of metrics; tell how many metrics went out, and in what time."""
+    counts = [packet.count(b"\n") + 1 for packet in packets]
+    sent_count, at = 0, 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        since_s = time.monotonic()
+        while (now_s := time.monotonic() - since_s) < seconds:
+            while sent_count < rate * now_s:
+                sock.send(packets[at])
+                sent_count += counts[at]
+                at = (at + 1) % len(packets)
+            time.sleep(BURST_S)
+    told.put((sent_count, time.monotonic() - since_s))  # type: ignore[attr-defined]
+
+
+def _received(appliance: Appliance) -> float:
+    query = 'sum_over_time({"stats_counts.statsd.metrics_received"}[10m])'
+    status, body = appliance.call("GET", f"/prometheus/api/v1/query?{urlencode({'query': query})}")
+    assert status == 200, body
+    return sum(float(one["value"][1]) for one in body["data"]["result"])

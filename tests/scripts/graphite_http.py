@@ -31,6 +31,8 @@ PICTURES = ("image/", "application/x-pdf")
 OTHER_PAGES = re.compile(r"/(\?|$)|/dashboard")
 CALL = re.compile(r"cb\((.*)\)", re.DOTALL)
 OURS = {"description", "function", "module"}  # Of a function: words, and where it lies.
+# Whatever else runs on this machine may send to the usual ports, and what there is is counted.
+NO_OTHER_DOORS = ("graphite.listen=", "graphite.pickle_listen=", "statsd.listen=")
 SCHEMAS = """
 [[store.schemas]]
 pattern = '^gap[.]'
@@ -50,7 +52,7 @@ def holding_datasets(folder: Path) -> Appliance:
     """An appliance that keeps samples of 2023; start it, then load() it.
 
     Steps are told by the samples, but of those that come with gaps."""
-    appliance = Appliance(folder, settings=("store.retention=forever",))
+    appliance = Appliance(folder, settings=("store.retention=forever", *NO_OTHER_DOORS))
     appliance.data_dir.mkdir()
     appliance.data_dir.joinpath("henge.toml").write_text(SCHEMAS)
     return appliance

@@ -235,6 +235,22 @@ def decode(hosts: int, as_json: bool) -> None:
 
 
 @bench.command()
+@count_option("--files", "2000", "Whisper files.")
+@click.option(
+    "--archives", default="10:2160,60:10080,600:12000", show_default=True, help="seconds:points, finest first."
+)
+@click.option("--set", "settings", multiple=True, help="Of the appliance, such as store.retention=forever.")
+@quick_option
+@json_option
+def whisper(files: int, archives: str, settings: tuple[str, ...], quick: bool, as_json: bool) -> None:
+    """Files and points a second that `henge import whisper` brings in."""
+    from tests.bench.whisper import run
+
+    pairs = [(int(step_s), int(count)) for step_s, count in (one.split(":") for one in archives.split(","))]
+    show(run(files_count=50 if quick else files, archives=pairs, settings=settings), as_json)
+
+
+@bench.command()
 @click.option("--count", default=1_000, show_default=True, help="HTTP checks of a target that answers at once.")
 @click.option("--hung", "hung_count", default=0, show_default=True, help="More, of one that accepts and stays silent.")
 @click.option("--interval", "interval_s", default=10.0, show_default=True, help="Seconds from one run to the next.")

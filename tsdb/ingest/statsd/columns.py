@@ -32,6 +32,7 @@ _TO_PIPES = bytes.maketrans(b":@", b"||")
 # Read in front of the lines: polars takes the width of the table from its first line.
 _FRONT = b"_|0|c||1\n"
 _COLUMNS = ("name", "value", "type", "at", "rate")
+_UNKNOWN = 255  # A type that DogStatsD does not have; to statsd it is a counter.
 _FORM_COUNT = 6  # Marks that tell the form: `:`, `|`, `|`, `@`, then `|`, `#`.
 
 
@@ -175,7 +176,7 @@ def _read(lines: _Lines, wanted: Bools, *, is_tagged: bool) -> tuple[_Part, Inde
         factor[is_rated] = _factors(frame["rate"].filter(pl.Series(is_rated)))
     is_good = np.isfinite(number) & ~((kind == TIMER) & (number < 0))
     is_good |= kind == SET
-    is_good &= ~np.isnan(factor)
+    is_good &= ~np.isnan(factor) & (kind != _UNKNOWN)
     signs = lines.view[lines.place(0, index) + 1]
     is_delta = (kind == GAUGE) & ((signs == ord("+")) | (signs == ord("-")))
     text = frame["value"].set(pl.Series(kind != SET), "") if has_sets else None
@@ -216,6 +217,7 @@ def _kinds(lines: _Lines, index: Indexes) -> npt.NDArray[np.uint8]:
     kind[(length == 2) & (first == ord("m")) & (second == ord("s"))] = TIMER
     if lines.dogstatsd:
         kind[(length == 1) & ((first == ord("h")) | (first == ord("d")))] = TIMER
+        kind[(kind == COUNTER) & ~((length == 1) & (first == ord("c")))] = _UNKNOWN
     return kind
 
 

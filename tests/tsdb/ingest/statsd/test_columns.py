@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,19 @@ def data_of(lines: list[str]) -> bytes:
 
 @given(batches, st.booleans())
 def test_columns_are_what_the_slow_path_makes_of_each_line(lines: list[str], dogstatsd: bool) -> None:
+    assert_as_the_slow_path(lines, dogstatsd)
+
+
+@pytest.mark.parametrize("dogstatsd", [False, True], ids=["plain", "dogstatsd"])
+def test_columns_are_what_the_slow_path_makes_of_every_form(dogstatsd: bool) -> None:
+    forms = product(("a", "b c"), NUMBERS[:8], TYPES, ("", *RATES), ("", *TAGS))
+    lines = [
+        "|".join((f"{name}:{number}|{kind}", *filter(None, (rate, tags)))) for name, number, kind, rate, tags in forms
+    ]
+    assert_as_the_slow_path(lines, dogstatsd)
+
+
+def assert_as_the_slow_path(lines: list[str], dogstatsd: bool) -> None:
     got = decode(data_of(lines), dogstatsd=dogstatsd)
     read = [decode_line(line, dogstatsd=dogstatsd) for line in lines if line]
     wanted = [(line.raw, *metric) for line in read for metric in line.metrics]
@@ -78,6 +92,23 @@ def test_counters_and_gauges_are_what_a_loop_makes_of_them(found: list[list[str]
             if window.is_kind[kind, place] and not name.startswith("statsd."):
                 got[f"{word} {name}"] = float(table[place])
     assert str(sorted(got.items())) == str(sorted(twin([line for lines in found for line in lines]).items()))
+
+
+GAUGES = {  # lines of one batch, after a gauge g of 100: what it becomes
+    "a value, then changes": ("g:10|g\ng:-3|g\ng:+1|g\n", 8.0),
+    "changes before a value do not count": ("g:+5|g\ng:10|g\ng:-3|g\n", 7.0),
+    "changes alone": ("g:-3|g\ng:-3|g\n", 94.0),
+    "to zero, then below": ("g:0|g\ng:-7|g\n", -7.0),
+    "another one between": ("g:1|g\nh:9|g\ng:+1|g\n", 2.0),
+}
+
+
+@pytest.mark.parametrize(("lines", "wanted"), GAUGES.values(), ids=GAUGES.keys())
+def test_a_gauge_is_what_its_lines_make_of_it_in_their_order(lines: str, wanted: float) -> None:
+    window = Window(Rules())
+    for batch in ("g:100|g\n", lines):
+        window.take(decode(batch.encode()), 1)
+    assert window.gauge[window.names.index("g")] == wanted
 
 
 NUMBER_TEXTS = {

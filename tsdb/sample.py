@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -130,9 +131,43 @@ class SampleBatch:
         return int(self.series.size)
 
 
+@dataclass(frozen=True, eq=False)
+class SharedTimes:
+    """The times of several series that all have the same, as those have that one agent sends: kept once.
+
+    They take as much room as one series; written out, as much as the values.
+    """
+
+    of_each_ms: Int64s
+    series_count: int
+
+    @property
+    def size(self) -> int:
+        return self.series_count * self.of_each_ms.size
+
+    @cached_property
+    def written_out(self) -> Int64s:
+        """The column for all samples, kept from the first time that somebody asks."""
+        return np.tile(self.of_each_ms, self.series_count)
+
+    def take(self, index: Int64s) -> Int64s:
+        """The times of some samples, without the column. Any time where index lies outside."""
+        count = self.of_each_ms.size
+        return self.of_each_ms[index % count] if count else np.zeros_like(index)
+
+
+def series_times(times_ms: Int64s | SharedTimes, offsets: Int64s, series: int) -> Int64s:
+    """The times of one series."""
+    if isinstance(times_ms, SharedTimes):
+        return times_ms.of_each_ms
+    return times_ms[int(offsets[series]) : int(offsets[series + 1])]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Samples of several series, CSR-shaped: series i owns the slice offsets[i]:offsets[i + 1] of both columns.
+
+    times_ms: a column, or the times of one series where all are known to have the same; all of one length then.
 
     Samples before raw_from_ms may be rollups: one stands at the end t of each bucket (t - resolution, t].
     weight: how many samples each one stands for, where a source was asked to condense them; None: itself alone.
@@ -141,7 +176,7 @@ class Selection:
 
     labels: Sequence[Labels]
     offsets: Int64s  # int64[len(labels) + 1], from 0.
-    timestamp_ms: Int64s
+    times_ms: Int64s | SharedTimes
     value: Float64s
     resolution_ms: int = 0  # Of the coarsest rollup that is in it; 0: raw samples alone.
     raw_from_ms: int = RAW_ALONE_MS  # From this time on every sample is as it came.
@@ -149,16 +184,22 @@ class Selection:
 
     def __post_init__(self) -> None:
         assert self.offsets.size == len(self.labels) + 1, (self.offsets.size, len(self.labels))
-        assert int(self.offsets[-1]) == self.timestamp_ms.size == self.value.size, self.offsets[-1]
+        assert int(self.offsets[-1]) == self.times_ms.size == self.value.size, self.offsets[-1]
 
     @property
     def series_count(self) -> int:
         return len(self.labels)
 
+    @property
+    def timestamp_ms(self) -> Int64s:
+        """The time of each sample. Shared times are written out for it: whoever asks counts the bytes."""
+        times_ms = self.times_ms
+        return times_ms.written_out if isinstance(times_ms, SharedTimes) else times_ms
+
     @staticmethod
     def empty() -> Selection:
         return Selection(
-            labels=(), offsets=np.zeros(1, np.int64), timestamp_ms=np.empty(0, np.int64), value=np.empty(0, np.float64)
+            labels=(), offsets=np.zeros(1, np.int64), times_ms=np.empty(0, np.int64), value=np.empty(0, np.float64)
         )
 
 

@@ -164,6 +164,7 @@ class QueryService:
             with ledger.stage("select"):
                 found = self._source.select(matchers_of(ask.matchers), ask.start_ms, ask.end_ms, bounds=ledger)
             ledger.selected(found)
+            ledger.hold(found.timestamp_ms)
             return Answer({"labels": list(found.labels)}, (found.offsets, found.timestamp_ms, found.value))
 
         return self._asked("select", ask, read)
@@ -182,6 +183,7 @@ class QueryService:
                 with ledger.stage("select"):
                     found.append(self._source.select(query.matchers, query.start_ms, query.end_ms, bounds=ledger))
                 ledger.selected(found[-1])
+                ledger.hold(found[-1].timestamp_ms)
             body = b"".join(frames_of(found)) if wanted.is_streamed else samples_message(found)
             ledger.check("result preparation")
             return Answer({"is_streamed": wanted.is_streamed}, (np.frombuffer(body, np.uint8),))

@@ -66,7 +66,7 @@ def selection_of(found: Sequence[tuple[Labels, list[Sample]]], resolution_ms: in
     return Selection(
         labels=[labels for labels, _ in found],
         offsets=np.cumsum([0, *(len(rows) for _, rows in found)], dtype=np.int64),
-        timestamp_ms=np.array([at for _, rows in found for at, _ in rows], np.int64),
+        times_ms=np.array([at for _, rows in found for at, _ in rows], np.int64),
         value=np.array([value for _, rows in found for _, value in rows], np.float64),
         resolution_ms=resolution_ms,
         raw_from_ms=raw_from_ms,

@@ -22,7 +22,7 @@ def selection(series_count: int, samples_count: int) -> Selection:
     return Selection(
         labels=[labels_from({"__name__": "m", "i": f"{i:06}", "g": str(i % 10)}) for i in range(series_count)],
         offsets=np.arange(series_count + 1, dtype=np.int64) * samples_count,
-        timestamp_ms=np.tile(np.arange(samples_count, dtype=np.int64) * 10_000, series_count),
+        times_ms=np.tile(np.arange(samples_count, dtype=np.int64) * 10_000, series_count),
         value=rng.random((series_count, samples_count)).cumsum(axis=1).reshape(-1),
     )
 

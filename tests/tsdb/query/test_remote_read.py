@@ -113,7 +113,7 @@ def selection(*series: list[tuple[int, float]]) -> Selection:
     return Selection(
         labels=[(("__name__", "m"), ("number", str(index))) for index in range(len(series))],
         offsets=np.cumsum([0, *map(len, series)]).astype(np.int64),
-        timestamp_ms=np.array([at_ms for samples in series for at_ms, _ in samples], np.int64),
+        times_ms=np.array([at_ms for samples in series for at_ms, _ in samples], np.int64),
         value=np.array([value for samples in series for _, value in samples], np.float64),
     )
 
@@ -194,7 +194,7 @@ def test_the_bytes_are_those_of_prometheus() -> None:
     found = Selection(
         labels=[tuple(label for label in labels if label[0] != "region") for labels, _ in recorded[0]],
         offsets=np.cumsum([0, *(len(samples) for _, samples in recorded[0])]).astype(np.int64),
-        timestamp_ms=np.array([time for _, samples in recorded[0] for time, _ in samples], np.int64),
+        times_ms=np.array([time for _, samples in recorded[0] for time, _ in samples], np.int64),
         value=np.array([bits for _, samples in recorded[0] for _, bits in samples], np.uint64).view(np.float64),
     )
     assert [samples for _, samples in read_samples(samples_message([found]))[0]] == [s for _, s in recorded[0]]

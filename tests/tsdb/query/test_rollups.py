@@ -163,7 +163,7 @@ def test_rollups_that_change_between_two_looks_are_not_mixed() -> None:
             grain = args[3]
             assert isinstance(grain, Grain)
             if grain.aggregate is Aggregate.COUNT:
-                return replace(found, timestamp_ms=found.timestamp_ms + 1)
+                return replace(found, times_ms=found.timestamp_ms + 1)
             return found
 
     source = Changing(counter_of_months()[0], 39 * DAY_MS + 1, [HOUR_MS])

@@ -252,7 +252,7 @@ class HoldingSource(HeldSource):
 
 def fresh(found: Selection) -> Selection:
     """Columns that nobody else holds, as those of the store are."""
-    return replace(found, timestamp_ms=found.timestamp_ms.copy(), value=found.value.copy())
+    return replace(found, times_ms=found.timestamp_ms.copy(), value=found.value.copy())
 
 
 def test_the_answer_says_what_it_has_cost(tmp_path: Path) -> None:

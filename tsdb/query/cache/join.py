@@ -73,7 +73,7 @@ def _of_grid(labels: list[dict[str, str]], grid: Grid, ledger: Ledger) -> QueryA
 
 def _selection(answer: QueryAnswer) -> Selection:
     labels: Sequence[tuple[tuple[str, str], ...]] = [tuple(row.items()) for row in answer.labels]
-    return Selection(labels=labels, offsets=answer.offsets, timestamp_ms=answer.timestamp_ms, value=answer.value)
+    return Selection(labels=labels, offsets=answer.offsets, times_ms=answer.timestamp_ms, value=answer.value)
 
 
 def _answer(

@@ -15,7 +15,7 @@ from tsdb.query.graphite.context import Event
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.globs import matchers_of
 from tsdb.query.graphite.series import Series
-from tsdb.sample import METRIC_NAME, Float64s, Int64s, Labels, Matcher, MatchOp, Selection, is_stale
+from tsdb.sample import METRIC_NAME, Float64s, Int64s, Labels, Matcher, MatchOp, Selection, is_stale, series_times
 
 STEP_S_DEFAULT = 60  # As carbon's own default, for a series of one sample.
 # Samples so long before the range tell the step of a series of which the range has none or one.
@@ -80,7 +80,8 @@ class StoredSeries:
         self, found: Selection, index: int | None, labels: Labels, start_s: int, end_s: int, path: str
     ) -> Series:
         place = slice(0) if index is None else slice(int(found.offsets[index]), int(found.offsets[index + 1]))
-        time_ms, value = found.timestamp_ms[place], found.value[place]
+        time_ms = np.empty(0, np.int64) if index is None else series_times(found.times_ms, found.offsets, index)
+        value = found.value[place]
         is_there = ~is_stale(value)
         step_s = self._step_of(labels, self._now_s - start_s) or inferred_step_s(time_ms[is_there])
         name = written(labels)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tsdb.query.kernel.steps import Bools, Steps
-from tsdb.sample import Float64s, Int64s, Labels, Selection
+from tsdb.sample import Float64s, Int64s, Labels, Selection, SharedTimes, series_times
 
 BLOCK_CELLS = 2**20
 BLOCK_SAMPLES = 2**21
@@ -106,24 +106,33 @@ def steps_at(steps: Steps, columns: slice) -> Steps:
 
 
 def series_at(selection: Selection, rows: slice, after_ms: int, until_ms: int) -> tuple[Selection, slice]:
-    """Some of the series, as views, and which samples those are; of a single one only what lies in [after, until]."""
-    offsets = selection.offsets
+    """Some of the series, as views, and which samples those are; of a single one only what lies in [after, until].
+
+    What is written out of shared times is given back with the piece.
+    """
+    offsets, shared = selection.offsets, selection.times_ms
+    times_ms: Int64s | SharedTimes
     start, end = int(offsets[rows.start]), int(offsets[rows.stop])
     if rows.stop - rows.start == 1:
-        times_ms = selection.timestamp_ms[start:end]
-        end = start + int(np.searchsorted(times_ms, until_ms, side="right"))
-        start += int(np.searchsorted(times_ms, after_ms, side="left"))
+        of_it_ms = series_times(shared, offsets, rows.start)
+        end = start + int(np.searchsorted(of_it_ms, until_ms, side="right"))
+        start += int(np.searchsorted(of_it_ms, after_ms, side="left"))
         end = max(start, end)
+        times_ms = of_it_ms[start - int(offsets[rows.start]) : end - int(offsets[rows.start])]
         offsets = np.array([0, end - start], np.int64)
+    elif isinstance(shared, SharedTimes):
+        times_ms = SharedTimes(shared.of_each_ms, rows.stop - rows.start)
+        offsets = offsets[rows.start : rows.stop + 1] - start
     elif rows == slice(0, offsets.size - 1):
         return selection, slice(start, end)
     else:
+        times_ms = shared[start:end]
         offsets = offsets[rows.start : rows.stop + 1] - start
     part = replace(
         selection,
         labels=NO_LABELS * (rows.stop - rows.start),  # Nobody asks for them by piece, and to cut them may be dear.
         offsets=offsets,
-        timestamp_ms=selection.timestamp_ms[start:end],
+        times_ms=times_ms,
         value=selection.value[start:end],
     )
     return part, slice(start, end)

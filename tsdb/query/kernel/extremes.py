@@ -31,7 +31,7 @@ def window_extreme_times_ms(function: np.ufunc, windows: Windows) -> Int64s:
         extreme = function.reduce(value, axis=1)[:, None]
         is_extreme = (value == extreme) | np.isnan(extreme)
         last = value.shape[1] - 1 - np.argmax(is_extreme[:, ::-1], axis=1)
-        found[cell] = windows.timestamp_ms[index[np.arange(cell.size), last]]
+        found[cell] = windows.time_ms_at(index[np.arange(cell.size), last])
     return found.reshape(windows.first.shape)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from tsdb.query.kernel.steps import Steps
-from tsdb.sample import Int64s
+from tsdb.sample import Int64s, SharedTimes
 
 
-def positions(offsets: Int64s, timestamp_ms: Int64s, steps: Steps) -> Int64s:
+def positions(offsets: Int64s, times_ms: Int64s | SharedTimes, steps: Steps) -> Int64s:
     """The global index one past the last sample at or before each step.
 
     Returns: int64, shape (series, steps); offsets[i] where series i has no sample yet.
     """
     series_count = offsets.size - 1
-    shared_ms = shared_times(offsets, timestamp_ms)
+    shared_ms = shared_times(offsets, times_ms)
     if shared_ms is not None:
         return offsets[:-1, None] + np.searchsorted(shared_ms, steps.times_ms(), side="right")
+    timestamp_ms = times_ms.written_out if isinstance(times_ms, SharedTimes) else times_ms
     longest = int(np.diff(offsets).max()) if series_count else 0
     # Bisection costs a gather for each cell and bit of the longest series, scattering one pass over all samples and
     # cells; a gather costs about four times as much as a step of the pass.
@@ -25,8 +26,10 @@ def positions(offsets: Int64s, timestamp_ms: Int64s, steps: Steps) -> Int64s:
     return _scattered(offsets, timestamp_ms, steps)
 
 
-def shared_times(offsets: Int64s, timestamp_ms: Int64s) -> Int64s | None:
+def shared_times(offsets: Int64s, timestamp_ms: Int64s | SharedTimes) -> Int64s | None:
     """The times of every series, if all have the same, as those have that one agent sends; else None."""
+    if isinstance(timestamp_ms, SharedTimes):
+        return timestamp_ms.of_each_ms if timestamp_ms.size else None
     series_count = offsets.size - 1
     if not timestamp_ms.size or timestamp_ms.size % series_count:
         return None

@@ -44,7 +44,7 @@ def _extrapolated(windows: Windows, rows: slice, falls: Falls | None, present: B
     change = windows.value.take(last, mode="clip") - first_value
     if falls is not None and falls.lost.size:
         change += falls.corrections(first, windows.end[rows], present)
-    first_ms, last_ms = windows.timestamp_ms.take(first, mode="clip"), windows.timestamp_ms.take(last, mode="clip")
+    first_ms, last_ms = windows.time_ms_at(first), windows.time_ms_at(last)
     to_start_s = (first_ms - (windows.end_ms - windows.range_ms)) / 1000.0
     to_end_s = (windows.end_ms - last_ms) / 1000.0
     sampled_s = (last_ms - first_ms) / 1000.0

@@ -69,7 +69,7 @@ def window_regressions(windows: Windows, intercept_ms: Int64s | None) -> tuple[F
     """
     slope, intercept = np.zeros(windows.first.size), np.zeros(windows.first.size)
     for cell, index in windows.parts():
-        value, times_ms = windows.value[index], windows.timestamp_ms[index]
+        value, times_ms = windows.value[index], windows.time_ms_at(index)
         origin_ms = times_ms[:, 0] if intercept_ms is None else intercept_ms[cell % windows.end_ms.size]
         x = (times_ms - origin_ms[:, None]) / 1000.0
         x_away = _centred(x)

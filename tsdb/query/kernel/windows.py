@@ -11,7 +11,7 @@ import numpy as np
 from tsdb.query.kernel.blocks import Check, unchecked
 from tsdb.query.kernel.positions import positions, shared_times
 from tsdb.query.kernel.steps import Bools, Steps
-from tsdb.sample import Float64s, Int64s, Selection, is_stale
+from tsdb.sample import Float64s, Int64s, Selection, SharedTimes, is_stale
 
 # Windows are spelled out sample by sample only in parts of this many: 64 Ki × (8 B index + 8 B value + as much again
 # for what is computed from them) = 2 MiB, which stays in the cache, however large the query.
@@ -28,7 +28,7 @@ def without_stale(selection: Selection) -> Selection:
     return replace(
         selection,
         offsets=kept_until[selection.offsets],
-        timestamp_ms=selection.timestamp_ms[keep],
+        times_ms=selection.timestamp_ms[keep],
         value=selection.value[keep],
     )
 
@@ -87,7 +87,7 @@ class Windows:
     """
 
     offsets: Int64s
-    timestamp_ms: Int64s
+    times_ms: Int64s | SharedTimes
     value: Float64s
     places: Places | EvenPlaces
     end_ms: Int64s  # int64[steps]
@@ -107,11 +107,11 @@ class Windows:
     ) -> Windows:
         """closed_until_ms: a sample before it that lies exactly at the start of a window belongs to the window too."""
         samples = without_stale(selection)
-        places = _places(samples.offsets, samples.timestamp_ms, steps, range_ms)
+        places = _places(samples.offsets, samples.times_ms, steps, range_ms)
         if weight is not None and samples is not selection:
             weight = weight[~is_stale(selection.value)]
         windows = Windows(
-            samples.offsets, samples.timestamp_ms, samples.value, places, steps.times_ms(), range_ms, check, weight
+            samples.offsets, samples.times_ms, samples.value, places, steps.times_ms(), range_ms, check, weight
         )
         return windows if closed_until_ms is None else windows.closed(closed_until_ms)
 
@@ -154,7 +154,9 @@ class Windows:
 
     def time_ms_at(self, index: Int64s) -> Int64s:
         """The time of a sample; any time where index lies outside."""
-        return self.timestamp_ms.take(index, mode="clip") if self.timestamp_ms.size else np.zeros_like(index)
+        if isinstance(self.times_ms, SharedTimes):
+            return self.times_ms.take(index)
+        return self.times_ms.take(index, mode="clip") if self.times_ms.size else np.zeros_like(index)
 
     def parts(self) -> Iterator[tuple[Int64s, Int64s]]:
         """All windows that hold a sample, those of equal length together, in parts of a bounded size.
@@ -179,7 +181,7 @@ def filled(windows: Windows) -> Bools:
     return windows.at_least(1)
 
 
-def _places(offsets: Int64s, timestamp_ms: Int64s, steps: Steps, range_ms: int) -> Places | EvenPlaces:
+def _places(offsets: Int64s, timestamp_ms: Int64s | SharedTimes, steps: Steps, range_ms: int) -> Places | EvenPlaces:
     times_ms = shared_times(offsets, timestamp_ms)
     if times_ms is not None:
         ends_ms = steps.times_ms()

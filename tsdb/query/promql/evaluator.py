@@ -206,7 +206,7 @@ class Evaluator:
         early = self.select(selector, first_ms, until_ms, grain)
         with self.ledger.room(24 * (early.value.size + late.value.size)):
             selection = joined(early, late)
-            self.ledger.hold(selection.timestamp_ms, selection.value)
+            self.ledger.hold(early.timestamp_ms, late.timestamp_ms, selection.timestamp_ms, selection.value)
         return selection
 
     def _latest(
@@ -216,13 +216,13 @@ class Evaluator:
         steps, asked_ms = steps_at(steps, columns), self.options.lookback_ms
         needed_ms = lookback_ms(selection, asked_ms)
         part, _ = series_at(selection, rows, steps.first_ms - needed_ms, steps.last_ms)
-        if not part.timestamp_ms.size:
+        if not part.value.size:
             nothing = np.zeros((part.series_count, steps.count))
             return nothing, nothing.astype(np.bool_), nothing.astype(np.int64)
-        index = positions(part.offsets, part.timestamp_ms, steps) - 1
+        index = positions(part.offsets, part.times_ms, steps) - 1
         present = index >= part.offsets[:-1, None]
         np.maximum(index, 0, out=index)
-        times_ms = part.timestamp_ms[index]
+        times_ms = part.times_ms.take(index)
         present &= times_ms > steps.times_ms() - needed_ms
         if needed_ms > asked_ms:
             present &= (times_ms > steps.times_ms() - asked_ms) | (times_ms < selection.raw_from_ms)
@@ -383,10 +383,13 @@ class Evaluator:
         if isinstance(node, nodes.RangeSelector):
             steps = self.steps_of(node.selector.moment)
             grain = grain_of(INSTANT.aggregate, steps, node.range_ms)
-            selection = without_stale(self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms, grain))
+            selection = self.select(node.selector, steps.first_ms - node.range_ms, steps.last_ms, grain)
+            self.ledger.hold(selection.timestamp_ms)
+            selection = without_stale(selection)
             kept = np.flatnonzero(np.diff(selection.offsets))
             offsets = np.concatenate((selection.offsets[:1], selection.offsets[kept + 1]))
-            return replace(selection, labels=taken(rows_of(selection.labels), kept), offsets=offsets)
+            labels = taken(rows_of(selection.labels), kept)
+            return replace(selection, labels=labels, offsets=offsets, times_ms=selection.timestamp_ms)
         assert isinstance(node, nodes.Subquery), node
         samples, unnamed = self.subquery(node)
         if not unnamed.any():
@@ -440,7 +443,7 @@ def as_samples(vector: Vector, steps: Steps, ledger: Ledger) -> Selection:
             timestamp_ms[part] = np.broadcast_to(times_ms, here.shape)[here]
             value[part] = vector.cells.value[block][here]
         ledger.hold(timestamp_ms, value)
-    return Selection(labels=rows, offsets=offsets, timestamp_ms=timestamp_ms, value=value)
+    return Selection(labels=rows, offsets=offsets, times_ms=timestamp_ms, value=value)
 
 
 def finished_vector(value: Value, steps: Steps) -> Vector:

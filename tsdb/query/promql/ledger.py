@@ -17,7 +17,7 @@ import numpy as np
 
 from tsdb.errors import QueriesBusy
 from tsdb.query.promql.limits import MIB, Deadline, Limits
-from tsdb.sample import Selection
+from tsdb.sample import Selection, SharedTimes
 
 # While samples are gathered there are the parts (time and value, 16 B), the joined columns (16 B) and the places of one
 # part in them (8 B for half of the samples, at worst).
@@ -137,7 +137,7 @@ class Ledger:
 
     def selected(self, selection: Selection) -> None:
         """A selection is there: count it, and give back what was set aside for its making. Raises: as room()."""
-        samples_count = int(selection.timestamp_ms.size)
+        samples_count = int(selection.value.size)
         self._give(self._found_count * READ_BYTES)
         self._found_count = 0
         self.limits.check_series(selection.series_count)
@@ -146,7 +146,9 @@ class Ledger:
         self.samples_count += samples_count
         self.resolution_ms = max(self.resolution_ms, selection.resolution_ms)
         self.keep(selection.series_count * LABELS_BYTES)
-        self.hold(selection.offsets, selection.timestamp_ms, selection.value)
+        times_ms = selection.times_ms
+        self.hold(selection.offsets, times_ms.of_each_ms if isinstance(times_ms, SharedTimes) else times_ms)
+        self.hold(selection.value)
         if selection.weight is not None:
             self.hold(selection.weight)
         self.check("query preparation")

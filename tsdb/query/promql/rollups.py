@@ -132,7 +132,7 @@ def range_in_rollups_ms(reading: Reading, selection: Selection, grain: Grain, ra
 
 def joined(early: Selection, late: Selection) -> Selection:
     """Two selections of which one ends before the other begins, as one."""
-    if not early.timestamp_ms.size:
+    if not early.value.size:
         return late
     labels = sorted({*early.labels, *late.labels})
     row_by_labels = {row: i for i, row in enumerate(labels)}
@@ -152,7 +152,7 @@ def joined(early: Selection, late: Selection) -> Selection:
     return Selection(
         labels=labels,
         offsets=offsets,
-        timestamp_ms=timestamp_ms,
+        times_ms=timestamp_ms,
         value=value,
         resolution_ms=max(early.resolution_ms, late.resolution_ms),
         raw_from_ms=max(early.raw_from_ms, late.raw_from_ms),

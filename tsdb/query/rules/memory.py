@@ -91,7 +91,7 @@ class MemorySeries:
         return Selection(
             labels=labels,
             offsets=np.concatenate(([0], np.cumsum([part.size for part in times]))).astype(np.int64),
-            timestamp_ms=np.concatenate(times),
+            times_ms=np.concatenate(times),
             value=np.concatenate(values),
         )
 

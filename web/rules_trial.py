@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from checks.rules import SERIES_COUNT_MAX
 from tsdb.answer import QueryAnswer
 from tsdb.errors import QueryFailed
 from tsdb.rules import AlertingRule, GroupRun, RuleGroup, RuleState
@@ -39,7 +40,7 @@ class Trial:
                 series_count_max=group.series_count_max,
                 labels=group.labels,
             )
-            run = GroupRun(alone, self._ask, self._append)
+            run = GroupRun(alone, self._ask, self._append, series_count_max=SERIES_COUNT_MAX)
             self._written.clear()
             run.evaluate(self._now_ms)
             (state,) = run.states

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from checks.model import Result
-from checks.rules import INTERVAL_MS_MIN, RulesDocument, alert_check_id, interval_ms_of
+from checks.rules import INTERVAL_MS_MIN, SERIES_COUNT_MAX, RulesDocument, alert_check_id, interval_ms_of
 from scheduler.rules.schedule import share_ms
 from scheduler.rules.store import RuleStore
 from scheduler.rules.verdict import result_of
@@ -17,9 +17,6 @@ from tsdb.errors import TsdbError
 from tsdb.rules import ALERT_NAME, AlertBook, AlertingRule, ForState, GroupRun, RuleGroup, rule_labels
 from tsdb.sample import Labels
 
-# Of one rule; at 5 µs a series that is written, and 50 µs an alert, whose templates are expanded. A group may have a
-# lower limit of its own.
-SERIES_COUNT_MAX = 50_000
 SETTLED_COUNT = 2  # Evaluations after a start that know what was before; by the second, all series are there again.
 TEMPLATE = "{{"
 

@@ -19,6 +19,8 @@ from tsdb.sample import METRIC_NAME, Labels, labels_from
 ALERT_NAME = "alertname"
 ALERT_STATE = "alertstate"
 ALERTS, ALERTS_FOR_STATE = "ALERTS", "ALERTS_FOR_STATE"
+# Labels and annotations of the alerts of one rule; 50,000 alerts of 600 characters. A template may make 64 Ki of each.
+WORDS_CHARACTERS_MAX = 32 << 20
 RESOLVED_KEPT_MS = 15 * 60_000  # How long a resolved alert is remembered, so that others learn of its end.
 
 Row = tuple[Labels, float]
@@ -74,15 +76,22 @@ class AlertBook:
     def evaluate(self, at_ms: int, rows: Iterable[Row], query: Query | None = None) -> list[Row]:
         """Take what the expression gave at a time. Returns: the series ALERTS and ALERTS_FOR_STATE of that time.
 
-        Raises: QueryFailed, if two series become the same alert, where nothing has changed, or if there are more than
-        alert_count_max, where all are dropped, as in Prometheus.
+        Raises: QueryFailed, if two series become the same alert or the words of all are too long, where nothing has
+        changed, or if there are more than alert_count_max, where all are dropped, as in Prometheus.
         """
         found: dict[Labels, Alert] = {}
+        characters_count = 0
         for series, value in rows:
             alert = self._made(dict(series), value, at_ms, query)
             if alert.labels in found:
                 raise QueryFailed("vector contains metrics with the same labelset after applying alert labels")
             found[alert.labels] = alert
+            characters_count += sum(map(len, alert.annotations.values())) + sum(len(text) for _, text in alert.labels)
+            if characters_count > WORDS_CHARACTERS_MAX:
+                raise QueryFailed(
+                    f"labels and annotations of the first {len(found):,} alerts have {characters_count:,} characters, "
+                    f"of at most {WORDS_CHARACTERS_MAX:,} of all; let the expression give fewer, or the templates less"
+                )
         self._take(found, at_ms)
         active = self._step(at_ms, found)
         if self._alert_count_max and len(active) > self._alert_count_max:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tsdb.errors import QueryFailed
+from tsdb.query.rules.alerts import AlertBook
 from tsdb.query.rules.document import FAULT_COUNT_MAX, BadDocument
 from tsdb.query.rules.file import read_groups
+from tsdb.query.rules.model import AlertingRule
 from tsdb.query.rules.template import BadTemplate, ExpansionFailed, Template
 
 NINEFOLD = "\n".join(
@@ -103,3 +106,11 @@ HURTING = {  # name: (template, words)
 def test_a_template_that_grows_without_end_is_ended(text: str, words: str) -> None:
     with pytest.raises(ExpansionFailed, match=words):
         Template(text).expand({}, 1.0, query=lambda _: [({"x": "y"}, 1.0)] * 200)
+
+
+def test_the_words_of_many_alerts_are_limited_together() -> None:
+    rule = AlertingRule(alert="a", expression="up", annotations={"x": '{{ printf "%1000d" 1 }}' * 65})
+    book = AlertBook(rule)
+    with pytest.raises(QueryFailed, match="of at most 33,554,432 of all"):
+        book.evaluate(0, [((("i", str(number)),), 1.0) for number in range(600)])
+    assert book.alerts == []

@@ -21,7 +21,7 @@ from tsdb.store.block.layout import HOUR_MS, BlockEntry
 from tsdb.store.columns import Rows
 from tsdb.store.flush import BlockFolder, write_block
 from tsdb.store.index import SeriesIndex
-from tsdb.store.reader import OpenBlock
+from tsdb.store.open_block import OpenBlock
 from tsdb.store.tiles import TileColumns
 from tsdb.store.tombstones import Mask, Tombstone
 

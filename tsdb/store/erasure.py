@@ -16,7 +16,7 @@ from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockEntry, BlockName
 from tsdb.store.disk import Disk
 from tsdb.store.index import SeriesIndex
-from tsdb.store.reader import OpenBlock
+from tsdb.store.open_block import OpenBlock
 from tsdb.store.tombstones import Mask, Tombstone
 
 log = logging.getLogger(__name__)

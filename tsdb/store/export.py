@@ -22,8 +22,9 @@ from tsdb.store.compaction import WINDOWS_MS
 from tsdb.store.disk import Disk
 from tsdb.store.flush import block_order
 from tsdb.store.index import SeriesIndex
+from tsdb.store.open_block import OpenBlock
 from tsdb.store.pieces import joined
-from tsdb.store.reader import BlockGone, OpenBlock
+from tsdb.store.reader import BlockGone
 from tsdb.store.tiles import DamagedTiles, read_part
 from tsdb.store.tombstones import Mask, Tombstone
 

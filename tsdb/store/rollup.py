@@ -23,7 +23,7 @@ from tsdb.store.buckets import Buckets, as_read, as_written, bucketed, coarser, 
 from tsdb.store.columns import Rows, merged
 from tsdb.store.flush import BlockFolder, block_order
 from tsdb.store.index import SeriesIndex
-from tsdb.store.reader import OpenBlock
+from tsdb.store.open_block import OpenBlock
 from tsdb.store.tiles import TileColumns
 from tsdb.store.tombstones import Mask as Hidden
 from tsdb.store.tombstones import Tombstone

@@ -4,7 +4,7 @@ What names a class, calls, builds or asks the outside has no code here, so it ca
 byte and makes at most one object and one entry of the memo, so a pickle costs at most about 150 times its own size; and
 what it makes is never hashed, compared or walked to its depth.
 
-Source: CPython, Lib/pickletools.py (what each opcode does); docs/decisions/0013-reading-pickles.md (why not pickle).
+Source: CPython, Lib/pickletools.py (what each opcode does); docs/decisions/0014-reading-pickles.md (why not pickle).
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import resource
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -13,6 +11,7 @@ from functools import partial
 from itertools import chain
 
 from appliance.clock import Clock
+from appliance.files import allow_open_files
 from appliance.metrics import Metrics
 from tsdb.errors import BodyTooLarge, DiskFull, NotReady, RefusedSample
 from tsdb.ingest.arrow import body as arrow
@@ -102,7 +101,7 @@ class Intake:
 
     def run(self, stopping: threading.Event) -> None:
         """Serve until stopping is set; then finish what is in memory, for at most twice stop_wait_ms_max."""
-        _raise_file_limit(len(self._listeners) * self._limits.connections_count_max + _FILES_COUNT_SPARE)
+        allow_open_files(len(self._listeners) * self._limits.connections_count_max + _FILES_COUNT_SPARE)
         faults: list[Exception] = []
 
         def serve(listener: Listener) -> None:
@@ -212,12 +211,3 @@ class Intake:
 
     def _is_given_up(self) -> bool:
         return self._gives_up_s is not None and self._clock.monotonic_s() >= self._gives_up_s
-
-
-def _raise_file_limit(files_count: int) -> None:
-    """Let this process open so many files, as far as its hard limit goes; the soft limit is often 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = files_count if hard == resource.RLIM_INFINITY else min(files_count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # A container may forbid it; accept() copes with what there is.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

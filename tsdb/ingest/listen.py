@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import select
 import selectors
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -79,6 +79,7 @@ class Listener:
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
         self._selector = selectors.DefaultSelector()
+        self._idle = select.poll()  # Of nothing: it waits for a time, as the clocks of tests have it too.
         self._connections: set[_Connection] = set()
         self._batch = Batch()
         self._batch_since_s = 0.0
@@ -106,7 +107,7 @@ class Listener:
             for key, _ in self._selector.select(self._select_s()):
                 key.data()
             if self._stream.pause_s and not self._has_backlog:
-                time.sleep(self._stream.pause_s)
+                self._idle.poll(1_000 * self._stream.pause_s)
             self._submit_if_due()
             if (now_s := self._clock.monotonic_s()) - upkeep_s >= UPKEEP_EVERY_S:
                 upkeep_s = now_s

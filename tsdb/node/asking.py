@@ -9,6 +9,9 @@ from typing import Any
 from appliance.bus import BusError, BusRefused, Client, Reply
 from tsdb.errors import NotReady, error_of
 
+# A query over years that have just been imported reads as many blocks at once, until upkeep has joined them.
+OPEN_FILES_COUNT_MAX = 65_536
+
 
 def samples_folder(data_dir: Path) -> Path:
     return data_dir / "samples"

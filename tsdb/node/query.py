@@ -10,11 +10,12 @@ import msgspec
 
 from appliance.bus import Client, Server
 from appliance.child import ChildContext
+from appliance.files import allow_open_files
 from appliance.memory import keep_large_blocks
 from tsdb.errors import StaleEpoch, TsdbError
 from tsdb.interface import ALL_CHANGED_MS, Bounds, Changes, ChangeToken, Grain
 from tsdb.memory import Housekeeping
-from tsdb.node.asking import ask, samples_folder
+from tsdb.node.asking import OPEN_FILES_COUNT_MAX, ask, samples_folder
 from tsdb.query.promql.limits import Limits
 from tsdb.query.service import LANES, Crowd, QueryService
 from tsdb.sample import Int32s, Labels, Matcher, Selection
@@ -32,6 +33,7 @@ SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one 
 def run_query(context: ChildContext) -> None:
     settings = context.config.query
     keep_large_blocks(settings.concurrent_count_max)
+    allow_open_files(OPEN_FILES_COUNT_MAX)
     run_dir = context.config.run_dir
     crowd = Crowd(
         concurrent_count_max=settings.concurrent_count_max,

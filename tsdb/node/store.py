@@ -6,9 +6,10 @@ import threading
 
 from appliance.bus import Server
 from appliance.child import ChildContext
+from appliance.files import allow_open_files
 from appliance.memory import keep_large_blocks
 from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
-from tsdb.node.asking import samples_folder
+from tsdb.node.asking import OPEN_FILES_COUNT_MAX, samples_folder
 from tsdb.store.engine import Engine
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.service import LANES, StoreService
@@ -20,6 +21,7 @@ THREADS = 4  # Of the appends: they share one lock, and wait together for one sy
 def run_store(context: ChildContext) -> None:
     """The engine of one data folder, on the bus; upkeep runs on a thread of its own."""
     keep_large_blocks(ARENA_COUNT_MAX, KEPT_BYTES_MAX)
+    allow_open_files(OPEN_FILES_COUNT_MAX)
     settings = context.config.store
     engine = Engine(
         samples_folder(context.config.data_dir),

@@ -84,9 +84,9 @@ def test_a_tree_is_imported_counted_and_not_imported_again(appliance: Appliance,
     assert done.returncode == 0, done.stderr
     assert f"imported 6 files, {6 * WHOLE_POINTS:,} points" in done.stdout
     assert f"counted by query: {6 * WHOLE_POINTS:,} of {6 * WHOLE_POINTS:,} points of 6 files" in done.stdout
-    (found,) = appliance.query('{"old.servers.web1.cpu"}')
+    (found,) = appliance.query('{"old.servers.web1.cpu"}', time_s=NOW_S)
     assert float(found["value"][1]) == NOW_S / 2
-    (found,) = appliance.query('{"old.disk.used"}')
+    (found,) = appliance.query('{"old.disk.used"}', time_s=NOW_S)
     assert found["metric"]["dc"] == "eu"
     again = imported(appliance, str(tmp_path), "--prefix", "old")
     assert "imported 0 files" in again.stdout
@@ -108,7 +108,7 @@ def test_bad_files_are_set_aside_and_do_not_end_the_run(appliance: Appliance, tm
     assert "set aside: bad/b.wsp: wrong header" in done.stderr
     assert "set aside: bad/c;.wsp: segment" in done.stderr
     assert "3 files were set aside" in done.stdout
-    assert appliance.query('{"bad.z"}')
+    assert appliance.query('{"bad.z"}', time_s=NOW_S)
 
 
 def test_what_is_older_than_the_retention_is_told_first_and_left_out(appliance: Appliance, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def _round(appliance: Appliance, bench: Any, dialect: Any, work: Any, victim: st
     with Client(appliance.data_dir / "run", "store") as store:
         stats = store.call("stats", timeout_s=30).body
     found = dialect.count(api, work)
-    if found != work.samples or stats["replayed_samples"] != work.samples:
+    # StatsD's door tells of itself every ten seconds, so that a few samples more may be in the log.
+    if found != work.samples or stats["replayed_samples"] < work.samples:
         raise SystemExit(
             f"{found:,} of {work.samples:,} samples found by query, {stats['replayed_samples']:,} replayed"
         )

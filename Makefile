@@ -36,7 +36,7 @@ format: setup ## Bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus
+test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus, graphite-web
 	@bash installer/test_tools.sh
 
 bench: setup ## Measure ingest and query speed (python -m tests.bench)

@@ -77,8 +77,8 @@ def find_series() -> Response:
     return shape.json_of(sorted(written(labels) for labels in _series([selector])))
 
 
-@bp.get("/autoComplete/tags")
-@bp.get("/autoComplete/tags/")
+@bp.route("/autoComplete/tags", methods=["GET", "POST"])
+@bp.route("/autoComplete/tags/", methods=["GET", "POST"])
 def complete_tags() -> Response:
     prefix, selector = arguments.text("tagPrefix"), _selector()
     found: Iterable[str] = _tags()
@@ -88,8 +88,8 @@ def complete_tags() -> Response:
     return shape.json_of(_limited((tag for tag in found if tag.startswith(prefix)), COMPLETIONS_COUNT))
 
 
-@bp.get("/autoComplete/values")
-@bp.get("/autoComplete/values/")
+@bp.route("/autoComplete/values", methods=["GET", "POST"])
+@bp.route("/autoComplete/values/", methods=["GET", "POST"])
 def complete_values() -> Response:
     tag = arguments.needed("tag")
     label, prefix, selector = _label(tag), arguments.text("valuePrefix"), _selector()

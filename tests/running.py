@@ -43,7 +43,7 @@ class Appliance:
             "web.listen=127.0.0.1:0",
             "graphite.listen=127.0.0.1:0",
             "graphite.pickle_listen=127.0.0.1:0",
-            "statsd.listen=127.0.0.1:0",
+            "statsd.listen=",
             *settings,
         )
         self.environ = dict(environ or {})

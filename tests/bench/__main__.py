@@ -279,13 +279,14 @@ def select(hosts: int, rounds: int, folder: Path | None, as_json: bool) -> None:
 
 @bench.command()
 @click.option("--seconds", default=20.0, show_default=True, help="How long each load is sent.")
+@click.option("--peers", default="statsd,henge", show_default=True, help="Who is measured.")
 @quick_option
 @json_option
-def statsd(seconds: float, quick: bool, as_json: bool) -> None:
-    """CPU seconds of the intake for a million StatsD metrics, and what UDP lost."""
+def statsd(seconds: float, peers: str, quick: bool, as_json: bool) -> None:
+    """CPU seconds for a million StatsD metrics, of the intake and of npm's statsd, and what UDP lost."""
     from tests.bench.statsd import run
 
-    show(run(seconds=3.0 if quick else seconds), as_json)
+    show(run(seconds=3.0 if quick else seconds, peers=peers.split(",")), as_json)
 
 
 if __name__ == "__main__":

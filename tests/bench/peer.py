@@ -78,7 +78,7 @@ def _henge(peers: Any, protocol: str, settings: Sequence[str]) -> Any:
                 "web.listen=127.0.0.1:0",
                 "graphite.listen=127.0.0.1:0",
                 "graphite.pickle_listen=127.0.0.1:0",
-                "statsd.listen=127.0.0.1:0",
+                "statsd.listen=",
                 *settings,
             ):
                 argv += ["--set", one]

@@ -1,7 +1,8 @@
 """What a StatsD metric costs: packets of many lines and of one, at a rate that a sender in another process keeps.
 
 UDP has no back pressure, so a rate is asked for, and the figures are the CPU seconds of the intake process for a
-million metrics and what was lost. How many came in is told by StatsD's own counter, asked for by query.
+million metrics and what was lost. How many came in is told by StatsD's own counter, asked for by query. Beside it
+npm's statsd gets the same packets at the same rate, as long as it keeps up.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from appliance.bus import Client
-from tests.bench import peer
+from tests.bench import peer, statsd_peer
 from tests.bench.figure import Figure, machine
 from tests.bench.tree import usage
 from tests.running import Appliance
@@ -41,11 +42,18 @@ class Load:
 LOADS = (Load("packets of 1,400 bytes", PACKET_BYTES, 300_000), Load("packets of one metric", 0, 50_000))
 
 
-def run(*, seconds: float) -> Iterator[Figure]:
+def run(*, seconds: float, peers: Sequence[str] = ("statsd", peer.HENGE)) -> Iterator[Figure]:
+    stats_js = statsd_peer.program() if "statsd" in peers else None
     for load in LOADS:
         peer.told(f"{load.name}, {load.rate:,} metrics a second for {seconds:g} s")
         with tempfile.TemporaryDirectory() as folder:
-            yield from _measured(load, Path(folder), seconds)
+            if stats_js is not None:
+                with statsd_peer.running(stats_js, Path(folder)) as statsd:
+                    yield from _measured(
+                        "statsd", load, seconds, statsd.address, lambda: statsd.received_count, statsd.cpu_s
+                    )
+            if peer.HENGE in peers:
+                yield from _henge(load, Path(folder), seconds)
 
 
 def packets_of(load: Load) -> list[bytes]:
@@ -65,46 +73,63 @@ def _line(rng: random.Random) -> bytes:
     return f"{name}:{rng.randrange(1_000)}|{rng.choice(('c', 'c', 'ms', 'g'))}".encode()
 
 
-def _measured(load: Load, folder: Path, seconds: float) -> Iterator[Figure]:
-    with Appliance(folder, settings=("statsd.flush_interval=1s",)) as appliance:
+def _henge(load: Load, folder: Path, seconds: float) -> Iterator[Figure]:
+    with Appliance(folder, settings=("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s")) as appliance:
         host, port = appliance.ready["statsd"].rsplit(":", 1)
         names = appliance.ready["processes"]
-        before = usage(appliance.ready["pid"], names)
-        packets = packets_of(load)
-        context = multiprocessing.get_context("spawn")
-        queue = context.Queue()
-        sender = context.Process(target=send, args=((host, int(port)), packets, load.rate, seconds, queue))
-        sender.start()
-        sent_count, took_s = queue.get(timeout=seconds + 60)
-        sender.join()
-        got_count = 0.0
-
-        def is_settled() -> bool:
-            nonlocal got_count
-            last, got_count = got_count, _received(appliance)
-            time.sleep(1.5)  # Longer than a flush interval: two equal answers mean that all is in.
-            return got_count == last > 0
-
-        wait_until(is_settled, what="the last flush", timeout_s=60)
-        after = usage(appliance.ready["pid"], names)
+        yield from _measured(
+            *(peer.HENGE, load, seconds, (host, int(port)), lambda: _received(appliance)),
+            cpu_s_of=lambda: usage(appliance.ready["pid"], names).cpu_s["intake"],
+        )
         with Client(appliance.data_dir / "run", "intake") as intake:
             dropped = intake.call("stats").body["udp_dropped"].get("statsd_udp", 0)
-    cpu_s = after.cpu_s["intake"] - before.cpu_s["intake"]
+            peer.told(f"the kernel says that it dropped {dropped:,} packets")
+
+
+def _measured(
+    name: str,
+    load: Load,
+    seconds: float,
+    address: tuple[str, int],
+    received: Callable[[], float],
+    cpu_s_of: Callable[[], float],
+) -> Iterator[Figure]:
+    packets = packets_of(load)
+    before_s = cpu_s_of()
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    sender = context.Process(target=send, args=(address, packets, load.rate, seconds, queue))
+    sender.start()
+    sent_count, took_s = queue.get(timeout=seconds + 60)
+    sender.join()
+    got_count = 0.0
+
+    def is_settled() -> bool:
+        nonlocal got_count
+        last, got_count = got_count, received()
+        time.sleep(1.5)  # Longer than a flush interval: two equal answers mean that all is in.
+        return got_count == last > 0
+
+    wait_until(is_settled, what="the last flush", timeout_s=60)
+    cpu_s = cpu_s_of() - before_s
     conditions = machine() | {
         "metrics_sent": sent_count,
         "metrics_received": got_count,
-        "packets_dropped": dropped,
         "sent_per_s": round(sent_count / took_s),
         "names": NAMES_COUNT,
         "rmem_max": int(Path("/proc/sys/net/core/rmem_max").read_text()),
     }
     for metric, value, unit in (
-        ("CPU of intake", cpu_s / (got_count / 1e6), "s per million metrics"),
+        ("CPU", cpu_s / (got_count / 1e6), "s per million metrics"),
         ("metrics that one core takes", got_count / cpu_s, "metrics/s"),
         ("metrics lost", sent_count - got_count, "metrics"),
     ):
         yield Figure(
-            bench="statsd", metric=f"{load.name}: {metric}", value=round(value, 3), unit=unit, conditions=conditions
+            bench="statsd",
+            metric=f"{name}: {load.name}: {metric}",
+            value=round(value, 3),
+            unit=unit,
+            conditions=conditions,
         )
 
 

@@ -18,7 +18,9 @@ def values_of(appliance: Appliance, query: str) -> set[float]:
 
 
 def test_packets_become_series(tmp_path: Path) -> None:
-    with Appliance(tmp_path, settings=("statsd.flush_interval=1s", "statsd.percentiles=50,-10")) as appliance:
+    with Appliance(
+        tmp_path, settings=("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s", "statsd.percentiles=50,-10")
+    ) as appliance:
         host, port = appliance.ready["statsd"].rsplit(":", 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"shop.orders:3|c|@0.5|#env:prod\nshop.fuel:7|g\nno metric", (host, int(port)))

@@ -23,7 +23,6 @@ class Stream:
     count: Callable[[bytes], int]  # The pieces in a batch.
     too_long: str  # The reason for which such a piece is refused.
     messages: Mapping[str, str]  # What is said of that reason.
-    pause_s: float = 0.0  # After each turn of reading, so that datagrams gather where nobody waits for them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

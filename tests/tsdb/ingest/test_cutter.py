@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsdb.ingest.batch import Batch
 from tsdb.ingest.cutter import LineCutter
+from tsdb.ingest.datagrams import Datagrams
 from tsdb.ingest.udp_drops import dropped_from
 
 LIMIT = 10
@@ -49,11 +51,12 @@ def test_a_long_line_is_told_once_and_skipped_to_its_end() -> None:
 def test_a_batch_knows_who_sent_which_byte() -> None:
     batch = Batch()
     batch.add(b"aa\n", "first")
-    batch.add(b"b\nb\n", ("::1", 5, 0, 0))
-    batch.add(b"c\n", ("10.0.0.1", 5))
+    addresses = [("::1", 5), ("10.0.0.1", 5)]
+    batch.add_datagrams(Datagrams(b"b\nb\nc\n", np.array([4, 6]), addresses.__getitem__))
     assert batch.data() == b"aa\nb\nb\nc\n"
     senders = [batch.sender_of(offset) for offset in (0, 2, 3, 6, 7, 8)]
     assert senders == ["first", "first", "[::1]:5", "[::1]:5", "10.0.0.1:5", "10.0.0.1:5"]
+    assert batch.reads_count == 3
 
 
 UDP_TABLE = """\

@@ -45,9 +45,6 @@ STREAM = Stream(
     count=lambda data: data.count(b"\n"),
     too_long="line_too_long",
     messages={"line_too_long": f"the line is longer than {LINE_BYTES_MAX:,} bytes"},
-    # Of 50,000 datagrams a second 50 gather; a buffer of Debian's net.core.rmem_max holds some 500. Waking up for each
-    # costs three times as much as reading it.
-    pause_s=0.001,
 )
 # A batch costs about a millisecond whatever it holds, and a flush is seconds away: longer than other protocols wait.
 BATCH_AGE_MS_MAX = 250

@@ -9,7 +9,7 @@ STAMP := $(VENV)/.locked
 # start; files keep their order, in which the long ones of tests/endtoend do not come last, beside an idle core.
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run test lint format test-tools bench fuzz soak
+.PHONY: help setup run test test-install lint format test-tools bench fuzz soak package
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ format: setup ## Bring the code into its form
 
 test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus, graphite-web
 	@bash installer/test_tools.sh
+
+package: setup ## Build the executable and its packages into dist/
+	$(BIN)/python -m installer.build
+
+test-install: package ## The tests that start what `make package` built
+	HENGE_EXECUTABLE=$(CURDIR)/dist/henge/henge $(BIN)/python -m pytest tests/installer tests/endtoend/test_main_job.py
 
 bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite

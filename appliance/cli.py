@@ -62,9 +62,9 @@ def _unavailable(name: str, reason: str) -> click.Command:
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from appliance.version import version
+        from appliance.version import version_text
 
-        click.echo(f"henge {version()}")
+        click.echo(f"henge {version_text()}")
         ctx.exit()
 
 

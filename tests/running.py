@@ -17,7 +17,10 @@ from typing import Any, Self
 
 from tests.waiting import wait_until
 
-HENGE = (sys.executable, "-m", "appliance.cli")
+# The checkout, or the built executable whose path stands in HENGE_EXECUTABLE.
+HENGE = (
+    (os.environ["HENGE_EXECUTABLE"],) if "HENGE_EXECUTABLE" in os.environ else (sys.executable, "-m", "appliance.cli")
+)
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 

@@ -16,7 +16,7 @@ from tests.appliance.house import ENVIRONMENT, run_henge
 
 def test_version() -> None:
     answer = CliRunner().invoke(cli.henge, ["--version"])
-    assert (answer.exit_code, answer.output) == (0, f"henge {version()}\n")
+    assert (answer.exit_code, answer.output) == (0, f"henge {version()}, from a checkout\n")
 
 
 def test_a_command_that_cannot_be_loaded_says_so_and_breaks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,10 @@ far too large would read "connection reset" instead of the limit. So the rest is
 
 from __future__ import annotations
 
+import select
 import socket
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from web.body import Parser, WholeBody
 from web.errors import Refusal, error_body
 
 JOINED_BYTES_MAX = 256 * 1024  # Above it a copy costs more than a second call.
+READING_MS_MAX = 20  # Who takes nothing for so long is not waited for, but served from a buffer.
 LINGER_S_MAX = 10.0
 LINGER_BYTES_MAX = 2**30  # A second of loopback; it is read, never kept.
 WORDS = {
@@ -94,10 +97,34 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     _left_bytes = LINGER_BYTES_MAX
 
     def write_soon(self, data: Any) -> int:
-        if self.kept is None:
-            return int(super().write_soon(data))
-        self.kept.append(data)
+        if self.kept is not None:
+            self.kept.append(data)
+        elif isinstance(data, bytes):
+            sent = self._sent_at_once(memoryview(data))
+            super().write_soon(data[sent:] if sent else data)
+        else:
+            super().write_soon(data)
         return len(data)
+
+    def _sent_at_once(self, data: memoryview) -> int:
+        """How much of a piece the client took from where it lies, as long as nothing stands before it and he reads.
+
+        waitress copies each piece into a buffer first, which becomes a temporary file at 1 MiB. That is for clients who
+        do not read: they must not keep a thread.
+        """
+        sent: int = 0
+        while sent < len(data):
+            with self.outbuf_lock:
+                if not self.connected or self.will_close or self.total_outbufs_len:
+                    return sent
+                rest, fileno = data[sent:], self._fileno
+                count, has_failed = self._flush_exception(partial(self.send, rest), False)
+            if has_failed:
+                return sent
+            sent += int(count)
+            if count < len(rest) and not takes_more(fileno):
+                return sent
+        return sent
 
     def writable(self) -> bool:
         if self._until_s is not None:
@@ -155,3 +182,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return
         self.will_close = False
         self._until_s = time.monotonic() + LINGER_S_MAX
+
+
+def takes_more(fileno: int) -> bool:
+    """Whether a socket, whose other side is still there, can be written to within a moment."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLOUT)
+    return [event for _, event in poll.poll(READING_MS_MAX)] == [select.POLLOUT]

@@ -71,14 +71,14 @@ def joined_in_pairs(left: Texts, right: Texts) -> tuple[memoryview, Int64s]:
     size = int(ends[-1]) if count else 0
     source = np.frombuffer(b"".join((left.source, right.source, bytes(width))), np.uint8)
     target = np.empty(size + width, np.uint8)
-    stretches, places = _stretches(source, width), _stretches(target, width)
+    sources, places = stretches(source, width), stretches(target, width)
     at = ends - lengths
     for first in range(0, count, _STAGE_COUNT):
         some = slice(first, first + _STAGE_COUNT)
-        places[at[some]] = stretches[starts[some]]
+        places[at[some]] = sources[starts[some]]
     return target.data[:size], ends[1::2]
 
 
-def _stretches(column: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.void]:
+def stretches(column: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.void]:
     """The stretch of so many bytes from each byte on, as one item; they overlap in memory."""
     return np.ndarray((column.size - width + 1,), np.dtype((np.void, width)), column, 0, (1,))

@@ -6,6 +6,7 @@ import json
 import math
 import struct
 from decimal import Decimal
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.tsdb.ingest.test_metadata import described_1, request_2
 from tests.web.house import House
 from tsdb.answer import AnswerKind, QueryAnswer
 from tsdb.metadata import KINDS
+from web.api.prometheus import matrix
 from web.api.prometheus.numbers import number_text, number_texts, pair_heads, time_text
 from web.api.prometheus.shape import _result
 
@@ -42,6 +44,7 @@ NUMBERS = {  # As Go's strconv.FormatFloat writes them in Prometheus' JSON.
     math.nan: "NaN",
     0.30000000000000004: "0.30000000000000004",
 }
+VALUES = st.floats() | st.integers(-(2**53), 2**53).map(float) | st.sampled_from([*NUMBERS, -0.0])
 NUMBERS_AND_MINUS_ZERO = [*NUMBERS.items(), (-0.0, "-0")]
 
 
@@ -50,7 +53,7 @@ def test_a_number_is_written_as_prometheus_writes_it(value: float, text: str) ->
     assert number_text(value).decode() == text
 
 
-@given(st.lists(st.floats() | st.integers(-(2**53), 2**53).map(float) | st.sampled_from([*NUMBERS, -0.0]), max_size=60))
+@given(st.lists(VALUES, max_size=60))
 def test_a_column_is_written_as_its_numbers_are(values: list[float]) -> None:
     texts = number_texts(np.array(values, np.float64)).listed()
     assert texts == [number_text(value) for value in values]
@@ -89,15 +92,22 @@ def test_series_of_the_same_times_are_written_as_others_are() -> None:
             timestamp_ms=np.array(times_ms),
             value=np.arange(len(times_ms)) / 2,
         )
-        return [[at for at, _ in one["values"]] for one in json.loads(_result(answer))]
+        return [[at for at, _ in one["values"]] for one in json.loads(b"".join(_result(answer)))]
 
     assert written([0, 2, 4], [1_000, 2_000, 1_000, 2_000]) == [[1, 2], [1, 2]]
     assert written([0, 2, 4], [1_000, 2_000, 1_000, 3_000]) == [[1, 2], [1, 3]]
     assert written([0, 1, 4], [1_000, 1_000, 2_000, 3_000]) == [[1], [1, 2, 3]]
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 10**13), st.floats()), max_size=5), max_size=5))
-def test_a_matrix_is_the_same_as_by_a_slow_loop(series: list[list[tuple[int, float]]]) -> None:
+TIMES_OF_ONE_LENGTH_MS = st.integers(10**9, 10**10 - 1).map(lambda seconds: 1_000 * seconds)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 10**13), st.floats()), max_size=5), max_size=5)
+    | st.lists(st.lists(st.tuples(TIMES_OF_ONE_LENGTH_MS, VALUES), max_size=5), max_size=5),
+    st.integers(1, 8),
+)
+def test_a_matrix_is_the_same_as_by_a_slow_loop(series: list[list[tuple[int, float]]], batch_count: int) -> None:
     labels = [{"name": f'série "{index}"'} for index in range(len(series))]
     answer = QueryAnswer(
         kind="matrix",
@@ -111,7 +121,8 @@ def test_a_matrix_is_the_same_as_by_a_slow_loop(series: list[list[tuple[int, flo
         for names, samples in zip(labels, series, strict=True)
         if samples
     ]
-    assert json.loads(_result(answer)) == want
+    with mock.patch.object(matrix, "BATCH_COUNT", batch_count):
+        assert json.loads(b"".join(_result(answer))) == want
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +307,7 @@ def test_a_million_points_are_written_without_a_loop_over_them() -> None:
         value=np.random.default_rng(1).normal(size=count * points),
     )
     began_s = time.thread_time()
-    body = _result(answer)
+    body = b"".join(_result(answer))
     assert len(body) > count * points * 20
     assert time.thread_time() - began_s < 0.5, "144,000 points take about 40 ms; a loop takes 160 ms and more"
 

@@ -37,19 +37,22 @@ def number_text(value: float) -> bytes:
 
 def number_texts(value: Float64s) -> Texts:
     """The text of each value of a column."""
-    if not value.size:
-        return Texts.of([])
+    return Texts.between_commas(listed(value)) if value.size else Texts.of([])
+
+
+def listed(value: Float64s) -> bytes:
+    """The same as a JSON list, `[1,2.5,+Inf]`; only its commas are those of JSON."""
     size = np.abs(value)
     whole = (value == np.floor(value)) & (size < WHOLE_MAX)
-    is_odd = (value == 0) & np.signbit(value)
-    if whole.all():
-        texts = Texts.between_commas(msgspec.json.encode(value.astype(np.int64).tolist()))
-    else:
-        texts = Texts.between_commas(msgspec.json.encode(value.tolist()))
-        texts.lengths[whole] -= len(".0")
-        is_odd |= ~(whole | ((size >= PLAIN_MIN) & (size < WHOLE_MAX)))
-    odd = np.flatnonzero(is_odd)
-    return texts.with_texts(odd, [number_text(number) for number in value[odd].tolist()])
+    odd = np.flatnonzero(~(whole | ((size >= PLAIN_MIN) & (size < WHOLE_MAX))) | ((value == 0) & np.signbit(value)))
+    if whole.all() and not odd.size:
+        return msgspec.json.encode(value.astype(np.int64).tolist())
+    numbers = value.astype(object)
+    numbers[whole] = value[whole].astype(np.int64)
+    items: list[object] = numbers.tolist()
+    for index, number in zip(odd.tolist(), value[odd].tolist(), strict=True):
+        items[index] = msgspec.Raw(number_text(number))
+    return msgspec.json.encode(items)
 
 
 def time_text(timestamp_ms: int) -> bytes:

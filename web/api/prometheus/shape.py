@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 from flask import Response, request
 
-from web.api.prometheus.numbers import number_texts, pair_heads, time_text
-from web.api.texts import Texts, joined_in_pairs
+from web.api.prometheus.matrix import matrix_pieces
+from web.api.prometheus.numbers import number_texts, time_text
 
 if TYPE_CHECKING:
     from tsdb.answer import QueryAnswer
@@ -75,8 +73,8 @@ def answer_body(answer: QueryAnswer, limit: int | None = None, *, has_stats: boo
     front = b'{"status":"success","data":{"resultType":"' + answer.kind.encode() + b'","result":'
     stats = [b',"stats":', msgspec.json.encode(_stats(answer.figures))] if has_stats else []
     back = b"".join((*stats, b"}", *_notes("warnings", warnings), *_notes("infos", answer.infos), b"}"))
-    # Each piece is sent by a call of its own, and one large one is not copied for the sake of two small ones.
-    return [front + result + back] if len(result) <= JOINED_BYTES_MAX else [front, result, back]
+    # Each piece is sent by a call of its own; large ones are not copied for the sake of small ones.
+    return [b"".join((front, *result, back))] if sum(map(len, result)) <= JOINED_BYTES_MAX else [front, *result, back]
 
 
 def _notes(name: str, notes: Sequence[str]) -> list[bytes]:
@@ -107,12 +105,15 @@ def _stats(figures: Mapping[str, int | float]) -> dict[str, Any]:
     }
 
 
-def _result(answer: QueryAnswer) -> bytes:
+def _result(answer: QueryAnswer) -> list[bytes]:
+    """In pieces."""
+    return matrix_pieces(answer) if answer.kind == "matrix" else [_small_result(answer)]
+
+
+def _small_result(answer: QueryAnswer) -> bytes:
     if answer.kind == "string":
         time = time_text(int(answer.timestamp_ms[0])) if len(answer.timestamp_ms) else b"0"
         return b"[" + time + b"," + msgspec.json.encode(answer.text) + b"]"
-    if answer.kind == "matrix":
-        return _matrix(answer)
     texts = number_texts(answer.value).listed()
     if answer.kind == "scalar":
         return b"[" + time_text(int(answer.timestamp_ms[0])) + b',"' + texts[0] + b'"]'
@@ -125,27 +126,3 @@ def _result(answer: QueryAnswer) -> bytes:
         )
         + b"]"
     )
-
-
-def _matrix(answer: QueryAnswer) -> bytes:
-    pairs, ends = joined_in_pairs(_heads(answer), number_texts(answer.value))
-    bounds = np.concatenate((np.zeros(1, np.int64), ends))[answer.offsets].tolist()
-    parts: list[bytes | memoryview] = []
-    for labels, (start, end) in zip(answer.labels, pairwise(bounds), strict=True):
-        if start < end:
-            parts += (b'{"metric":', msgspec.json.encode(labels), b',"values":[')
-            # The first pair has none before it to close: `"],[…` becomes `[…`.
-            parts += (pairs[start + 3 : end], b'"]]}', b",")
-    return b"".join((b"[", *parts[:-1], b"]"))
-
-
-def _heads(answer: QueryAnswer) -> Texts:
-    """What stands before the values; of equal times, one text serves all series."""
-    offsets, times = answer.offsets, answer.timestamp_ms
-    series_count = offsets.size - 1
-    if series_count > 1 and times.size and times.size % series_count == 0:
-        length = times.size // series_count
-        by_series = times.reshape(series_count, length)
-        if (np.diff(offsets) == length).all() and (by_series == by_series[0]).all():
-            return pair_heads(by_series[0]).taken(np.tile(np.arange(length), series_count))
-    return pair_heads(times)

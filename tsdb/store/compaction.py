@@ -17,18 +17,17 @@ import numpy as np
 from tsdb.errors import CorruptData
 from tsdb.sample import Int32s
 from tsdb.store.block.file import BlockFile, read_rows
-from tsdb.store.block.layout import HOUR_MS, BlockEntry
+from tsdb.store.block.layout import BlockEntry
 from tsdb.store.columns import Rows
 from tsdb.store.flush import BlockFolder, write_block
 from tsdb.store.index import SeriesIndex
 from tsdb.store.open_block import OpenBlock
 from tsdb.store.tiles import TileColumns
 from tsdb.store.tombstones import Mask, Tombstone
+from tsdb.store.windows import WINDOWS_MS
 
 log = logging.getLogger(__name__)
 
-# The windows of blocks, shortest first. Joining along them writes a sample four times at most.
-WINDOWS_MS = tuple(hours * HOUR_MS for hours in (2, 8, 32, 128))
 # An open window may gather so many blocks before they are joined; a closed one is joined as soon as it has two.
 _BLOCKS_PER_OPEN_WINDOW_MAX = 8
 # The most samples joined into one block: at 20 M/s half a minute of work, at a byte a sample half a GiB.
@@ -68,13 +67,6 @@ class Pressure:
     def allows_joins(self, now_s: float, block_count: int) -> bool:
         is_over = now_s - self._filled_at_s >= FILLS_FAST_S
         return not self._is_high or is_over or block_count > WAITING_BLOCKS_MAX
-
-
-def window_max_ms(retention_ms: int | None) -> int:
-    """The longest window to join, so that what a block keeps past the retention is an eighth of it at most."""
-    if retention_ms is None:
-        return WINDOWS_MS[-1]
-    return max((window_ms for window_ms in WINDOWS_MS if 8 * window_ms <= retention_ms), default=WINDOWS_MS[0])
 
 
 def plan(

@@ -27,7 +27,7 @@ from tsdb.store.block.layout import BlockName
 from tsdb.store.budget import Budget
 from tsdb.store.cardinality import cardinality
 from tsdb.store.catalogue import Catalogue
-from tsdb.store.compaction import Group, Pressure, join, plan, window_max_ms
+from tsdb.store.compaction import Group, Pressure, join, plan
 from tsdb.store.disk import Disk, OsDisk
 from tsdb.store.epochs import CENSUS_EVERY_S, Census, successor, taken_census
 from tsdb.store.erasure import Erasure
@@ -449,7 +449,13 @@ class Engine:
     def _write_waiting(self) -> None:
         """Write the runs whose samples lie in segments before the one that is written into blocks."""
         for index, some in by_index(self._waiting):
-            entries = flush_runs(self._block_folder, index, some)
+            entries = flush_runs(
+                self._block_folder,
+                index,
+                some,
+                closed_before_ms=self._clock.now_ms() - self._out_of_order_window_ms,
+                longest_ms=self._budget.window_max_ms(self._catalogue.entries, self._schemas.raw_max_ms),
+            )
             with self._lock:
                 self._catalogue.swap((), entries, self._clock.monotonic_s())
                 self._head.drop(some)
@@ -545,7 +551,7 @@ class Engine:
         groups = plan(
             joinable,
             closed_before_ms=closed_before_ms,
-            longest_ms=window_max_ms(self._budget.raw_reach_ms(self._catalogue.entries, self._schemas.raw_max_ms)),
+            longest_ms=self._budget.window_max_ms(self._catalogue.entries, self._schemas.raw_max_ms),
             is_thorough=is_thorough,
         )
         if not groups:

@@ -18,7 +18,6 @@ from tsdb.sample import METRIC_NAME, SEPARATOR, Int32s, Int64s, Matcher
 from tsdb.store.block.file import BlockFile
 from tsdb.store.block.layout import BlockName
 from tsdb.store.columns import Rows
-from tsdb.store.compaction import WINDOWS_MS
 from tsdb.store.disk import Disk
 from tsdb.store.flush import block_order
 from tsdb.store.index import SeriesIndex
@@ -27,6 +26,7 @@ from tsdb.store.pieces import joined
 from tsdb.store.reader import BlockGone
 from tsdb.store.tiles import DamagedTiles, read_part
 from tsdb.store.tombstones import Mask, Tombstone
+from tsdb.store.windows import WINDOWS_MS
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.sample import Float64s, Int64s
-from tsdb.store.columns import Columns, Rows, ordered, spread, stable_order
+from tsdb.sample import Float64s, Int32s, Int64s
+from tsdb.store.columns import Columns, Rows, ordered, places_of, spread, stable_order
 
 _ITEM_BYTES = 8
 # So few ranges are copied one by one, each for the price of two slices.
@@ -81,6 +81,12 @@ class Pieces:
         if self.value_starts is not None:
             moved = self.value_starts[kept] + (starts - self.starts[kept])
         return Pieces(self.row[kept], starts, lengths, self.timestamp_ms, self.value, moved)
+
+    def of_rows(self, wanted: Int32s) -> Pieces:
+        """Of some rows alone, a row's number being its place in `wanted`. The rows must be distinct, and rise."""
+        place, at = places_of(wanted, self.row)
+        moved = None if self.value_starts is None else self.value_starts[at]
+        return Pieces(place, self.starts[at], self.lengths[at], self.timestamp_ms, self.value, moved)
 
     def gathered(self) -> Rows:
         """The samples alone, without what lies between the pieces. The rows must be distinct."""

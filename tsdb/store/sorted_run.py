@@ -72,9 +72,14 @@ class SortedRun:
         return self.timestamp_ms[self.time_starts + np.diff(self.offsets) - 1]
 
     @property
-    def rows(self) -> Rows:
-        """All of it, each sample with its time."""
-        return self._pieces(self.row, slice(None)).gathered()
+    def lengths(self) -> Int64s:
+        lengths: Int64s = np.diff(self.offsets)
+        return lengths
+
+    @property
+    def all_pieces(self) -> Pieces:
+        """All of it, each sample with its time; a row's number is the id of its series."""
+        return self._pieces(self.row, slice(None))
 
     def pieces(self, ids: Int32s) -> Pieces:
         """Where the samples of the given series lie, which are distinct; a row's number is the place of its series in

@@ -18,9 +18,7 @@ from tsdb.sample import STALE_NAN
 from tsdb.store.block import tile
 from tsdb.store.block.layout import WINDOW_MS, BlockEntry, BlockName, Summary
 from tsdb.store.block.writer import cut
-from tsdb.store.columns import Columns, ordered, rows_of
-from tsdb.store.compaction import plan, window_max_ms
-from tsdb.store.flush import split_by_window
+from tsdb.store.compaction import plan
 
 
 @st.composite
@@ -289,25 +287,3 @@ def test_plan(disk: str, closed_before: int, is_thorough: bool, wanted: dict[str
         start = (group.start_ms - DAYS_MS) // HOUR_MS
         listed[f"{start}-{start + group.window_ms // HOUR_MS}"] = [on_disk.index(entry) for entry in group.entries]
     assert list(listed.items()) == list(wanted.items())
-
-
-def test_windows_are_no_longer_than_an_eighth_of_the_retention() -> None:
-    hours = {
-        retention: window_max_ms(retention and retention * HOUR_MS) // HOUR_MS for retention in (None, 1, 24, 64, 2_160)
-    }
-    assert hours == {None: 128, 1: 2, 24: 2, 64: 8, 2_160: 128}
-    assert plan(entries("0-2#1 2-4#1"), closed_before_ms=DAYS_MS + 999 * HOUR_MS, longest_ms=2 * HOUR_MS) == []
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5 * WINDOW_MS)), min_size=1, max_size=50))
-def test_splitting_by_window_keeps_every_sample(samples: list[tuple[int, int]]) -> None:
-    columns = Columns(
-        np.array([series for series, _ in samples], np.int32),
-        np.array([time_ms for _, time_ms in samples], np.int64),
-        np.zeros(len(samples)),
-    )
-    found = []
-    for window, rows in split_by_window(rows_of(ordered(columns))):
-        assert (rows.timestamp_ms // WINDOW_MS == window).all()
-        found += zip(np.repeat(rows.row, rows.lengths).tolist(), rows.timestamp_ms.tolist(), strict=True)
-    assert sorted(found) == sorted(set(samples))

@@ -61,10 +61,13 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself(monkeypat
     assert again.stats()["quarantined_frames"] == again.stats()["torn_tails"] == 0, "the half frame was cut"
 
 
-def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.MonkeyPatch, *, is_old: bool) -> None:
+    """Also one of six windows of 128 h, which are written at once."""
     disk = MemoryDisk()
     engine = open_engine(disk)
-    append(engine, [(A, NOW_MS, ONE), (A, NOW_MS + 2 * HOUR_MS, ONE)])
+    steps_ms = range(0, -2_000 * HOUR_MS, -100 * HOUR_MS) if is_old else (0, 2 * HOUR_MS)
+    append(engine, [(A, NOW_MS + step_ms, ONE) for step_ms in steps_ms])
     create, block_numbers = MemoryDisk.create, itertools.count()
 
     def full_at_the_second_block(self: MemoryDisk, path: Path) -> MemoryFile:
@@ -79,8 +82,8 @@ def test_a_flush_that_fails_half_way_leaves_no_block_behind(monkeypatch: pytest.
                 engine.flush()
             assert disk.names(FOLDER / "blocks") == []
     engine.flush()
-    assert engine.stats()["block_count"] == len(disk.names(FOLDER / "blocks")) == 2
-    assert len(everything(engine)) == 2
+    assert engine.stats()["block_count"] == len(disk.names(FOLDER / "blocks")) == (16 if is_old else 2)
+    assert len(everything(engine)) == len(steps_ms)
 
 
 def test_a_segment_that_cannot_be_begun_leaves_no_file_open_or_behind(

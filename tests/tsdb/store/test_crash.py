@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.sim.crashes import seeds_at
 from tests.sim.disk import DiskCrash, MemoryDisk
-from tests.tsdb.store.stores import HOUR_MS, NOW_MS, Row, append, bits_of, everything, labels, later, open_engine
+from tests.tsdb.store.stores import (
+    FOLDER,
+    HOUR_MS,
+    NOW_MS,
+    Row,
+    append,
+    bits_of,
+    everything,
+    labels,
+    later,
+    open_engine,
+)
 from tsdb.store.engine import Engine
 
 
@@ -64,19 +76,43 @@ def life(engine: Engine, acknowledged: list[Row], sent: list[Row]) -> None:
     engine.close()
 
 
-def run(disk: MemoryDisk, **settings: object) -> tuple[list[Row], list[Row]]:
+def history(number: int) -> list[Row]:
+    """Sixty samples of two series, of nearly four weeks: five windows of 128 h, most of them of several of 2 h."""
+    return [
+        (one, NOW_MS - (number * 97 + at * 21 * HOUR_MS + at % 3 * 5_000_000), bits_of(number + at / 100))
+        for at in range(30)
+        for one in (labels(name="a"), labels(name=f"old{number}"))
+    ]
+
+
+def life_with_history(engine: Engine, acknowledged: list[Row], sent: list[Row]) -> None:
+    """Old samples that come at once, together with new ones, and more of them for the same windows."""
+    for number in range(2):
+        for rows in (history(number), batch(number)):
+            sent.extend(rows)
+            append(engine, rows)
+            acknowledged.extend(rows)
+        engine.flush()
+    engine.tick(NOW_MS)
+    engine.close()
+
+
+Life = Callable[[Engine, list[Row], list[Row]], None]
+
+
+def run(disk: MemoryDisk, lived: Life = life, **settings: object) -> tuple[list[Row], list[Row]]:
     acknowledged: list[Row] = []
     sent: list[Row] = []
     with contextlib.suppress(DiskCrash):
-        life(open_engine(disk, **settings), acknowledged, sent)
+        lived(open_engine(disk, **settings), acknowledged, sent)
     return acknowledged, sent
 
 
-def lost_or_invented(make_disk: Callable[[int], MemoryDisk]) -> str:
+def lost_or_invented(make_disk: Callable[[int], MemoryDisk], lived: Life = life) -> str:
     """What goes wrong when the machine stops at operation 0, 1, 2 … in turn; empty if nothing does."""
     for crash_at in itertools.count():
         disk = make_disk(crash_at)
-        acknowledged, sent = run(disk)
+        acknowledged, sent = run(disk, lived)
         for seed in (None, *seeds_at(crash_at, SEEDS)):
             after = open_engine(disk.reboot(seed))
             found = everything(after)
@@ -99,6 +135,15 @@ def test_acknowledged_samples_survive_a_crash_at_every_disk_operation() -> None:
     Method: stop the machine at each operation in turn, reboot on what reached the platter (nothing unsynced, and a
     random part of it), compare (labels, time, value bits)."""
     assert lost_or_invented(lambda crash_at: MemoryDisk(crash_at=crash_at)) == ""
+
+
+def test_a_crash_at_every_disk_operation_of_a_flush_into_long_windows_loses_nothing() -> None:
+    """As above, with blocks of 128 h that a flush writes by itself."""
+    disk = MemoryDisk()
+    run(disk, life_with_history)
+    hours = Counter(name.split("-")[1] for name in disk.names(FOLDER / "blocks"))
+    assert hours["128h"] >= 8, hours
+    assert lost_or_invented(lambda crash_at: MemoryDisk(crash_at=crash_at), life_with_history) == ""
 
 
 def test_the_crash_test_notices_a_disk_that_does_not_sync_files() -> None:

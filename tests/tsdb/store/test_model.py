@@ -44,6 +44,7 @@ times_ms = st.one_of(
     st.integers(NOW_MS, NOW_MS + 30),
     st.integers(NOW_MS // HOUR_MS, NOW_MS // HOUR_MS + 9).map(lambda hour: hour * HOUR_MS),
     st.sampled_from([0, NOW_MS - 1, NOW_MS + 10 * 24 * HOUR_MS]),
+    st.integers(1, 60).map(lambda hours: NOW_MS - hours * HOUR_MS),  # Of windows that are over: a flush joins them.
 )
 batches = st.lists(st.tuples(st.sampled_from(SERIES), times_ms, any_bits), max_size=40)
 matchers = st.builds(

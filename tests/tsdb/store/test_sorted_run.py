@@ -61,7 +61,7 @@ def check(given_columns: Columns) -> SortedRun:
     found = sorted_run(given_columns)
     for column in given_columns:
         column[:] = -7  # What belongs to the next run must not be read any more.
-    assert told(found.rows) == want
+    assert told(found.all_pieces.gathered()) == want
     assert found.sample_count == sum(len(row) for _, row in want)
     assert found.first_ms.tolist() == [row[0][0] for _, row in want]
     assert found.last_ms.tolist() == [row[-1][0] for _, row in want]
@@ -91,8 +91,8 @@ def test_steps_of_the_same_series_are_not_sorted_and_their_times_kept_once(monke
     monkeypatch.setattr(module, "ordered", None)
     given_columns = of_steps([((5, 9), 0, False), ((9, 12), 1, False), ((0, 9), 2, False), ((0, 9), 1, False)])
     found = sorted_run(given_columns)
-    assert told(found.rows)[0] == (0, [(1, 3000), (2, 2000)])
-    assert told(found.rows)[5] == (5, [(0, 5), (1, 3005), (2, 2005)])
+    assert told(found.all_pieces.gathered())[0] == (0, [(1, 3000), (2, 2000)])
+    assert told(found.all_pieces.gathered())[5] == (5, [(0, 5), (1, 3005), (2, 2005)])
     assert found.row.tolist() == list(range(12))
     assert found.timestamp_ms.tolist() == [1, 2, 0, 1, 2, 1]
     assert check(given_columns).timestamp_ms.size == 6

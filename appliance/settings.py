@@ -63,6 +63,7 @@ class WebConfig:
 class GraphiteConfig:
     listen: Address | None  # TCP and UDP; None: off.
     pickle_listen: Address | None
+    rules_dir: str  # Relative to the data folder.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +222,13 @@ SETTINGS: tuple[Setting, ...] = (
         _ADDRESS_OR_OFF,
         "Where Graphite's pickle protocol is taken, over TCP.",
         parse_optional_address,
+    ),
+    Setting(
+        "graphite.rules_dir",
+        "carbon",
+        "folder, or empty for off; a relative one lies in the data folder",
+        "Where carbon's rule files are: aggregation-rules.conf, rewrite-rules.conf, blacklist.conf, whitelist.conf.",
+        str.strip,
     ),
     Setting(
         "statsd.listen",

@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from appliance.retention import SchemaRule, parse_retention
 from tests.scripts.report import Report
+from tsdb.carbon.aggregation import Output, parse_rule
+from tsdb.carbon.relay import read_relay
 from tsdb.carbon.retentions import Archive, check, parse_archive
+from tsdb.carbon.rewriting import Rewrite
+from tsdb.carbon.rulebook import READERS, Rulebook
 from tsdb.errors import RefusedSample
 from tsdb.ingest.decoded import Decoded
+from tsdb.ingest.graphite.aggregator import Aggregator
+from tsdb.ingest.graphite.known_names import KnownNames
 from tsdb.ingest.streams import GRAPHITE, GRAPHITE_PICKLE, Stream
 from tsdb.query.graphite.fetch import StoredSeries
 from tsdb.query.graphite.steps import ConfiguredSteps
@@ -21,11 +29,6 @@ Content = Mapping[str, Any]
 Compared = Callable[[Content], tuple[object, object]]
 NOW_MS = 1_750_000_000_000
 NOT_BUILT = {
-    "filters": "whitelist and blacklist",
-    "aggregation_rules": "aggregation-rules.conf",
-    "aggregation_methods": "aggregation-rules.conf",
-    "rewrite": "rewrite-rules.conf",
-    "relay": "carbon-relay's rules",
     "whisper_rollup": "rollups as whisper makes them",
     "cache_query": "carbon's query port",
 }
@@ -44,7 +47,7 @@ def run(content: Content, path: Path) -> Report:
             count = len(cases) if isinstance(cases, list) else 1
             report.skipped[f"{section}: {NOT_BUILT[section]}"] += count
             continue
-        for index, case in enumerate(_archive_cases(cases) if section == "archive_choice" else cases):
+        for index, case in enumerate(_cases_of(section, cases)):
             wanted, got = SECTIONS[section](case)
             report.note(f"{path.name}:{section}-{index}", None if wanted == got else str(wanted), str(got))
     return report
@@ -64,8 +67,54 @@ def _pickle(case: Content) -> tuple[object, object]:
     return _wanted(case["stored"]), stored_of(GRAPHITE_PICKLE, bytes.fromhex(case["frame_hex"]))
 
 
-def _archive_cases(section: Content) -> list[Content]:
-    return [{"archives": section["archives"], **case} for case in section["cases"]]
+def _cases_of(name: str, section: Any) -> list[Content]:
+    if name == "archive_choice":
+        return [{"archives": section["archives"], **case} for case in section["cases"]]
+    return section if isinstance(section, list) else [section]
+
+
+def _filter(case: Content) -> tuple[object, object]:
+    """Wrong lines count for nothing where no right file was there before."""
+    reads = [READERS[name](case[name]) for name in ("blacklist.conf", "whitelist.conf")]
+    rules = Rulebook(**{key: found for read in reads for key, found in read.rules.items()})
+    names = KnownNames(rules, lambda _: -1, (1, 2))
+    sent = "".join(f"{name} 1 1\n" for name in case["sent"])
+    return case["stored"], names.ruled(GRAPHITE.decode(sent.encode(), NOW_MS)).decoded.names.to_list()
+
+
+def _rewriting(case: Content) -> tuple[object, object]:
+    rule = Rewrite.of(case["pattern"], case["replacement"])
+    return case["result"], {name: rule.apply(name) for name in case["result"]}
+
+
+def _aggregation(case: Content) -> tuple[object, object]:
+    try:
+        rule = parse_rule(case["rule"])
+    except ValueError:
+        return "refused" if "error" in case else case["matches"], "refused"
+    made = {name: rule.output_of(name) for name in case.get("matches", ())}
+    return (
+        (case["frequency"], case["method"], case.get("matches")),
+        (rule.frequency_s, rule.method, {name: output and output.name for name, output in made.items()}),
+    )
+
+
+def _methods(case: Content) -> tuple[object, object]:
+    aggregator = Aggregator()
+    values = np.array(case["input"])
+    for method in case["result"]:
+        numbers = np.full(values.size, aggregator.number_of(Output(method, 10, method)))
+        aggregator.add(numbers, np.zeros(values.size, np.int64), values)
+    made = aggregator.take_all()
+    rounded = {name: float(f"{value:.12g}") for name, value in case["result"].items()}
+    return rounded, {name: float(f"{value:.12g}") for name, value in zip(made.names, made.value, strict=True)}
+
+
+def _relay(case: Content) -> tuple[object, object]:
+    try:
+        return "refused" if "error" in case else "taken", read_relay(case["relay-rules.conf"])
+    except ValueError:
+        return "refused" if "error" in case else "taken", "refused"
 
 
 def _archive(case: Content) -> tuple[object, object]:
@@ -107,6 +156,11 @@ SECTIONS: dict[str, Compared] = {
     "retentions": _retention,
     "storage_schemas": _archives,
     "archive_choice": _archive,
+    "filters": _filter,
+    "rewrite": _rewriting,
+    "aggregation_rules": _aggregation,
+    "aggregation_methods": _methods,
+    "relay": _relay,
 }
 
 

@@ -8,28 +8,30 @@ from dataclasses import dataclass, field
 
 from appliance.retention import SCHEMA_COUNT_MAX, parse_schemas
 from appliance.units import duration_text
+from tsdb.carbon.relay import read_relay
 from tsdb.carbon.retentions import Archive, parse_archives
+from tsdb.carbon.rulebook import READERS
 from tsdb.carbon.sections import Section, rules_count, sections_of
 
 SCHEMAS, AGGREGATION, CARBON = "storage-schemas.conf", "storage-aggregation.conf", "carbon.conf"
-NOT_APPLIED = {
-    "aggregation-rules.conf": "Henge makes no series of its own out of those that come in; a recording rule does "
-    "(docs/rules.md)",
-    "rewrite-rules.conf": "names are stored as they come; rename at the sender",
-    "relay-rules.conf": "Henge passes nothing on",
-    "whitelist.conf": "every name is taken",
-    "blacklist.conf": "every name is taken",
-}
-FILES = (SCHEMAS, AGGREGATION, CARBON, *NOT_APPLIED)
+RELAY = "relay-rules.conf"
+FILES = (SCHEMAS, AGGREGATION, CARBON, RELAY, *READERS)
+_FILTERS = ("blacklist.conf", "whitelist.conf")
 _METHODS = ("average", "sum", "last", "max", "min", "avg_zero", "absmax", "absmin")
+_AGGREGATOR_KEYS = {
+    "FORWARD_ALL": ("True", "samples are stored beside what is made of them; a list can refuse names"),
+    "MAX_AGGREGATION_INTERVALS": ("5", "late values count for 5 intervals"),
+    "WRITE_BACK_FREQUENCY": ("", "values come once an interval"),
+}
 _LISTENERS = {"LINE_RECEIVER": "graphite.listen", "PICKLE_RECEIVER": "graphite.pickle_listen"}
 
 
 @dataclass(slots=True)
 class Import:
-    """schemas: tables of [[store.schemas]], in order."""
+    """schemas: tables of [[store.schemas]], in order. rules: texts for graphite.rules_dir, by the name of the file."""
 
     schemas: list[dict[str, str]] = field(default_factory=list)
+    rules: dict[str, str] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
     not_taken: list[str] = field(default_factory=list)
 
@@ -54,10 +56,46 @@ def read_folder(texts: Mapping[str, str]) -> Import:
         _note_aggregation(texts[AGGREGATION], found)
     if CARBON in texts:
         _note_addresses(texts[CARBON], found)
-    for name, why in NOT_APPLIED.items():
-        if count := rules_count(texts.get(name, "")):
-            found.not_taken.append(f"{name}: {count} line{'' if count == 1 else 's'} not applied: {why}")
+    for name in READERS:
+        if rules_count(texts.get(name, "")):
+            _take_rules(name, texts, found)
+    if rules_count(texts.get(RELAY, "")):
+        _note_relay(texts[RELAY], found)
     return found
+
+
+def _take_rules(name: str, texts: Mapping[str, str], found: Import) -> None:
+    """Lines that cannot be taken become comments, so that the others count."""
+    if name in _FILTERS and not _uses_filters(texts.get(CARBON)):
+        found.not_taken.append(f"{name}: carbon.conf does not say USE_WHITELIST = True, so carbon does not look at it")
+        return
+    read = READERS[name](texts[name])
+    found.not_taken += [f"{name}: {complaint}" for complaint in read.complaints]
+    if not read.rules_count or 0 in read.errors:
+        return
+    lines = texts[name].splitlines()
+    for number, error in read.errors.items():
+        lines[number - 1] = f"# {lines[number - 1]}\n# not taken: {error}"
+    found.rules[name] = "\n".join(lines) + "\n"
+    found.taken.append(f"{name}: {read.rules_count} rule{'' if read.rules_count == 1 else 's'}")
+
+
+def _uses_filters(text: str | None) -> bool:
+    """Without a carbon.conf, a list that is there is meant."""
+    if text is None:
+        return True
+    try:
+        sections = sections_of(text)
+    except ValueError:
+        return True
+    return any(section.options.get("use_whitelist", "").lower() == "true" for section in sections)
+
+
+def _note_relay(text: str, found: Import) -> None:
+    try:
+        found.not_taken += [f"{RELAY} {each}: Henge passes nothing on" for each in read_relay(text)]
+    except ValueError as error:
+        found.not_taken.append(f"{RELAY}: {error}; carbon would not start, and Henge passes nothing on")
 
 
 def _take_schemas(text: str, found: Import) -> None:
@@ -139,6 +177,10 @@ def _note_addresses(text: str, found: Import) -> None:
         found.not_taken.append(f"{CARBON}: {error}")
         return
     for section in sections:
+        for key, (default, why) in _AGGREGATOR_KEYS.items():
+            value = section.options.get(key.lower(), default)
+            if section.name == "aggregator" and value.lower() != default.lower():
+                found.not_taken.append(f"{CARBON} [aggregator]: {key} = {value[:40]} not applied: {why}")
         for prefix, setting in _LISTENERS.items():
             port = section.options.get(f"{prefix}_PORT".lower())
             if section.name == "cache" and port:

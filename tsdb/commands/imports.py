@@ -28,18 +28,23 @@ def carbon_conf(folder: Path, write: bool, data: Path | None) -> None:
     """Read a configuration folder of carbon, such as /etc/carbon, and say what is taken and what is not.
 
     Schemas of storage-schemas.conf become tables [[store.schemas]]. They are printed; with --write they are added to
-    henge.toml, which must have none yet. They take effect with the next start, or `henge reload`.
+    henge.toml, which must have none yet, and the rule files (lists, rewriting, aggregation) are copied to the folder
+    graphite.rules_dir, which must have none yet. They take effect with the next start, or `henge reload`.
     Exit status 1 if nothing could be taken, or nothing may be written."""
     found = read_folder({name: _text(folder / name) for name in FILES if (folder / name).is_file()})
     _say(found)
-    if not found.schemas:
+    if not found.schemas and not found.rules:
         raise CannotStart(f"{folder}: nothing there could be taken over")
     if write:
-        path = load(data_dir=data).data_dir / "henge.toml"
-        _add(path, found)
-        click.echo(f"written to {path}; henge reload applies it")
+        config = load(data_dir=data)
+        rules = config.data_dir / (config.graphite.rules_dir or "carbon")
+        _check_no_rules(rules, found)
+        if found.schemas:
+            _add(config.data_dir / "henge.toml", found)
+            click.echo(f"written to {config.data_dir / 'henge.toml'}; henge reload applies it")
+        _copy_rules(rules, found)
     else:
-        click.echo("nothing was written; --write adds the tables above to henge.toml")
+        click.echo("nothing was written; --write adds the tables above to henge.toml and copies the rule files")
 
 
 def _text(path: Path) -> str:
@@ -58,6 +63,26 @@ def _say(found: Import) -> None:
         click.echo(f"not taken  {line}")
     if found.schemas:
         click.echo(f"\n{found.as_toml()}")
+
+
+def _check_no_rules(folder: Path, found: Import) -> None:
+    """Raises: CannotStart."""
+    there = [name for name in found.rules if (folder / name).exists()]
+    if there:
+        raise CannotStart(f"{folder} has {', '.join(there)} already; take it away, or change it by hand")
+
+
+def _copy_rules(folder: Path, found: Import) -> None:
+    """Raises: CannotStart."""
+    for name, text in found.rules.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = folder / f"{name}.draft"
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(folder / name)
+        except OSError as error:
+            raise CannotStart(f"{folder / name} cannot be written: {error}") from error
+        click.echo(f"written to {folder / name}; it counts within 10 s")
 
 
 def _add(path: Path, found: Import) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.ingest.raw_names import RawNames
 from tsdb.sample import Float64s, Int32s, Int64s
@@ -49,6 +50,11 @@ class Refusals:
             self._examples_count_by_reason[reason] = self._examples_count_by_reason.get(reason, 0) + 1
             self.examples.append(Example(reason, bytes(text[:EXAMPLE_BYTES_MAX]), offset, message))
 
+    def count(self, reason: str, count: int) -> None:
+        """Of what is refused because somebody here wants it so: nobody has to see examples."""
+        if count:
+            self.count_by_reason[reason] = self.count_by_reason.get(reason, 0) + count
+
     def ignore(self, kind: str, count: int) -> None:
         if count:
             self.ignored_count_by_kind[kind] = self.ignored_count_by_kind.get(kind, 0) + count
@@ -83,12 +89,19 @@ CanonicalOf = Callable[[str | bytes], bytes]
 """From a sender's name of a series to its canonical label bytes. Raises: RefusedSample."""
 
 
+class NameHashes(NamedTuple):
+    """Two hashes of each name of a column, under the seeds of the register."""
+
+    first: npt.NDArray[np.uint64]
+    second: npt.NDArray[np.uint64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
     """The samples of one body. A sample's series is names[name_index[i]], or names[i] where name_index is None.
 
     names: the names as the sender wrote them: a polars column (String, or Binary of label bytes), or where they lie.
-    said: what the body tells of metrics, beside samples.
+    said: what the body tells of metrics, beside samples. hashes: of the names, where somebody needed them before.
     """
 
     names: pl.Series | RawNames
@@ -98,6 +111,7 @@ class Decoded:
     canonical_of: CanonicalOf
     refusals: Refusals
     said: Sequence[Said] = ()
+    hashes: NameHashes | None = None
 
     def __post_init__(self) -> None:
         index_count = len(self.names) if self.name_index is None else self.name_index.size
@@ -109,6 +123,9 @@ class Decoded:
     def slice(self, start: int, count: int) -> Decoded:
         """The samples from start on, at most count of them; no refusals, which were counted with the whole."""
         part = slice(start, start + count)
+        hashes = self.hashes
+        if hashes is not None and self.name_index is None:
+            hashes = NameHashes(hashes.first[part], hashes.second[part])
         return Decoded(
             names=self.names.slice(start, count) if self.name_index is None else self.names,
             name_index=None if self.name_index is None else self.name_index[part],
@@ -116,6 +133,7 @@ class Decoded:
             value=self.value[part],
             canonical_of=self.canonical_of,
             refusals=Refusals(),
+            hashes=hashes,
         )
 
 

@@ -17,6 +17,7 @@ from tsdb.errors import BodyTooLarge, DiskFull, NotReady, RefusedSample
 from tsdb.ingest.arrow import body as arrow
 from tsdb.ingest.batch import Batch
 from tsdb.ingest.decoded import Body, Decoded, Refusals
+from tsdb.ingest.graphite.carbon_rules import CarbonRules, RuleFolders
 from tsdb.ingest.json import body as json
 from tsdb.ingest.ledger import Ledger
 from tsdb.ingest.limits import IntakeLimits
@@ -60,8 +61,12 @@ class Intake:
         limits: IntakeLimits | None = None,
         book: MetricBook | None = None,
         statsd_rules: StatsdRules | None = None,
+        rule_folders: RuleFolders | None = None,
     ) -> None:
-        """book: of what senders say of their metrics; without one, it is forgotten at the end."""
+        """book: of what senders say of their metrics; without one, it is forgotten at the end.
+
+        rule_folders: of carbon's rules for what Graphite's doors bring; None: there are none.
+        """
         self._limits = limits or IntakeLimits()
         self._clock = clock
         self._log = log
@@ -70,6 +75,12 @@ class Intake:
         self._register = SeriesRegister()
         self._known = KnownSeries(self._register.seeds)  # Of remote-write.
         self._pump = Pump(sink, self._register, self._ledger, self._limits, log)
+        self._carbon: CarbonRules | None = None
+        if rule_folders is not None:
+            seeds = self._register.seeds
+            self._carbon = CarbonRules(
+                *(rule_folders, self._pump, seeds), ledger=self._ledger, metrics=metrics, clock=clock, log=log
+            )
         self._places = threading.Semaphore(self._limits.in_flight_count_max)
         self._in_flight = ThreadPoolExecutor(self._limits.in_flight_count_max, thread_name_prefix="intake")
         self._gives_up_s: float | None = None
@@ -117,6 +128,8 @@ class Intake:
                 faults.append(fault)
 
         threads = [threading.Thread(target=serve, args=(each,), name="listener") for each in self._listeners]
+        if self._carbon is not None:
+            threads.append(threading.Thread(target=self._run_rules, args=(stopping, faults), name="carbon-rules"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -125,6 +138,15 @@ class Intake:
             raise faults[0]
         stopping.wait()  # Where every listener is off.
         self._in_flight.shutdown(wait=True)
+        if self._carbon is not None:
+            self._carbon.finish(self._is_given_up)
+
+    def _run_rules(self, stopping: threading.Event, faults: list[Exception]) -> None:
+        assert self._carbon is not None
+        try:
+            self._carbon.run(lambda: bool(faults) or stopping.is_set(), stopping.wait)
+        except Exception as fault:  # noqa: BLE001 - As of listeners.
+            faults.append(fault)
 
     def write(self, door: str, body: Body, sender: str) -> Outcome:
         """Take one body in and answer when the store has it in its log.
@@ -162,6 +184,7 @@ class Intake:
             "udp_dropped": dict(chain.from_iterable(each.udp_dropped.items() for each in self._listeners)),
             "series_count": self._register.series_count,
             "epoch": self._register.epoch,
+            "carbon_rules": None if self._carbon is None else self._carbon.stats(),
         }
 
     def _decode(self, door: str, body: Body) -> Decoded:
@@ -183,6 +206,8 @@ class Intake:
         """One batch from bytes to acknowledgement, in a thread of the pool."""
         with self._pump.crunching:
             decoded = stream.decode(batch.data(), self._clock.now_ms())
+            if self._carbon is not None:
+                decoded = self._carbon.apply(decoded)
         self._pump.deliver(
             decoded,
             outcome,

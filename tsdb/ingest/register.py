@@ -151,7 +151,7 @@ class SeriesRegister:
         )
 
     def _find(self, decoded: Decoded) -> tuple[int, Int32s, UInt64s, UInt64s]:
-        hashes, checks = _hashes(decoded.names, self._seeds)
+        hashes, checks = decoded.hashes or _hashes(decoded.names, self._seeds)
         with self._lock:
             if self._epoch is None:
                 raise StaleEpoch("no epoch has begun; ask the store for the current one")

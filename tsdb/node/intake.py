@@ -9,9 +9,10 @@ import msgspec
 
 from appliance.bus import Client, Request, Server
 from appliance.child import ChildContext
-from appliance.config import StatsdConfig
+from appliance.config import Config, StatsdConfig
 from appliance.memory import keep_large_blocks
 from tsdb.canonical import CanonicalColumn
+from tsdb.ingest.graphite.carbon_rules import RuleFolders
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.metric_book import FILE_NAME, MetricBook
 from tsdb.ingest.statsd.rules import Histogram, Rules
@@ -24,6 +25,7 @@ from tsdb.sample import SampleBatch
 THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
 KEPT_BYTES_MAX = 32 * 2**20  # A few bodies and their columns, for each of the threads.
 APPEND_TIMEOUT_S = 5.0
+KEPT_RULES = "carbon-kept"  # In the data folder: the last good copies of carbon's rule files.
 
 
 def run_intake(context: ChildContext) -> None:
@@ -37,6 +39,7 @@ def run_intake(context: ChildContext) -> None:
         log=context.log,
         book=MetricBook(context.config.data_dir / FILE_NAME, context.log),
         statsd_rules=statsd_rules(context.config.statsd),
+        rule_folders=rule_folders(context.config),
     )
     server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
 
@@ -63,6 +66,13 @@ def run_intake(context: ChildContext) -> None:
     intake.run(context.stopping)
     served.join()
     saving.join()
+
+
+def rule_folders(config: Config) -> RuleFolders | None:
+    """Where carbon's rules are, if they are wanted."""
+    if not config.graphite.rules_dir:
+        return None
+    return RuleFolders(config.data_dir / config.graphite.rules_dir, config.data_dir / KEPT_RULES)
 
 
 def statsd_rules(config: StatsdConfig) -> Rules:

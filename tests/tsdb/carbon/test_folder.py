@@ -59,8 +59,11 @@ aggregationMethod = nosuch
 TEXTS = {
     "storage-schemas.conf": SCHEMAS,
     "storage-aggregation.conf": AGGREGATION,
-    "carbon.conf": "[cache]\nLINE_RECEIVER_PORT = 2103\nLINE_RECEIVER_INTERFACE = 10.0.0.1\n",
-    "rewrite-rules.conf": "# none\n[pre]\n^old\\. = new.\n",
+    "carbon.conf": "[cache]\nLINE_RECEIVER_PORT = 2103\nLINE_RECEIVER_INTERFACE = 10.0.0.1\n"
+    "[aggregator]\nFORWARD_ALL = False\n",
+    "rewrite-rules.conf": "[pre]\n^old\\. = new.\n^a(?!b) = c\n",
+    "aggregation-rules.conf": "all.<x> (60) = sum *.<x>\n",
+    "relay-rules.conf": "[all]\ndefault = true\ndestinations = 10.0.0.2:2004\n",
     "blacklist.conf": "# none\n",
 }
 
@@ -86,11 +89,41 @@ def test_what_is_not_taken_is_named_with_its_reason() -> None:
         "storage-aggregation.conf [min]: xFilesFactor 0.1 not applied",
         "storage-aggregation.conf [odd]: there is no aggregation method 'nosuch'",
         "carbon.conf [cache]: LINE_RECEIVER_PORT is left to you: set graphite.listen = 10.0.0.1:2103",
-        "rewrite-rules.conf: 2 lines not applied",
+        "rewrite-rules.conf: line 3: the regular expression '^a(?!b)' is wrong: invalid perl operator: (?!",
+        "relay-rules.conf [all] to 10.0.0.2:2004: Henge passes nothing on",
+        "carbon.conf [aggregator]: FORWARD_ALL = False not applied",
     ):
         assert words in said
     assert "blacklist.conf" not in said
     assert "[last]" not in said
+
+
+def test_rules_are_taken_but_for_lines_that_are_wrong() -> None:
+    found = read_folder(TEXTS)
+    assert found.rules["rewrite-rules.conf"].startswith(
+        "[pre]\n^old\\. = new.\n# ^a(?!b) = c\n# not taken: the regular"
+    )
+    assert found.rules["aggregation-rules.conf"] == TEXTS["aggregation-rules.conf"]
+    assert {"rewrite-rules.conf: 1 rule", "aggregation-rules.conf: 1 rule"} <= set(found.taken)
+
+
+def test_lists_count_only_where_carbon_looks_at_them() -> None:
+    lists = {"blacklist.conf": "^bad\n"}
+    assert read_folder(lists).rules == lists
+    assert read_folder({**lists, "carbon.conf": "[cache]\nUSE_WHITELIST = True\n"}).rules == lists
+    unused = read_folder({**lists, "carbon.conf": "[cache]\nUSE_WHITELIST = False\n"})
+    assert not unused.rules
+    assert "does not say USE_WHITELIST = True" in "\n".join(unused.not_taken)
+
+
+def test_a_relay_that_carbon_would_not_start_is_named() -> None:
+    for text, words in (
+        ("[a]\npattern = x\ndestinations = h:1\n", "0 sections are the default"),
+        ("[a]\ndefault = true\npattern = x\ndestinations = h:1\n", "is the default and has a pattern"),
+        ("[a]\ndefault = true\n", "has no destinations"),
+        ("[a]\ndestinations = h:1\n", "has no pattern and is not the default"),
+    ):
+        assert words in "\n".join(read_folder({"relay-rules.conf": text}).not_taken)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read() -> None:
@@ -129,6 +162,13 @@ def test_what_is_written_is_what_the_appliance_reads(tmp_path: Path) -> None:
         ("default", "raw:1d", 60_000),
     ]
     assert (config.store.fsync.mode, config.log.level) == ("always", "debug")
+    rules = tmp_path / "data" / "carbon"
+    assert sorted(each.name for each in rules.iterdir()) == ["aggregation-rules.conf", "rewrite-rules.conf"]
+    # What is there is not written over, and nothing else is then.
+    again = run(tmp_path, "--write")
+    assert "has rewrite-rules.conf, aggregation-rules.conf already" in str(again.exception)
+    for each in rules.iterdir():
+        each.unlink()
     # A second time would make every schema twice.
     before, again = path.read_text(), run(tmp_path, "--write")
     assert again.exception is not None

@@ -19,6 +19,7 @@ from tests.tsdb.ingest.fake_store import FakeStore
 from tests.waiting import wait_until
 from tsdb.errors import DiskFull, NotReady, RefusedSample
 from tsdb.ingest import ledger
+from tsdb.ingest.graphite.carbon_rules import RuleFolders
 from tsdb.ingest.intake import Intake
 from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.udp_drops import dropped_count
@@ -85,7 +86,7 @@ Start = Callable[..., Rig]
 def start() -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
-        def started(**limits: int) -> Rig:
+        def started(*, rule_folders: RuleFolders | None = None, **limits: int) -> Rig:
             tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
             udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             udp.bind(tcp.getsockname())
@@ -98,6 +99,7 @@ def start() -> Iterator[Start]:
                 clock=SystemClock(),
                 log=LOG,
                 limits=IntakeLimits(**limits),
+                rule_folders=rule_folders,
             )
             thread = threading.Thread(target=intake.run, args=(stopping,))
             rig = Rig(store, intake, metrics, tcp.getsockname(), stopping, thread, frames.getsockname())

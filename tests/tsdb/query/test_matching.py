@@ -26,6 +26,9 @@ TABLE = {  # expression: the answer
     "b == bool a * 10": "x=1 1; x=2 1",
     "a > on (x) b": "",
     "many / on (x) b": QueryFailed,
+    "many == on (x) (b * 10)": "x=1 100",
+    "many > on (x) b": QueryFailed,
+    "many > bool on (x) b": QueryFailed,
     "many / on (x) group_left () b": "x=1,y=p 10; x=1,y=q 20; x=2,y=p 15",
     "b / on (x) group_right () many": "x=1,y=p 0.1; x=1,y=q 0.05; x=2,y=p 0.06666666666666667",
     "many * on (x) group_left (v) info": "v=old,x=1,y=p 100; v=old,x=1,y=q 200; v=new,x=2,y=p 300",
@@ -41,6 +44,9 @@ TABLE = {  # expression: the answer
     "sum by (x) (many) - a": "x=1 299; x=2 298",
     "absent(a)": "",
     'absent(nothing{x="1", y=~"2"})': "x=1 1",
+    'absent(nothing{x!="2", x="1"})': "x=1 1",
+    'absent(nothing{x="1", x!="2", y="1"})': "y=1 1",
+    'absent(nothing{x="1", x="1", y="1"})': "y=1 1",
 }
 
 

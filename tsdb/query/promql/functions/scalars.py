@@ -57,18 +57,22 @@ def _where_absent(argument: Node, present: Bools) -> Vector:
 
 
 def _absent_labels(argument: Node) -> Labels:
-    """What is known of the series that is not there: labels with one matcher, which is `=`."""
+    """What is known of the series that is not there: the labels whose first `=` no other matcher of them follows.
+
+    Source: createLabelsForAbsentFunction in promql/functions.go of Prometheus 3.
+    """
     selector = argument.selector if isinstance(argument, RangeSelector) else argument
-    if not isinstance(selector, Selector):
-        return ()
-    names = [matcher.name for matcher in selector.matchers if matcher.name != METRIC_NAME]
-    return tuple(
-        sorted(
-            (matcher.name, matcher.value)
-            for matcher in selector.matchers
-            if matcher.op is MatchOp.EQUAL and matcher.value and names.count(matcher.name) == 1
-        )
-    )
+    known: dict[str, str] = {}
+    equal: set[str] = set()
+    for matcher in selector.matchers if isinstance(selector, Selector) else ():
+        if matcher.name == METRIC_NAME:
+            continue
+        if matcher.op is MatchOp.EQUAL and matcher.name not in equal:
+            equal.add(matcher.name)
+            known[matcher.name] = matcher.value
+        else:
+            known.pop(matcher.name, None)
+    return tuple(sorted((name, text) for name, text in known.items() if text))
 
 
 def _least(evaluator: Evaluator, node: Call) -> Value:

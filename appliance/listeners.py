@@ -42,6 +42,7 @@ LISTENERS = (
     Listener("graphite.listen", "graphite", "graphite_udp"),
     Listener("graphite.pickle_listen", "graphite_pickle"),
     Listener("statsd.listen", "statsd", "statsd_udp"),
+    Listener("statsd.management_listen", "statsd_management"),
 )
 
 

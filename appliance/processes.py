@@ -67,7 +67,7 @@ def tree(config: Config) -> Subtree:
             Process(
                 name="intake",
                 entry="tsdb.node.intake:run_intake",
-                sockets=("graphite", "graphite_udp", "graphite_pickle", "statsd", "statsd_udp"),
+                sockets=("graphite", "graphite_udp", "graphite_pickle", "statsd", "statsd_udp", "statsd_management"),
                 memory_bytes_max=2 * GIB,
             ),
             # All queries together hold twice query.bytes_max at most (3 GiB by default); the rest is for the index of

@@ -25,6 +25,7 @@ class ReadyFile:
     graphite: str | None
     graphite_pickle: str | None
     statsd: str | None
+    statsd_management: str | None = None
     login_url: str | None
     pid: int
     processes: Mapping[str, int | None] = field(default_factory=dict)

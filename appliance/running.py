@@ -228,6 +228,7 @@ class _Appliance:
             graphite=text("graphite.listen"),
             graphite_pickle=text("graphite.pickle_listen"),
             statsd=text("statsd.listen"),
+            statsd_management=text("statsd.management_listen"),
             login_url=self.login_url,
             pid=os.getpid(),
             processes={name: record.pid for name, record in self.keeper.records.items()},

@@ -237,6 +237,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Where StatsD metrics are taken, over UDP and TCP.",
         parse_optional_address,
     ),
+    Setting(
+        "statsd.management_listen",
+        "",
+        _ADDRESS_OR_OFF,
+        "Where statsd's management commands are answered, such as 127.0.0.1:8126; whoever may connect may delete.",
+        parse_optional_address,
+    ),
     *(Setting(*row) for row in STATSD_ROWS),
     Setting(
         "store.fsync",

@@ -27,6 +27,7 @@ Bins = tuple[str, tuple[float, ...]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsdConfig:
     listen: Address | None  # TCP and UDP; None: off.
+    management_listen: Address | None
     flush_interval_ms: int
     percentiles: tuple[float, ...]
     legacy_namespace: bool

@@ -38,7 +38,7 @@ def test_ready_file_names_addresses_and_processes(tmp_path: Path) -> None:
     with running("listening_tree", tmp_path) as house:
         told = house.wait_ready()
         assert set(told) == {
-            *("web", "graphite", "graphite_pickle", "statsd", "login_url", "pid", "processes"),
+            *("web", "graphite", "graphite_pickle", "statsd", "statsd_management", "login_url", "pid", "processes"),
         }
         assert told["pid"] == house.popen.pid
         assert alive(told["processes"]["intake"])

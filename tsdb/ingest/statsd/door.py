@@ -31,12 +31,15 @@ from tsdb.ingest.limits import IntakeLimits
 from tsdb.ingest.listen import Listener
 from tsdb.ingest.pump import Outcome, Pump
 from tsdb.ingest.statsd.columns import decode
+from tsdb.ingest.statsd.console import Console
 from tsdb.ingest.statsd.flush import LastFlush, Rows, flush
+from tsdb.ingest.statsd.management import Management, Told
 from tsdb.ingest.statsd.rules import Rules
 from tsdb.ingest.statsd.window import Window
 from tsdb.ingest.streams import Stream
 
 STATSD = "statsd"
+MANAGEMENT = "statsd_management"  # The name of the socket.
 STREAM = Stream(
     protocol=STATSD,
     sockets=("statsd", "statsd_udp"),
@@ -87,6 +90,13 @@ class Door:
         self._batches: queue.Queue[Batch | None] = queue.Queue(limits.in_flight_count_max)
         self._flushes: queue.Queue[_Flushed | None] = queue.Queue(FLUSHES_COUNT_MAX)
         self._is_given_up: Callable[[], bool] = lambda: False
+        self._started_s = clock.now_ms() // 1000
+        self._last_message_s = self._started_s
+        self._bad_lines_count = 0
+        self._console: Console | None = None
+        if MANAGEMENT in sockets:
+            management = Management(rules, self._window, pump.crunching, self._told)
+            self._console = Console(sockets[MANAGEMENT], management.answer, log)
         self.listener = Listener(
             *(sockets, self._submit),
             stream=STREAM,
@@ -105,10 +115,24 @@ class Door:
         storing = threading.Thread(target=self._store_all, name="statsd-store")
         gathering.start()
         storing.start()
+        talking = None if self._console is None else threading.Thread(target=self._console.run, args=(is_stopped,))
+        if talking is not None:
+            talking.start()
         self.listener.run(is_stopped)
         self._batches.put(None)
         gathering.join()
         storing.join()
+        if talking is not None:
+            talking.join()
+
+    def _told(self) -> Told:
+        return Told(
+            now_s=self._clock.now_ms() // 1000,
+            started_s=self._started_s,
+            last_message_s=self._last_message_s,
+            bad_lines_count=self._bad_lines_count,
+            last=self._last,
+        )
 
     def _submit(self, batch: Batch, wait_s: float) -> bool:
         try:
@@ -147,6 +171,8 @@ class Door:
             self._ledger.refused(STATSD, lost, lambda _: "")
             return
         self._has_news = True
+        self._last_message_s = self._clock.now_ms() // 1000
+        self._bad_lines_count += metrics.bad_count
         self._ledger.refused(STATSD, metrics.refusals, batch.sender_of)
 
     def _boundary_after(self, now_ms: int) -> int:
@@ -166,13 +192,13 @@ class Door:
     def _flush(self, at_ms: int) -> None:
         """Hand on the rows of this window, with this time, and begin the next window."""
         began_s = self._clock.monotonic_s()
-        if self._flushed_ms is not None:
-            lag_ms = at_ms - self._flushed_ms - self._rules.flush_interval_ms
-            self._window.set_gauge("timestamp_lag", lag_ms / 1000)
-        self._flushed_ms = at_ms
         with self._pump.crunching:
+            if self._flushed_ms is not None:
+                lag_ms = at_ms - self._flushed_ms - self._rules.flush_interval_ms
+                self._window.set_gauge("timestamp_lag", lag_ms / 1000)
             rows = flush(self._window, replace(self._last, processing_time_ms=self._processing_time_ms))
             self._window.reset()
+        self._flushed_ms = at_ms
         self._has_news = False
         self._processing_time_ms = (self._clock.monotonic_s() - began_s) * 1000
         try:

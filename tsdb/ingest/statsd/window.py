@@ -218,6 +218,28 @@ class Window:
         if len(self.names) > 2 * live.size + _TABLE_SIZE_MIN:
             self._forget_others(live)
 
+    def delete(self, kind: int, wanted: str) -> list[str]:
+        """Forget the metric of this kind and name, or with `.*` at the end all below; the names of those."""
+        ids = np.flatnonzero(self.is_kind[kind])
+        folder = wanted[:-1] if wanted.endswith(".*") else None
+        found = [
+            place
+            for place in ids.tolist()
+            if self.names[place] == wanted or (folder is not None and self.names[place].startswith(folder))
+        ]
+        self.is_kind[kind, found] = False
+        if kind == COUNTER:
+            self.counter[found] = 0
+        elif kind == GAUGE:
+            self.gauge[found] = 0
+        elif kind == TIMER:
+            self.timer_count[found] = 0
+            timer_ids, values = self.timer_values()
+            stay = ~np.isin(timer_ids, found)
+            self._timer_ids, self._timer_values = [timer_ids[stay]], [values[stay]]
+            self._timer_values_count = int(np.count_nonzero(stay))
+        return [self.names[place] for place in found]
+
     def _forget_others(self, live: Int64s) -> None:
         names = [self.names[place] for place in live.tolist()]
         self._resize(live, max(_TABLE_SIZE_MIN, 2 * live.size))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from appliance.graphite import AggregationRule, parse_aggregations
 from appliance.retention import Retention, SchemaRule, parse_retention, parse_schemas
 from appliance.statsd import ROWS as STATSD_ROWS
 from appliance.statsd import StatsdConfig as StatsdConfig  # Config re-exports every section from here.
@@ -64,6 +65,7 @@ class GraphiteConfig:
     listen: Address | None  # TCP and UDP; None: off.
     pickle_listen: Address | None
     rules_dir: str  # Relative to the data folder.
+    aggregation: tuple[AggregationRule, ...]  # The first that fits a series counts.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +231,13 @@ SETTINGS: tuple[Setting, ...] = (
         "folder, or empty for off; a relative one lies in the data folder",
         "Where carbon's rule files are: aggregation-rules.conf, rewrite-rules.conf, blacklist.conf, whitelist.conf.",
         str.strip,
+    ),
+    Setting(
+        "graphite.aggregation",
+        "[]",
+        "tables [[graphite.aggregation]] in the file",
+        "How fine points become coarse ones in the render API; the first that fits a series counts, see below.",
+        parse_aggregations,
     ),
     Setting(
         "statsd.listen",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from appliance.graphite import AggregationRule
 from appliance.retention import SchemaRule, parse_retention
 from tests.scripts.report import Report
 from tsdb.carbon.aggregation import Output, parse_rule
@@ -20,6 +21,7 @@ from tsdb.ingest.decoded import Decoded
 from tsdb.ingest.graphite.aggregator import Aggregator
 from tsdb.ingest.graphite.known_names import KnownNames
 from tsdb.ingest.streams import GRAPHITE, GRAPHITE_PICKLE, Stream
+from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.fetch import StoredSeries
 from tsdb.query.graphite.steps import ConfiguredSteps
 from tsdb.query.rules.memory import MemorySeries
@@ -29,7 +31,6 @@ Content = Mapping[str, Any]
 Compared = Callable[[Content], tuple[object, object]]
 NOW_MS = 1_750_000_000_000
 NOT_BUILT = {
-    "whisper_rollup": "rollups as whisper makes them",
     "cache_query": "carbon's query port",
 }
 
@@ -110,6 +111,23 @@ def _methods(case: Content) -> tuple[object, object]:
     return rounded, {name: float(f"{value:.12g}") for name, value in zip(made.names, made.value, strict=True)}
 
 
+def _rollup(case: Content) -> tuple[object, object]:
+    """Fine points that lie far enough back for the coarser archive to be read."""
+    fine_s, coarse_s = case["from_step"], case["to_step"]
+    rule = SchemaRule("", ".", (), parse_retention(f"raw:1d,{coarse_s}s:7d"), fine_s * 1_000)
+    steps = ConfiguredSteps([rule])
+    now_s = NOW_MS // 1_000
+    first_s = (now_s - 3 * 86_400) // coarse_s * coarse_s
+    source = MemorySeries()
+    points = enumerate(case["values"])
+    source.add({METRIC_NAME: "a"}, [(1_000 * (first_s + at * fine_s), x) for at, x in points if x is not None])
+    archives = Archives([AggregationRule("", ".", case["method"], case["xFilesFactor"])], steps.resolution_s)
+    storage = StoredSeries(source, now_s, steps.step_s, archives=archives)
+    until_s = first_s + (len(case["result"]) - 1) * coarse_s
+    (found,) = storage.fetch("a", first_s - coarse_s, until_s)
+    return case["result"], [None if np.isnan(value) else value for value in found.values.tolist()]
+
+
 def _relay(case: Content) -> tuple[object, object]:
     try:
         return "refused" if "error" in case else "taken", read_relay(case["relay-rules.conf"])
@@ -161,6 +179,7 @@ SECTIONS: dict[str, Compared] = {
     "aggregation_rules": _aggregation,
     "aggregation_methods": _methods,
     "relay": _relay,
+    "whisper_rollup": _rollup,
 }
 
 

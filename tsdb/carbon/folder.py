@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from appliance.graphite import AGGREGATIONS_COUNT_MAX, parse_aggregations
 from appliance.retention import SCHEMA_COUNT_MAX, parse_schemas
 from appliance.units import duration_text
 from tsdb.carbon.relay import read_relay
@@ -17,7 +18,6 @@ SCHEMAS, AGGREGATION, CARBON = "storage-schemas.conf", "storage-aggregation.conf
 RELAY = "relay-rules.conf"
 FILES = (SCHEMAS, AGGREGATION, CARBON, RELAY, *READERS)
 _FILTERS = ("blacklist.conf", "whitelist.conf")
-_METHODS = ("average", "sum", "last", "max", "min", "avg_zero", "absmax", "absmin")
 _AGGREGATOR_KEYS = {
     "FORWARD_ALL": ("True", "samples are stored beside what is made of them; a list can refuse names"),
     "MAX_AGGREGATION_INTERVALS": ("5", "late values count for 5 intervals"),
@@ -28,21 +28,26 @@ _LISTENERS = {"LINE_RECEIVER": "graphite.listen", "PICKLE_RECEIVER": "graphite.p
 
 @dataclass(slots=True)
 class Import:
-    """schemas: tables of [[store.schemas]], in order. rules: texts for graphite.rules_dir, by the name of the file."""
+    """schemas, aggregations: tables of [[store.schemas]] and [[graphite.aggregation]], in order.
+
+    rules: texts for graphite.rules_dir, by the name of the file.
+    """
 
     schemas: list[dict[str, str]] = field(default_factory=list)
+    aggregations: list[dict[str, str]] = field(default_factory=list)
     rules: dict[str, str] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
     not_taken: list[str] = field(default_factory=list)
 
     def as_toml(self) -> str:
         """Values are JSON's texts, which are TOML's as well."""
-        return "\n".join(map(_table, self.schemas))
+        tables = [_table("store.schemas", each) for each in self.schemas]
+        return "\n".join(tables + [_table("graphite.aggregation", each) for each in self.aggregations])
 
 
-def _table(table: Mapping[str, str]) -> str:
+def _table(key: str, table: Mapping[str, str]) -> str:
     lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())
-    return "[[store.schemas]]\n" + "".join(lines)
+    return f"[[{key}]]\n" + "".join(lines)
 
 
 def read_folder(texts: Mapping[str, str]) -> Import:
@@ -53,7 +58,7 @@ def read_folder(texts: Mapping[str, str]) -> Import:
     else:
         found.not_taken.append(f"{SCHEMAS}: is not there; store.retention counts for all series")
     if AGGREGATION in texts:
-        _note_aggregation(texts[AGGREGATION], found)
+        _take_aggregation(texts[AGGREGATION], found)
     if CARBON in texts:
         _note_addresses(texts[CARBON], found)
     for name in READERS:
@@ -147,27 +152,32 @@ def _shown(archives: tuple[Archive, ...]) -> str:
     return ",".join(f"{each.step_s}s:{each.count}" for each in archives)
 
 
-def _note_aggregation(text: str, found: Import) -> None:
-    """Nothing of it is a setting: rollups keep every figure, so that a query chooses."""
+def _take_aggregation(text: str, found: Import) -> None:
+    """What a section does not say is as carbon has it: the average, of half of the points at least."""
     try:
         sections = sections_of(text)
     except ValueError as error:
         found.not_taken.append(f"{AGGREGATION}: {error}")
         return
     for section in sections:
-        method = section.options.get("aggregationmethod", "average")
         where = f"{AGGREGATION} [{section.name}]"
-        if method not in _METHODS:
-            found.not_taken.append(f"{where}: there is no aggregation method {method[:40]!r}")
-        elif method == "last":
-            found.taken.append(f"{where}: last, which render shows of rollups anyway")
-        else:
-            found.not_taken.append(
-                f"{where}: {method} not applied: rollups keep min, max, sum, count and last of every series; "
-                f"render shows last"
-            )
-        if (factor := section.options.get("xfilesfactor", "0.5")).strip("0.") != "":
-            found.not_taken.append(f"{where}: xFilesFactor {factor[:40]} not applied: a rollup of one sample is shown")
+        table = {
+            "name": section.name,
+            "pattern": section.options.get("pattern", ""),
+            "method": section.options.get("aggregationmethod", "average"),
+            "x_files_factor": section.options.get("xfilesfactor", "0.5"),
+        }
+        try:
+            parse_aggregations(json.dumps([table]))
+        except ValueError as error:
+            reason = str(error).removeprefix("rule 1: ")
+            found.not_taken.append(f"{where}: {reason}; its series go by the next section that fits")
+            continue
+        if len(found.aggregations) == AGGREGATIONS_COUNT_MAX:
+            found.not_taken.append(f"{where}: is beyond the {AGGREGATIONS_COUNT_MAX} that Henge takes")
+            continue
+        found.aggregations.append(table)
+        found.taken.append(f"{where}: {table['method']}, xFilesFactor {table['x_files_factor']}")
 
 
 def _note_addresses(text: str, found: Import) -> None:

@@ -27,19 +27,20 @@ def import_() -> None:
 def carbon_conf(folder: Path, write: bool, data: Path | None) -> None:
     """Read a configuration folder of carbon, such as /etc/carbon, and say what is taken and what is not.
 
-    Schemas of storage-schemas.conf become tables [[store.schemas]]. They are printed; with --write they are added to
-    henge.toml, which must have none yet, and the rule files (lists, rewriting, aggregation) are copied to the folder
-    graphite.rules_dir, which must have none yet. They take effect with the next start, or `henge reload`.
+    storage-schemas.conf becomes tables [[store.schemas]], storage-aggregation.conf tables [[graphite.aggregation]].
+    They are printed; with --write they are added to henge.toml, which must have none yet, and the rule files (lists,
+    rewriting, aggregation) are copied to the folder graphite.rules_dir, which must have none yet. They take effect
+    with the next start, or `henge reload`.
     Exit status 1 if nothing could be taken, or nothing may be written."""
     found = read_folder({name: _text(folder / name) for name in FILES if (folder / name).is_file()})
     _say(found)
-    if not found.schemas and not found.rules:
+    if not (found.schemas or found.aggregations or found.rules):
         raise CannotStart(f"{folder}: nothing there could be taken over")
     if write:
         config = load(data_dir=data)
         rules = config.data_dir / (config.graphite.rules_dir or "carbon")
         _check_no_rules(rules, found)
-        if found.schemas:
+        if found.schemas or found.aggregations:
             _add(config.data_dir / "henge.toml", found)
             click.echo(f"written to {config.data_dir / 'henge.toml'}; henge reload applies it")
         _copy_rules(rules, found)
@@ -61,7 +62,7 @@ def _say(found: Import) -> None:
         click.echo(f"taken      {line}")
     for line in found.not_taken:
         click.echo(f"not taken  {line}")
-    if found.schemas:
+    if found.schemas or found.aggregations:
         click.echo(f"\n{found.as_toml()}")
 
 
@@ -88,8 +89,13 @@ def _copy_rules(folder: Path, found: Import) -> None:
 def _add(path: Path, found: Import) -> None:
     """Add the tables, or change nothing: the new file is read as settings first. Raises: CannotStart."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if before and load(data_dir=path.parent, environ={}).store.schemas:
-        raise CannotStart(f"{path} has tables [[store.schemas]] already; take them out, or add those above by hand")
+    config = load(data_dir=path.parent, environ={}) if before else None
+    for key, there in (
+        ("store.schemas", config and found.schemas and config.store.schemas),
+        ("graphite.aggregation", config and found.aggregations and config.graphite.aggregation),
+    ):
+        if there:
+            raise CannotStart(f"{path} has tables [[{key}]] already; take them out, or add those above by hand")
     draft = path.with_name("henge.toml.draft")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:

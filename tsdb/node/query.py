@@ -56,6 +56,7 @@ def run_query(context: ChildContext) -> None:
         cache_bytes_max=settings.cache_bytes_max,
         metrics=context.metrics,
         schemas=context.config.store.schemas,
+        aggregations=context.config.graphite.aggregation,
     )
     service.register(server)
     Housekeeping(context.name, context.metrics).start(context.stopping)

@@ -12,6 +12,7 @@ import numpy as np
 from appliance.bus import Answer
 from tsdb.interface import SeriesSource
 from tsdb.query.asked import Asked
+from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.attime import epoch_of
 from tsdb.query.graphite.context import Context, Event
 from tsdb.query.graphite.errors import BadTarget, BadTime
@@ -108,7 +109,9 @@ def _signature(parameter: Parameter) -> str:
     return f"{parameter.name}={None if parameter.default is NO_DEFAULT else parameter.default!r}"
 
 
-def rendered(ask: Render, source: SeriesSource, ledger: Ledger, step_of: StepOf) -> Answer:
+def rendered(
+    ask: Render, source: SeriesSource, ledger: Ledger, step_of: StepOf, archives: Archives | None = None
+) -> Answer:
     """Raises: BadTarget, BadTime, and what a ledger raises."""
     zone = ZoneInfo(ask.zone)
     start_s, end_s = (epoch_of(text, ask.now_s, zone) for text in (ask.from_text, ask.until_text))
@@ -117,7 +120,9 @@ def rendered(ask: Render, source: SeriesSource, ledger: Ledger, step_of: StepOf)
     if start_s > end_s:
         start_s, end_s = end_s, start_s
     context = Context(
-        storage=StoredSeries(source, ask.now_s, step_of, events=_events_of(ask.events), bounds=ledger),
+        storage=StoredSeries(
+            source, ask.now_s, step_of, events=_events_of(ask.events), bounds=ledger, archives=archives
+        ),
         start_s=start_s,
         end_s=end_s,
         now_s=ask.now_s,

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from appliance.bus import Answer, Request, Server
+from appliance.graphite import AggregationRule
 from appliance.metrics import Metrics
 from appliance.retention import SchemaRule
 from tsdb.answer import QueryAnswer
@@ -19,6 +20,7 @@ from tsdb.query.asked import Asked
 from tsdb.query.cache import RangeCache, Use
 from tsdb.query.cache.ranges import Asked as AskedRange
 from tsdb.query.gate import Gate, Register
+from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.steps import ConfiguredSteps
 from tsdb.query.promql.describe import formatted, tree_json
 from tsdb.query.promql.evaluate import instant
@@ -107,12 +109,14 @@ class QueryService:
         metrics: Metrics,
         cache_bytes_max: int = 0,
         schemas: Sequence[SchemaRule] = (),
+        aggregations: Sequence[AggregationRule] = (),
     ) -> None:
-        """schemas: what they say of resolutions is the step in Graphite's render API."""
+        """schemas: of their resolutions come the steps of Graphite's render API. aggregations: how it is filled."""
         self._source = source
         self._limits = limits
         self._timeout_s = timeout_s
         self._steps = ConfiguredSteps(schemas)
+        self._archives = Archives(aggregations, self._steps.resolution_s) if aggregations else None
         self._gate = Gate(crowd.concurrent_count_max, crowd.queue_count_max)
         self._queries = Register()
         self._cache = RangeCache(source, cache_bytes_max, metrics)
@@ -171,7 +175,9 @@ class QueryService:
 
     def render(self, request: Request) -> Answer:
         ask: Render = request.body
-        return self._asked("render", ask, lambda ledger: rendered(ask, self._source, ledger, self._steps.step_s))
+        return self._asked(
+            "render", ask, lambda ledger: rendered(ask, self._source, ledger, self._steps.step_s, self._archives)
+        )
 
     def remote_read(self, request: Request) -> Answer:
         """Its column is the body of a remote-read request as it came; the answer's is the body to give back."""

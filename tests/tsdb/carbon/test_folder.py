@@ -85,9 +85,7 @@ def test_what_is_not_taken_is_named_with_its_reason() -> None:
         "storage-schemas.conf [narrow]: the archive of 60 s covers 3,600 s, no more than the finer one's 7,200 s",
         "storage-schemas.conf [brief]: retention: 'raw:30s' keeps less than 1m",
         "storage-schemas.conf [nothing]: has no retentions; its series go by the next schema that fits",
-        "storage-aggregation.conf [min]: min not applied",
-        "storage-aggregation.conf [min]: xFilesFactor 0.1 not applied",
-        "storage-aggregation.conf [odd]: there is no aggregation method 'nosuch'",
+        "storage-aggregation.conf [odd]: there is no method 'nosuch'; there are average, sum",
         "carbon.conf [cache]: LINE_RECEIVER_PORT is left to you: set graphite.listen = 10.0.0.1:2103",
         "rewrite-rules.conf: line 3: the regular expression '^a(?!b)' is wrong: invalid perl operator: (?!",
         "relay-rules.conf [all] to 10.0.0.2:2004: Henge passes nothing on",
@@ -96,6 +94,15 @@ def test_what_is_not_taken_is_named_with_its_reason() -> None:
         assert words in said
     assert "blacklist.conf" not in said
     assert "[last]" not in said
+
+
+def test_aggregation_keeps_its_order_and_what_carbon_takes_for_granted() -> None:
+    found = read_folder({"storage-aggregation.conf": f"{AGGREGATION}\n[rest]\npattern = .*\n"})
+    assert [tuple(one.values()) for one in found.aggregations] == [
+        ("min", "\\.min$", "min", "0.1"),
+        ("last", "\\.last$", "last", "0"),
+        ("rest", ".*", "average", "0.5"),
+    ]
 
 
 def test_rules_are_taken_but_for_lines_that_are_wrong() -> None:
@@ -162,6 +169,10 @@ def test_what_is_written_is_what_the_appliance_reads(tmp_path: Path) -> None:
         ("default", "raw:1d", 60_000),
     ]
     assert (config.store.fsync.mode, config.log.level) == ("always", "debug")
+    assert [(rule.name, rule.method, rule.x_files_factor) for rule in config.graphite.aggregation] == [
+        ("min", "min", 0.1),
+        ("last", "last", 0.0),
+    ]
     rules = tmp_path / "data" / "carbon"
     assert sorted(each.name for each in rules.iterdir()) == ["aggregation-rules.conf", "rewrite-rules.conf"]
     # What is there is not written over, and nothing else is then.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tsdb.interface import Bounds, SeriesSource
+from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.context import Event
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.globs import matchers_of
@@ -40,12 +41,14 @@ class StoredSeries:
         step_of: StepOf = lambda labels, age_s: None,
         events: Callable[[Sequence[str], int, int], list[Event]] = lambda tags, start_s, end_s: [],
         bounds: Bounds | None = None,
+        archives: Archives | None = None,
     ) -> None:
         self._source = source
         self._now_s = now_s  # What lives now is shown, though it has no sample in the range.
         self._step_of = step_of
         self._events = events
         self._bounds = bounds
+        self._archives = archives
         self._fetched: dict[tuple[object, int, int], list[Series]] = {}
 
     def fetch(self, pattern: str, start_s: int, end_s: int) -> list[Series]:
@@ -74,7 +77,10 @@ class StoredSeries:
         found = self._source.select(matchers, start_ms, end_ms, bounds=self._bounds)
         places = {labels: index for index, labels in enumerate(found.labels)}
         wanted = (labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged)
-        return [self._on_steps(found, places.get(labels), labels, start_s, end_s, path) for labels in wanted]
+        made = {labels: self._on_steps(found, places.get(labels), labels, start_s, end_s, path) for labels in wanted}
+        if self._archives is not None:
+            self._archives.apply(self._source, matchers, found, made, self._bounds)
+        return list(made.values())
 
     def _on_steps(
         self, found: Selection, index: int | None, labels: Labels, start_s: int, end_s: int, path: str

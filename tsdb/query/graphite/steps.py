@@ -21,16 +21,24 @@ class ConfiguredSteps:
 
     def step_s(self, labels: Labels, age_s: int) -> int | None:
         """In a range that starts so long ago; None if the schema does not say how often samples come."""
-        if not self._rules:
-            return None
-        by_label = dict(labels)
-        rule = next((rule for fits, rule in self._rules if fits(by_label)), None)
+        rule = self._rule_of(labels)
         if rule is None or not rule.resolution_ms:
             return None
         for tier in rule.retention.tiers:
             if tier.keep_ms is None or tier.keep_ms >= age_s * 1_000:
                 break
         return (tier.resolution_ms or rule.resolution_ms) // 1_000
+
+    def resolution_s(self, labels: Labels) -> int | None:
+        """How often samples come, if the schema says so."""
+        rule = self._rule_of(labels)
+        return rule.resolution_ms // 1_000 or None if rule is not None else None
+
+    def _rule_of(self, labels: Labels) -> SchemaRule | None:
+        if not self._rules:
+            return None
+        by_label = dict(labels)
+        return next((rule for fits, rule in self._rules if fits(by_label)), None)
 
 
 def _fits(rule: SchemaRule) -> Callable[[dict[str, str]], bool]:

@@ -166,9 +166,9 @@ def combine_vectors(
             rows.append(_rows_without_many(sides, matching))
         joined = _joined(rows)
         labels = _result_labels(joined, matching, drops_name=drops_name)
+        _check_many_side(joined, labels, matching)  # Also of what a comparison will not keep.
         swapped = matching.cardinality is Cardinality.ONE_TO_MANY
         cells = _applied(apply, joined, sides, (fill_many, fill_one), ledger, swapped=swapped)
-        _check_many_side(joined, labels, matching)  # Of what a comparison has kept.
         unnamed = np.ones(len(labels), np.bool_) if marks_name else joined.unnamed
         combined = united(Vector(labels, cells, unnamed).filled_rows())
         ledger.hold(combined.cells.value, combined.cells.present)
@@ -184,10 +184,7 @@ def _applied(
     *,
     swapped: bool,
 ) -> Cells:
-    """The operator on all rows, some of them at a time. fills: what stands for a missing row of many, and of one.
-
-    What a comparison does not keep is no longer present in rows.
-    """
+    """The operator on all rows, some of them at a time. fills: what stands for a missing row of many, and of one."""
     present = rows.present
     value = np.empty(present.shape)
     for block in row_blocks(present.shape, BLOCK_CELLS):

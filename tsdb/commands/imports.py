@@ -10,6 +10,7 @@ from appliance.commands.options import data_option
 from appliance.config import ConfigError, load
 from appliance.errors import CannotStart
 from tsdb.carbon.folder import FILES, Import, read_folder
+from tsdb.commands.import_statsd import statsd
 from tsdb.commands.import_whisper import whisper
 
 FILE_BYTES_MAX = 4 * 2**20
@@ -109,4 +110,5 @@ def _add(path: Path, found: Import) -> None:
         raise CannotStart(f"{path} stays as it was: {error}") from error
 
 
+import_.add_command(statsd)
 import_.add_command(whisper)

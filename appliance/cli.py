@@ -26,7 +26,7 @@ COMMANDS = {  # name: "module:function"
     "import": "tsdb.commands.imports:import_",
     "token": "web.cli:token",
 }
-HIDDEN_COMMANDS = {"nursery": "appliance.commands.nursery:nursery"}
+HIDDEN_COMMANDS = {"nursery": "appliance.commands.nursery:nursery", "painter": "web.draw.painting:painter"}
 STATUS_REFUSED = 1
 
 

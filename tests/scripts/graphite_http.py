@@ -1,7 +1,8 @@
 """http.json: whole requests to graphite-web with their answers, sent in order to one appliance with the same samples.
 
-Not compared: the words of errors, pictures and pages of graphite-web's own, the descriptions of functions (they are
-ours), the numbers by which tags and events are counted, the order of a completer's list (that of a folder there).
+Not compared: the words of errors, what a picture shows beside its kind and size, pages of graphite-web's own, the
+descriptions of functions (they are ours), the numbers by which tags and events are counted, the order of a completer's
+list (that of a folder there).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 import pickle
 import re
+import struct
 import tempfile
 import urllib.parse
 from collections.abc import Mapping
@@ -27,7 +29,8 @@ from tests.scripts.report import Report
 from tests.shared import shared
 
 BASE = "/graphite"
-PICTURES = ("image/", "application/x-pdf")
+PDF = "application/x-pdf"
+PNG_HEAD = struct.Struct(">8s8xII")  # The signature, and of the first chunk the width and the height.
 OTHER_PAGES = re.compile(r"/(\?|$)|/dashboard")
 CALL = re.compile(r"cb\((.*)\)", re.DOTALL)
 OURS = {"description", "function", "module"}  # Of a function: words, and where it lies.
@@ -114,7 +117,7 @@ def _skipped(request: Mapping[str, Any]) -> str:
     expected = request["expect"]
     if OTHER_PAGES.match(request["url"]) or (EVENT.match(request["url"]) and "html_bytes" in expected):
         return "a page of graphite-web's own"
-    return "pictures" if str(expected.get("content_type")).startswith(PICTURES) else ""
+    return "PDF" if expected.get("content_type") == PDF else ""
 
 
 def _sent(appliance: Appliance, request: Mapping[str, Any]) -> Answer:
@@ -180,6 +183,8 @@ def _directives(text: str) -> set[str]:
 
 
 def _compared_body(url: str, expected: Mapping[str, Any], raw: bytes) -> str:
+    if "magic" in expected:
+        return _compared_picture(expected, raw)
     if "base64" in expected:
         recorded = base64.b64decode(expected["base64"])
         read = pickle.loads if "pickle" in expected["content_type"] else msgspec.msgpack.decode
@@ -195,6 +200,17 @@ def _compared_body(url: str, expected: Mapping[str, Any], raw: bytes) -> str:
     if expected.get("truncated"):  # The record is cut short: of what it begins with, the first name is compared.
         same = set(re.findall(r'^\{"([^"]*)"', body)) <= set(json.loads(text))
     return "" if same else f"{text[:300]!r} instead of {body[:300]!r}"
+
+
+def _compared_picture(expected: Mapping[str, Any], raw: bytes) -> str:
+    magic = bytes.fromhex(expected["magic"])
+    if raw[: len(magic)] != magic:
+        return f"it begins with {raw[:16]!r} instead of {magic!r}"
+    if expected["content_type"] != "image/png":
+        return ""
+    _, width, height = PNG_HEAD.unpack_from(raw)
+    size = (expected["width"], expected["height"])
+    return "" if (width, height) == size else f"{width} x {height} pixels instead of {size[0]} x {size[1]}"
 
 
 def _comparable(url: str, found: Any) -> Any:

@@ -153,4 +153,5 @@ FORMATS: Mapping[str, tuple[str, Callable[[Series, Asked], bytes]]] = {
 }
 """By name: the type of the answer, and what writes it."""
 JSON_FORMATS = ("json", "dygraph", "rickshaw")
-IMAGES = ("png", "svg", "pdf")
+NOT_DRAWN = ("pdf",)
+"""Pictures of graphite-web that there are none of here."""

@@ -1,0 +1,1 @@
+"""Graphs as graphite-web draws them: series and wishes in, one SVG out. Pure: no request, no clock."""

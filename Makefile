@@ -36,7 +36,7 @@ format: setup ## Bring the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus, graphite-web
+test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus, graphite-web, npm clients
 	@bash installer/test_tools.sh
 
 package: setup ## Build the executable and its packages into dist/

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from appliance.config import Address, Config
 from appliance.errors import CannotStart
 
-# The queue of connections that nobody has accepted yet: a second of a restart at 1,000 connections/s. The kernel
-# cuts it to net.core.somaxconn (4,096 by default).
-BACKLOG_COUNT = 1024
+# The queue of connections that nobody has accepted yet: half a second of a busy machine, or of a restart, at 8,000
+# connections/s. Who finds it full tries again a second later. The kernel cuts it to net.core.somaxconn, which is
+# 4,096 by default.
+BACKLOG_COUNT = 4096
 PORT_ATTEMPTS_MAX = 50  # A free TCP port whose UDP twin is taken is rare; fifty in a row is a broken machine.
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Python when it is missing: Debian's chromium and libatomic for the browser tests,
 # libfaketime for those that step the clock, and prometheus, a sender whose remote-write has to be understood. Then PyPI's
-# graphite-web, of which the appliance has to be a cluster member, in an environment of its own outside the checkout.
+# graphite-web, of which the appliance has to be a cluster member, and npm's StatsD clients, outside the checkout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -16,11 +16,25 @@ if [ ${#missing[@]} -gt 0 ] && ! { as_root apt-get update -q && as_root env DEBI
   exit 1
 fi
 
-graphite_web=${XDG_CACHE_HOME:-$HOME/.cache}/henge/graphite-web
-cmp -s tests/graphite_web.lock "$graphite_web/.locked" && exit 0
-rm -rf "$graphite_web"
-if "${PYTHON:-python3.11}" -m venv "$graphite_web" && "$graphite_web/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r tests/graphite_web.lock; then
-  cp tests/graphite_web.lock "$graphite_web/.locked"
-else
-  echo "test-tools: graphite-web could not be installed; the tests beside it are skipped" >&2
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/henge
+graphite_web=$cache/graphite-web
+if ! cmp -s tests/graphite_web.lock "$graphite_web/.locked"; then
+  rm -rf "$graphite_web"
+  if "${PYTHON:-python3.11}" -m venv "$graphite_web" && "$graphite_web/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r tests/graphite_web.lock; then
+    cp tests/graphite_web.lock "$graphite_web/.locked"
+  else
+    echo "test-tools: graphite-web could not be installed; the tests beside it are skipped" >&2
+  fi
+fi
+
+node=$cache/node
+if command -v npm >/dev/null && ! cmp -s tests/node/package-lock.json "$node/.locked"; then
+  rm -rf "$node"
+  mkdir -p "$node"
+  cp tests/node/package.json tests/node/package-lock.json "$node"
+  if (cd "$node" && npm ci --omit=optional --ignore-scripts --no-audit --no-fund >/dev/null 2>&1); then
+    cp tests/node/package-lock.json "$node/.locked"
+  else
+    echo "test-tools: the StatsD clients of npm could not be installed; their tests are skipped" >&2
+  fi
 fi

@@ -36,7 +36,7 @@ REMOTE_RETRY_DELAY = 0
 MAX_FETCH_RETRIES = 1
 FIND_CACHE_DURATION = 0
 DEFAULT_CACHE_DURATION = 0
-FIND_TIMEOUT = FETCH_TIMEOUT = 60.0
+FIND_TIMEOUT = FETCH_TIMEOUT = 600.0
 STORE_FAIL_ON_ERROR = True
 CARBONLINK_HOSTS = []
 TAGDB = None
@@ -130,15 +130,20 @@ class GraphiteWeb:
         return self.get("/version/")[0] == 200
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = 120) -> tuple[int, bytes]:
-        request = urllib.request.Request(self.url + path, headers=dict(headers or {}))
-        try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
+        return fetched(self.url, path, headers=headers, timeout_s=timeout_s)
 
     def json(self, path: str, headers: Mapping[str, str] | None = None) -> object:
         status, body = self.get(path, headers)
         assert status == 200, (status, body[-2000:])
         return json.loads(body)
+
+
+def fetched(url: str, path: str, *, headers: Mapping[str, str] | None = None, timeout_s: float) -> tuple[int, bytes]:
+    """GET → (status, body as it came)."""
+    request = urllib.request.Request(url + path, headers=dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()

@@ -120,10 +120,14 @@ class Appliance:
             self._token = self.henge("token", "create", "--name", "test", "--role", "admin").split()[-1]
         return self._token
 
-    def henge(self, *arguments: str) -> str:
+    def henge(self, *arguments: str, timeout_s: float = 60) -> str:
         """The output of a `henge` command on this appliance's folder. Raises: AssertionError when it fails."""
         done = subprocess.run(
-            [*HENGE, *arguments, "--data", str(self.data_dir)], capture_output=True, text=True, cwd=CHECKOUT, timeout=60
+            [*HENGE, *arguments, "--data", str(self.data_dir)],
+            capture_output=True,
+            text=True,
+            cwd=CHECKOUT,
+            timeout=timeout_s,
         )
         assert done.returncode == 0, (arguments, done.returncode, done.stdout, done.stderr)
         return done.stdout

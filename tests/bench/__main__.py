@@ -289,5 +289,33 @@ def statsd(seconds: float, peers: str, quick: bool, as_json: bool) -> None:
     show(run(seconds=3.0 if quick else seconds, peers=peers.split(",")), as_json)
 
 
+@bench.command()
+@click.option("--series", default=1_000, show_default=True, help="Series, a point every 10 s.")
+@click.option("--hours", default=24, show_default=True, help="How long they are.")
+@click.option("--rounds", default=3, show_default=True, help="So often each render; the median counts.")
+@click.option("--beside/--alone", default=True, show_default=True, help="Beside graphite-web, which needs minutes.")
+@quick_option
+@json_option
+def render(series: int, hours: int, rounds: int, beside: bool, quick: bool, as_json: bool) -> None:
+    """Milliseconds and CPU of Graphite renders, beside graphite-web over whisper files of the same points."""
+    from tests.bench.render import run
+
+    if quick:
+        series, hours, rounds, beside = 20, 1, 1, False
+    show(run(series_count=series, hours=hours, rounds=rounds, is_beside=beside), as_json)
+
+
+@bench.command()
+@click.option("--seconds", default=60.0, show_default=True, help="How long lines are sent.")
+@count_option("--rate", "2000", "New connections a second, at most.")
+@quick_option
+@json_option
+def haggar(seconds: float, rate: int, quick: bool, as_json: bool) -> None:
+    """Hundreds of Graphite connections, a line each, reconnecting: lines lost, CPU of the intake a connection."""
+    from tests.bench.haggar import run
+
+    show(run(seconds=2.0 if quick else seconds, rate_per_s=rate), as_json)
+
+
 if __name__ == "__main__":
     bench()

@@ -30,6 +30,7 @@ if IS_FULL:  # Half a minute more, which not every run of the tests has.
         (["memory"], ["PSS of the tree: idle and empty", "PSS of the tree: each further series"]),
         (["mixed"], ["acknowledgement p99", "query p95, loaded"]),
         (["dashboards"], ["henge: panel p95", "henge: acknowledgement p99"]),
+        (["render"], ["3 targets reduced: henge p50", "all points: henge CPU"]),
         (["whisper"], ["import: files", "import: points"]),
         (["churn"], ["time for all series", "series known at the end, by active ones"]),
     ]

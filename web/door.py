@@ -20,6 +20,7 @@ from web.body import Parser, WholeBody
 from web.errors import Refusal, error_body
 
 JOINED_BYTES_MAX = 256 * 1024  # Above it a copy costs more than a second call.
+AGAIN_MS_MAX = 2  # Most clients that have a next question ask it sooner; a thread is kept for no longer.
 READING_MS_MAX = 20  # Who takes nothing for so long is not waited for, but served from a buffer.
 LINGER_S_MAX = 10.0
 LINGER_BYTES_MAX = 2**30  # A second of loopback; it is read, never kept.
@@ -55,6 +56,15 @@ class Answer(WSGITask):  # type: ignore[misc]
     """
 
     _builds_head = False
+
+    def service(self) -> None:
+        """Answer one request, and those that the client sends as soon as it has the answer: no thread wakes another."""
+        super().service()
+        channel: Channel = self.channel
+        while not self.close_on_finish and (request := channel.asked_again()) is not None:
+            self.__dict__.clear()  # The task of the next request from now on: so its failures are answered as its own.
+            WSGITask.__init__(self, channel, request)
+            super().service()
 
     def write(self, data: bytes) -> None:
         """The head and the first piece of the body go out by one call of the system, and in one packet."""
@@ -105,6 +115,35 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         else:
             super().write_soon(data)
         return len(data)
+
+    def asked_again(self) -> Parser | None:
+        """The next request, in place of the one that was answered, if it comes whole within a moment.
+
+        None: the loop watches the connection again. Whatever is unusual (pieces, several requests at once, a body to be
+        asked for, what cannot be read) is received as ever. Called by the thread that has answered; meanwhile the loop
+        reads nothing, for a request is under way.
+        """
+        dispatcher, fileno = self.server.task_dispatcher, self._fileno
+        is_free = self.connected and not self.will_close and not self.total_outbufs_len
+        is_free = is_free and len(self.requests) == 1 and self.request is None
+        if not is_free or dispatcher.queue or dispatcher.stop_count or not is_readable(fileno):
+            return None
+        try:
+            data = self.socket.recv(self.adj.recv_bytes)
+        except OSError:
+            return None
+        if not data:
+            return None  # The loop meets the end of the stream too.
+        self.last_activity = time.time()
+        request = self.parser_class(self.adj)
+        count = request.received(data)
+        if count < len(data) or not request.completed or request.empty or request.error or request.expect_continue:
+            request.close()
+            self.received(data)
+            return None
+        answered, self.requests[0] = self.requests[0], request
+        answered.close()
+        return request
 
     def _sent_at_once(self, data: memoryview) -> int:
         """How much of a piece the client took from where it lies, as long as nothing stands before it and he reads.
@@ -189,3 +228,10 @@ def takes_more(fileno: int) -> bool:
     poll = select.poll()
     poll.register(fileno, select.POLLOUT)
     return [event for _, event in poll.poll(READING_MS_MAX)] == [select.POLLOUT]
+
+
+def is_readable(fileno: int) -> bool:
+    """Whether something comes, or the end, within a moment."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(AGAIN_MS_MAX))

@@ -42,7 +42,7 @@ client.distribution("size", 12.5); client.set("users", "alice");
 
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    settings = ("statsd.flush_interval=1s", "statsd.dogstatsd=true")
+    settings = ("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s", "statsd.dogstatsd=true")
     with Appliance(tmp_path_factory.mktemp("clients"), settings=settings) as running:
         yield running
 

@@ -42,8 +42,8 @@ test-tools: ## Install what the tests need beside Python when it is missing: chr
 package: setup ## Build the executable and its packages into dist/
 	$(BIN)/python -m installer.build
 
-test-install: package ## The tests that start what `make package` built
-	HENGE_EXECUTABLE=$(CURDIR)/dist/henge/henge $(BIN)/python -m pytest tests/installer tests/endtoend/test_main_job.py
+test-install: package ## The tests that install and start what `make package` built
+	HENGE_EXECUTABLE=$(CURDIR)/dist/henge/henge $(BIN)/python -m pytest tests/installer tests/endtoend/test_main_job.py tests/endtoend/test_open.py
 
 bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite

@@ -13,6 +13,8 @@ from appliance.errors import CannotStart
 
 COMMANDS = {  # name: "module:function"
     "up": "appliance.commands.up:up",
+    "open": "appliance.commands.open:open_",
+    "link": "appliance.commands.open:link",
     "run": "appliance.commands.run:run",
     "reload": "appliance.commands.reload:reload",
     "status": "appliance.commands.status:status",

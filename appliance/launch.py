@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import msgspec
 
 from appliance.child import HANDOVER_VARIABLE, READY_MARK, Handover
 from appliance.nursery import Nursery, Seed
+from appliance.packaged import command
 from appliance.processes import Process
 
 OUTPUT_READ_BYTES = 64 * 1024
@@ -46,14 +46,6 @@ class Inheritance:
     lock_fd: int
     lifeline_fd: int  # The reading end; only the supervisor holds the other one.
     nursery: Nursery
-
-
-def command(*arguments: str) -> list[str]:
-    """How this executable starts one of its processes. The only place that knows how we were packaged."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, *arguments]
-    # -P: a folder called `web` or a file numpy.py where the user happens to stand is not ours.
-    return [sys.executable, "-P", "-m", "appliance.cli", *arguments]
 
 
 def new_nursery() -> Nursery:

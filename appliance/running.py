@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import click
 import msgspec
 
 from appliance import readyfile
+from appliance.browser import open_page
 from appliance.bus import AsyncClient, BusError, Request, Server
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
@@ -255,7 +255,7 @@ class _Appliance:
         _show(self._banner())
         page = self.login_url or web_url(self.listeners.addresses.get("web.listen"))
         if self.options.open_browser and page is not None:
-            threading.Thread(target=_open_browser, args=(page,), name="browser", daemon=True).start()
+            open_page(page)
 
     async def _login_url(self) -> str | None:
         """The one-time link, while nobody is administrator yet."""
@@ -303,11 +303,3 @@ def _at_terminal() -> bool:
 def _show(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # A closed terminal is no reason to stop.
         click.echo(text)
-
-
-def _open_browser(url: str) -> None:
-    """Only where there is a screen; whatever goes wrong, the address stands on the terminal."""
-    has_screen = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    if has_screen:
-        with contextlib.suppress(webbrowser.Error, OSError):
-            webbrowser.open(url)

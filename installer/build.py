@@ -2,7 +2,8 @@
 
 PyInstaller gathers what henge.spec names; here it gets what a person needs to trust and to pass it on: which commit it
 is (henge --version), every licence (licences/), every part with its version (sbom.cdx.json, CycloneDX), the oldest C
-library it runs on. The folder runs from anywhere; the archive holds it as it is.
+library it runs on. The folder runs from anywhere; the archive holds it as it is, the .run file unpacks it when it is
+clicked, and the .deb makes a service of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from pathlib import Path
 
 import click
 
+from installer.deb import build_deb
 from installer.glibc import oldest_glibc
 from installer.licences import write_licences
 from installer.origin import Origin, origin
 from installer.parts_list import bundled_distributions, write_parts_list
+from installer.run_file import build_run_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = ROOT / "installer" / "henge.spec"
@@ -38,8 +41,7 @@ COMPRESSED_BYTES_MAX = 120 * 10**6
 class Built:
     """What came out. glibc: the oldest version that all parts run on, such as "2.34"."""
 
-    folder: Path
-    archive: Path
+    packages: tuple[Path, ...]
     installed_bytes: int
     compressed_bytes: int
     glibc: str
@@ -63,9 +65,11 @@ def build(out: Path) -> Built:
     write_parts_list(folder / "sbom.cdx.json", distributions, folder, where)
     archive = out / f"henge-{where.version}-{where.platform}.tar.gz"
     _archive(folder, archive, where)
-    built = Built(folder, archive, _size_bytes(folder), archive.stat().st_size, oldest_glibc(folder))
+    packages = (archive, build_run_file(archive, out, where), build_deb(folder, out, where, root=ROOT))
+    largest_bytes = max(package.stat().st_size for package in packages)
+    built = Built(packages, _size_bytes(folder), largest_bytes, oldest_glibc(folder))
     _within("the folder", built.installed_bytes, INSTALLED_BYTES_MAX)
-    _within("the archive", built.compressed_bytes, COMPRESSED_BYTES_MAX)
+    _within("the largest package", built.compressed_bytes, COMPRESSED_BYTES_MAX)
     return built
 
 
@@ -111,8 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="the folder for what is built")
     built = build(parser.parse_args().out.resolve())
-    sizes = f"{built.compressed_bytes / 1e6:.0f} MB, {built.installed_bytes / 1e6:.0f} MB installed"
-    click.echo(f"{os.path.relpath(built.archive)}: {sizes}, for glibc {built.glibc} and later")
+    for package in built.packages:
+        click.echo(f"{os.path.relpath(package)}: {package.stat().st_size / 1e6:.0f} MB")
+    click.echo(f"{built.installed_bytes / 1e6:.0f} MB installed, for glibc {built.glibc} and later")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Appliance:
 
     settings: further `--set` values. Every port is free unless a setting names it.
     prefix: words before `henge up` that end in starting it in their own place, such as `unshare --mount …`.
+    executable: the words that are `henge`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Appliance:
         settings: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        executable: Sequence[str] = HENGE,
     ) -> None:
         self.data_dir = folder / "data"
         self.ready_file = folder / "ready.json"
@@ -51,6 +53,7 @@ class Appliance:
         )
         self.environ = dict(environ or {})
         self.prefix = tuple(prefix)
+        self.executable = tuple(executable)
         self.process: subprocess.Popen[bytes] | None = None
         self._token: str | None = None
 
@@ -70,7 +73,7 @@ class Appliance:
         self.ready_file.unlink(missing_ok=True)
         argv = [
             *self.prefix,
-            *HENGE,
+            *self.executable,
             "up",
             "--data",
             str(self.data_dir),
@@ -123,7 +126,7 @@ class Appliance:
     def henge(self, *arguments: str, timeout_s: float = 60) -> str:
         """The output of a `henge` command on this appliance's folder. Raises: AssertionError when it fails."""
         done = subprocess.run(
-            [*HENGE, *arguments, "--data", str(self.data_dir)],
+            [*self.executable, *arguments, "--data", str(self.data_dir)],
             capture_output=True,
             text=True,
             cwd=CHECKOUT,

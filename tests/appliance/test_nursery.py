@@ -15,8 +15,8 @@ import pytest
 
 from appliance.child import Handover
 from appliance.commands import nursery
-from appliance.launch import command
 from appliance.nursery import Nursery, Seed
+from appliance.packaged import command
 from tests.appliance.house import ENVIRONMENT, House, alive, running
 from tests.waiting import wait_until
 

@@ -18,6 +18,7 @@ from web.services import services
 
 bp = Blueprint("setup", __name__, template_folder="templates")
 
+NOT_SET_UP_HEADER = "Henge-Not-Set-Up"  # For `henge open`, which then asks for the link of the first run.
 THEMES = ("auto", "light", "dark")
 
 
@@ -80,11 +81,13 @@ def login() -> Response:
     target = safe_target(request.args.get("next", "/"))
     if identity().is_known:
         return htmx.go_to(target)
-    return make_response(
-        render_template(
-            "setup/login.html", section="", problem="", name="", target=target, is_new=not auth().administrator_exists()
-        )
+    is_new = not auth().administrator_exists()
+    response = make_response(
+        render_template("setup/login.html", section="", problem="", name="", target=target, is_new=is_new)
     )
+    if is_new:
+        response.headers[NOT_SET_UP_HEADER] = "1"
+    return response
 
 
 @bp.post("/login")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from appliance.launch import command
+from appliance.packaged import command
 from web.draw.painter import Painter
 
 

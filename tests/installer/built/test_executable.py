@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,27 @@ def test_every_process_starts_and_answers(executable: Path, tmp_path: Path) -> N
             assert Path(f"/proc/{pid}/exe").resolve() == executable.resolve(), name
         system = appliance.call("GET", "/api/v1/system")[1]
         assert {row["name"]: row["restarts"] for row in system["processes"]} == dict.fromkeys(names, 0)
+
+
+def test_a_picture_is_drawn_by_a_process_of_the_executable(executable: Path, tmp_path: Path) -> None:
+    """The library and the font for it are inside."""
+    with Appliance(tmp_path) as appliance:
+        request = urllib.request.Request(
+            appliance.url + "/graphite/render?target=constantLine(5)&from=-1h",
+            headers={"Authorization": f"Bearer {appliance.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert (answer.status, answer.read(8)) == (200, b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_plugin_gets_no_library_of_ours(executable: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "check_libraries"
+    plugin.write_text('#!/bin/sh\necho "libraries: $LD_LIBRARY_PATH."\n')
+    plugin.chmod(0o755)
+    with Appliance(tmp_path) as appliance:
+        check = {"kind": "nagios", "name": "libraries", "options": {"command": str(plugin)}, "interval_s": 60}
+        status, result = appliance.call("POST", "/api/v1/checks/try", check)
+        assert (status, result["output"]) == (200, "libraries: .")
 
 
 def test_the_parts_and_their_licences_are_named(executable: Path) -> None:

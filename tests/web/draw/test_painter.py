@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.launch import command
+from appliance.packaged import command
 from tests.running import CHECKOUT
 from tests.waiting import wait_until
 from tests.web.draw.series import one, wanted

@@ -15,6 +15,7 @@ import msgspec
 
 from appliance.state.model import Document
 from appliance.state.mutations import BODY_BYTES_MAX
+from appliance.units import duration_text
 from checks.errors import CheckError
 from checks.model import DEFAULT_TEAM, State
 from tsdb.rules import AlertingRule, BadDocument, Fault, RuleGroup, read_groups
@@ -29,6 +30,9 @@ TEXT_BYTES_MAX = 500 * 1024  # The largest of the well-known collections has 300
 assert 2 * TEXT_BYTES_MAX + 24 * 1024 <= BODY_BYTES_MAX
 INTERVAL_MS = 60_000  # Of a group that gives none, as in Prometheus.
 INTERVAL_MS_MIN, INTERVAL_MS_MAX = 1_000, 86_400_000  # As of any check.
+# Of `for`, `keep_firing_for` and `query_offset`. Prometheus' own limit is what int64 nanoseconds hold, 292 years: an
+# alert that is to wait so long never fires, and nobody is told of the mistake.
+HOLD_MS_MAX = 365 * 86_400_000
 # A rule takes a millisecond or two to evaluate, so one document takes at most a fifth of one core, and its thousand
 # checks are a tenth of the ten thousand that an appliance is made for.
 GROUP_COUNT_MAX = 200
@@ -125,9 +129,22 @@ def checked_groups(text: str) -> list[RuleGroup]:
         groups = read_groups(text)
     except BadDocument as error:
         raise RefusedText(error.faults) from error
-    if faults := [*_too_many(groups), *_bad_intervals(groups)]:
+    if faults := [*_none(groups), *_too_many(groups), *_bad_intervals(groups), *_too_long(groups)]:
         raise RefusedText(faults)
     return groups
+
+
+def _none(groups: list[RuleGroup]) -> list[Fault]:
+    """An empty text is as often a slip – an export that failed, a field that was cleared – as a wish."""
+    if any(group.rules for group in groups):
+        return []
+    return [
+        Fault(
+            0,
+            "the text has no rule, so all that the file has would go; to do so, remove the rule file; "
+            "to stop it for a while, pause it",
+        )
+    ]
 
 
 def _too_many(groups: list[RuleGroup]) -> list[Fault]:
@@ -158,6 +175,26 @@ def _bad_intervals(groups: list[RuleGroup]) -> list[Fault]:
         )
         for group in groups
         if not INTERVAL_MS_MIN <= interval_ms_of(group) <= INTERVAL_MS_MAX
+    ]
+
+
+def _too_long(groups: list[RuleGroup]) -> list[Fault]:
+    durations = [
+        (group.rules[0].line if group.rules else 0, f'group "{group.name}"', "query_offset", group.offset_ms)
+        for group in groups
+    ]
+    for group in groups:
+        for rule in group.rules:
+            if isinstance(rule, AlertingRule):
+                whose = f'rule "{rule.alert}" of group "{group.name}"'
+                durations += [
+                    (rule.line, whose, "for", rule.hold_ms),
+                    (rule.line, whose, "keep_firing_for", rule.keep_firing_ms),
+                ]
+    return [
+        Fault(line, f"{whose}: '{name}' is {duration_text(found_ms)}, of at most {duration_text(HOLD_MS_MAX)}")
+        for line, whose, name, found_ms in durations
+        if found_ms > HOLD_MS_MAX
     ]
 
 

@@ -65,6 +65,22 @@ def test_a_group_without_an_interval_is_evaluated_each_minute() -> None:
     assert interval_ms_of(group) == 15_000
 
 
+NO_RULE = (
+    "the text has no rule, so all that the file has would go; to do so, remove the rule file; to stop it for a while"
+)
+ALLOWED = {
+    "the longest": (
+        "groups: [{name: g, query_offset: 1y, rules: [{alert: A, expr: up, for: 1y, keep_firing_for: 365d}]}]"
+    ),
+    "a group without a rule beside one with": "groups: [{name: g}, {name: h, rules: [{record: r, expr: up}]}]",
+}
+
+
+@pytest.mark.parametrize("text", ALLOWED.values(), ids=ALLOWED.keys())
+def test_a_text_that_can_be_run_is_taken(text: str) -> None:
+    assert checked_groups(text)
+
+
 REFUSED = {  # name: (text, the words)
     "promtool's words": ("groups:\n- rules: []\n", "2: Groupname must not be empty"),
     "every fault": (
@@ -92,6 +108,25 @@ REFUSED = {  # name: (text, the words)
         file_of_alerts("Down", more="  interval: 2d\n"),
         '5: group "g": an interval of 172800 s; it must be from 1 s to 1 day',
     ),
+    "a hold that nobody lives to see": (
+        "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up, for: 200y}\n",
+        '4: rule "Down" of group "g": \'for\' is 200y, of at most 1y',
+    ),
+    "an alert kept for ever": (
+        "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up, keep_firing_for: 1y1ms}\n",
+        '4: rule "Down" of group "g": \'keep_firing_for\' is 31536000001ms, of at most 1y',
+    ),
+    "a look far back": (
+        file_of_alerts("Down", more="  query_offset: 53w\n"),
+        "5: group \"g\": 'query_offset' is 371d, of at most 1y",
+    ),
+    "longer than Prometheus can count": (
+        "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up, for: 300y}\n",
+        '4: for: duration out of range: "300y"',
+    ),
+    "nothing": ("", NO_RULE),
+    "no group": ("groups: []\n", NO_RULE),
+    "no rule in any group": ("groups:\n- name: a\n- name: b\n  rules: []\n", NO_RULE),
 }
 
 

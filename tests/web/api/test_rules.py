@@ -238,3 +238,13 @@ def test_it_is_part_of_the_description(house: House) -> None:
     assert set(described["paths"]["/api/v1/rules"]) == {"get", "post"}
     assert set(described["paths"]["/api/v1/rules/{rules_id}"]) == {"get", "patch", "delete"}
     assert set(described["components"]["schemas"]["RuleFile"]["required"]) == {"name", "text"}
+
+
+@pytest.mark.parametrize("text", ["", "groups: []", "groups: [{name: web}]"])
+def test_a_text_without_a_rule_does_not_remove_the_rules_there_are(house: House, text: str) -> None:
+    created = made(house, f"emptied {len(text)}", text=alert(f"Emptied{len(text)}"))
+    path = f"/api/v1/rules/{created['id']}"
+    answer = house.call("PATCH", path, {"text": text})
+    assert (answer.status_code, answer.json["error"]["field"]) == (422, "text")
+    assert "remove the rule file" in answer.json["error"]["message"]
+    assert house.call("GET", path).json["groups"] == created["groups"]

@@ -12,6 +12,7 @@ from tsdb.query.rules.model import AlertingRule, Fault, RecordingRule, Rule, Rul
 from tsdb.query.rules.template import BadTemplate, Template
 from tsdb.sample import METRIC_NAME
 
+DURATION_MS_MAX = (2**63 - 1) // 1_000_000  # Prometheus counts nanoseconds in an int64: 292 years.
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -126,6 +127,9 @@ def _duration(fields: Fields, name: str) -> int | None:
     found = promql_duration_ms(text)
     if found is None:
         fields.fault(f'{name}: not a valid duration string: "{text}"')
+    elif found > DURATION_MS_MAX:
+        fields.fault(f'{name}: duration out of range: "{text}"')
+        return None
     return found
 
 

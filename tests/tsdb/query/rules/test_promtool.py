@@ -41,6 +41,8 @@ FILES = {
     "unknown field of the file": "group: []\n",
     "unknown field of a group": "groups: [{name: a, rule: []}]\n",
     "unknown field of a rule": "groups: [{name: a, rules: [{record: b, expr: c, fro: 1m}]}]\n",
+    "a hold of 292 years": "groups: [{name: a, rules: [{alert: b, expr: c, for: 292y}]}]\n",
+    "a hold of 293 years": "groups: [{name: a, rules: [{alert: b, expr: c, for: 293y}]}]\n",
     "no name": "groups: [{rules: []}]\n",
     "a name twice": "groups: [{name: a}, {name: a}]\n",
     "a field twice": "groups:\n- name: a\n  name: b\n",

@@ -118,18 +118,21 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
             process.kill()
 
 
-def _left_s(deadline_s: float) -> float:
+def _is_ready(fd: int, event: int, deadline_s: float) -> bool:
+    """poll(2), because select(2) takes no descriptor above 1,023. Raises: TimeoutError."""
     left_s = deadline_s - time.monotonic()
     if left_s <= 0:
         raise TimeoutError
-    return left_s
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(left_s * 1_000))
 
 
 def _write(fd: int, content: bytes, deadline_s: float) -> None:
     rest = memoryview(content)
     try:
         while rest:
-            if select.select([], [fd], [], _left_s(deadline_s))[1]:
+            if _is_ready(fd, select.POLLOUT, deadline_s):
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[os.write(fd, rest[:_PIPE_BYTES]) :]
     except BrokenPipeError as error:
@@ -139,7 +142,7 @@ def _write(fd: int, content: bytes, deadline_s: float) -> None:
 def _read(fd: int, size: int, deadline_s: float) -> bytes:
     parts, missing = [], size
     while missing:
-        if select.select([fd], [], [], _left_s(deadline_s))[0]:
+        if _is_ready(fd, select.POLLIN, deadline_s):
             part = os.read(fd, min(missing, 1 << 20))
             if not part:
                 raise _Gone("it does not answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import struct
 import sys
@@ -52,6 +53,21 @@ def test_what_is_no_picture_is_refused_and_the_next_one_is_painted(painter: Pain
     with pytest.raises(NotPainted, match="cannot be painted"):
         painter.png("<svg")
     assert size(painter.png(EMPTY.format(""))) == (60, 20)
+
+
+def test_a_process_with_very_many_open_files_paints() -> None:
+    """As the web process has, when a thousand clients are connected: select(2) knows no descriptor beyond 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    painter = Painter(command("painter"))
+    try:
+        assert size(painter.png(EMPTY.format(""))) == (60, 20)
+    finally:
+        painter.close()
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_files_of_the_machine_are_not_read(painter: Painter) -> None:

@@ -2,14 +2,16 @@
 
 Without a file, the recorded cases of the shared folder. What does not agree stands in statsd.known beside this file.
 Lines are compared as names with values, whatever their order, and to the last bit; of lines that hold timings, the name
-alone counts.
+alone counts. The commands of the management interface run too.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tests.shared import SHARED
 from tsdb.ingest.cutter import LineCutter
 from tsdb.ingest.statsd.columns import decode
 from tsdb.ingest.statsd.flush import LastFlush, flush
+from tsdb.ingest.statsd.management import Management, Told
 from tsdb.ingest.statsd.rules import Histogram, Rules
 from tsdb.ingest.statsd.window import Window
 
@@ -55,10 +58,36 @@ def run(content: Content, path: Path) -> Report:
             wanted = [[("no number", 0.0)]]
         got = answered(case, rules_of(case["config"], content["flushInterval_ms"]))
         report.note(f"{path.name}:{index}", None if got == wanted else _differs(wanted, got), _differs(got, wanted))
-    for key in ("management", "repeater"):
-        if key in content:
-            report.skipped[key] += len(content[key])
+    _run_management(content.get("management", ()), report)
+    report.skipped["repeater"] += len(content.get("repeater", ()))
     return report
+
+
+# What the recording sent before its commands: they ask for it.
+MANAGED = (b"a:1|c\n", b"a.b:2|c\n", b"a.c:3|c\n", b"t.x:5|ms\n", b"t.x:6|ms\n", b"g.x:4|g\n", b"s:1|s\n", b"bad\n")
+
+
+def management_of(sent: Sequence[bytes] = MANAGED) -> Management:
+    """The commands over a window that holds what was sent, a minute and a half after its start."""
+    window = Window(Rules())
+    for packet in sent:
+        window.take(decode(packet), 1)
+    told = Told(now_s=100, started_s=10, last_message_s=95, bad_lines_count=1, last=LastFlush())
+    return Management(Rules(), window, threading.Lock(), lambda: told)
+
+
+def _run_management(recorded: Sequence[Mapping[str, str]], report: Report) -> None:
+    """The commands in their order. Uptime and other ages are N in the recording."""
+    management = management_of()
+    for index, case in enumerate(recorded):
+        if case["send"] == "config":
+            report.skipped["settings as config.js had them"] += 1
+            continue
+        answer = management.answer(case["send"].replace(" in one segment", "").replace("\\n", "\n"))
+        got = "<closed>" if answer is None else re.sub(r"(uptime|last_\w+): [0-9]+", r"\1: N", answer)
+        report.note(
+            f"{report.file}:management-{index}", None if got == case["reply"] else repr(case["reply"]), repr(got)
+        )
 
 
 Flushed = list[tuple[str, float | str]]

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from appliance.commands.options import data_option
-from appliance.config import ConfigError, load
+from appliance.config import Config, load
 from appliance.errors import CannotStart
+from tsdb.commands.settings_file import add_tables
 from tsdb.configjs.literal import CHARS_MAX, NotLiteral, Value, read
 from tsdb.configjs.settings import settings_of
 
@@ -33,7 +34,7 @@ def statsd(file: Path, write: bool, data: Path | None) -> None:
     click.echo(f"\n{found.as_toml()}")
     if write:
         path = load(data_dir=data).data_dir / "henge.toml"
-        _add(path, found.as_toml())
+        add_tables(path, found.as_toml(), _taken_by)
         click.echo(f"written to {path}; henge reload applies it")
     else:
         click.echo("nothing was written; --write adds the table above to henge.toml")
@@ -50,19 +51,5 @@ def _config(file: Path) -> dict[str, Value]:
         raise CannotStart(f"{file} cannot be read: {error}") from error
 
 
-def _add(path: Path, table: str) -> None:
-    """Add the table, or change nothing: the new file is read as settings first. Raises: CannotStart."""
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if before and any(key.startswith("statsd.") for key in load(data_dir=path.parent, environ={}).sources):
-        raise CannotStart(f"{path} has settings of statsd already; take them out, or add those above by hand")
-    draft = path.with_name("henge.toml.draft")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        draft.write_text(f"{before.rstrip()}\n\n{table}".lstrip(), encoding="utf-8")
-        if path.exists():
-            draft.chmod(path.stat().st_mode)
-        load(data_dir=path.parent, file=draft, environ={})
-        draft.replace(path)
-    except (OSError, ConfigError) as error:
-        draft.unlink(missing_ok=True)
-        raise CannotStart(f"{path} stays as it was: {error}") from error
+def _taken_by(config: Config) -> str | None:
+    return "settings of statsd" if any(key.startswith("statsd.") for key in config.sources) else None

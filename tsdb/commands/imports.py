@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from appliance.commands.options import data_option
-from appliance.config import ConfigError, load
+from appliance.config import Config, load
 from appliance.errors import CannotStart
 from tsdb.carbon.folder import FILES, Import, read_folder
 from tsdb.commands.import_statsd import statsd
 from tsdb.commands.import_whisper import whisper
+from tsdb.commands.settings_file import add_tables
 
 FILE_BYTES_MAX = 4 * 2**20
 
@@ -42,7 +44,7 @@ def carbon_conf(folder: Path, write: bool, data: Path | None) -> None:
         rules = config.data_dir / (config.graphite.rules_dir or "carbon")
         _check_no_rules(rules, found)
         if found.schemas or found.aggregations:
-            _add(config.data_dir / "henge.toml", found)
+            add_tables(config.data_dir / "henge.toml", found.as_toml(), partial(_taken_by, found))
             click.echo(f"written to {config.data_dir / 'henge.toml'}; henge reload applies it")
         _copy_rules(rules, found)
     else:
@@ -87,27 +89,14 @@ def _copy_rules(folder: Path, found: Import) -> None:
         click.echo(f"written to {folder / name}; it counts within 10 s")
 
 
-def _add(path: Path, found: Import) -> None:
-    """Add the tables, or change nothing: the new file is read as settings first. Raises: CannotStart."""
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    config = load(data_dir=path.parent, environ={}) if before else None
-    for key, there in (
-        ("store.schemas", config and found.schemas and config.store.schemas),
-        ("graphite.aggregation", config and found.aggregations and config.graphite.aggregation),
+def _taken_by(found: Import, config: Config) -> str | None:
+    for key, is_there in (
+        ("store.schemas", found.schemas and config.store.schemas),
+        ("graphite.aggregation", found.aggregations and config.graphite.aggregation),
     ):
-        if there:
-            raise CannotStart(f"{path} has tables [[{key}]] already; take them out, or add those above by hand")
-    draft = path.with_name("henge.toml.draft")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        draft.write_text(f"{before.rstrip()}\n\n{found.as_toml()}".lstrip(), encoding="utf-8")
-        if path.exists():
-            draft.chmod(path.stat().st_mode)
-        load(data_dir=path.parent, file=draft, environ={})
-        draft.replace(path)
-    except (OSError, ConfigError) as error:
-        draft.unlink(missing_ok=True)
-        raise CannotStart(f"{path} stays as it was: {error}") from error
+        if is_there:
+            return f"tables [[{key}]]"
+    return None
 
 
 import_.add_command(statsd)

@@ -1,18 +1,16 @@
-"""The management interface: answers as the real statsd recorded them, and connections that do not end well."""
+"""The management interface: what the recorded answers do not cover (tests/scripts/statsd.py), and its connections."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import re
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from tests.shared import shared
+from tests.scripts.statsd import management_of
 from tsdb.ingest.statsd import console
 from tsdb.ingest.statsd.columns import decode
 from tsdb.ingest.statsd.console import Console
@@ -20,31 +18,6 @@ from tsdb.ingest.statsd.flush import LastFlush
 from tsdb.ingest.statsd.management import Management, Told, js_number
 from tsdb.ingest.statsd.rules import Rules
 from tsdb.ingest.statsd.window import Window
-
-SENT = (b"a:1|c\n", b"a.b:2|c\n", b"a.c:3|c\n", b"t.x:5|ms\n", b"t.x:6|ms\n", b"g.x:4|g\n", b"s:1|s\n", b"bad\n")
-
-
-def made(sent: tuple[bytes, ...] = SENT) -> Management:
-    window = Window(Rules())
-    for packet in sent:
-        window.take(decode(packet), 1)
-    told = Told(now_s=100, started_s=10, last_message_s=95, bad_lines_count=1, last=LastFlush())
-    return Management(Rules(), window, threading.Lock(), lambda: told)
-
-
-def test_answers_are_those_of_the_real_statsd() -> None:
-    """config is of settings that are ours; uptime and other times are N in the recording."""
-    recorded = json.loads((shared("conformance") / "statsd" / "cases.json").read_bytes())["management"]
-    management = made()
-    assert len(recorded) > 20
-    for case in recorded:
-        if case["send"] == "config":
-            continue
-        answer = management.answer(case["send"].replace(" in one segment", "").replace("\\n", "\n"))
-        wanted = None if case["reply"] == "<closed>" else case["reply"]
-        if case["send"] == "stats":
-            answer = re.sub(r"(uptime|last_\w+): [0-9]+", r"\1: N", str(answer))
-        assert answer == wanted, case["send"]
 
 
 def test_what_was_deleted_is_gone_from_the_flush_and_may_come_back() -> None:
@@ -59,7 +32,7 @@ def test_what_was_deleted_is_gone_from_the_flush_and_may_come_back() -> None:
 
 
 def test_config_has_the_names_of_config_js() -> None:
-    lines = str(made().answer("config")).splitlines()
+    lines = str(management_of().answer("config")).splitlines()
     assert lines[0] == ""
     assert {"flushInterval: 10000", "percentThreshold > 0: 90", "graphite > legacyNamespace: true"} <= set(lines)
 
@@ -78,7 +51,7 @@ def test_numbers_read_as_javascript_writes_them() -> None:
 def address_fixture() -> Iterator[tuple[str, int]]:
     stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        served = Console(listener, made().answer, logging.getLogger("tests.management"))
+        served = Console(listener, management_of().answer, logging.getLogger("tests.management"))
         thread = threading.Thread(target=served.run, args=(stopping.is_set,))
         thread.start()
         yield listener.getsockname()

@@ -49,6 +49,7 @@ def _group(group: dict[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
     return group | {
         "last_evaluation_ms": _time_ms(live.get("lastEvaluation")),
         "evaluation_s": live.get("evaluationTime"),
+        "trouble": live.get("trouble", ""),
         "rules": [rule | _health(rule, their) for rule, their in zip(group["rules"], theirs, strict=True)],
     }
 

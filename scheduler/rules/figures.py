@@ -25,6 +25,14 @@ class Figures:
         self._missed = metrics.counter(
             "henge_rule_group_iterations_missed_total", "Evaluations of groups that were left out, being late."
         )
+        self._over_time = metrics.counter(
+            "henge_rule_group_iterations_over_time_total",
+            "Evaluations of groups that were ended by their limit of time.",
+        )
+        self._left_out = metrics.counter(
+            "henge_rule_evaluations_left_out_total",
+            "Rules whose turn did not come before the time of their group was over.",
+        )
         self.missed_count = 0  # Of all groups, since the start.
         self._by_group = (
             self._duration,
@@ -34,6 +42,8 @@ class Figures:
             self._failures,
             self._iterations,
             self._missed,
+            self._over_time,
+            self._left_out,
         )
 
     def missed(self, group: LiveGroup, count: int) -> None:
@@ -47,8 +57,11 @@ class Figures:
         self._interval.set(group.interval_ms / 1_000, rule_group=name)
         self._rules.set(len(states), rule_group=name)
         self._iterations.inc(rule_group=name)
-        self._evaluations.inc(len(states), rule_group=name)
-        self._failures.inc(sum(bool(state.error or state.write_error) for state in states), rule_group=name)
+        evaluated = [state for state in states if not state.is_left_out]
+        self._evaluations.inc(len(evaluated), rule_group=name)
+        self._failures.inc(sum(bool(state.error or state.write_error) for state in evaluated), rule_group=name)
+        self._over_time.inc(group.is_over_time, rule_group=name)
+        self._left_out.inc(len(states) - len(evaluated), rule_group=name)
 
     def forget(self, group: LiveGroup) -> None:
         """The group is gone, or written anew."""

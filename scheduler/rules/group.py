@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 from checks.model import Result
 from checks.rules import INTERVAL_MS_MIN, SERIES_COUNT_MAX, RulesDocument, alert_check_id, interval_ms_of
-from scheduler.rules.schedule import share_ms
+from scheduler.rules.schedule import share_ms, time_s_max
 from scheduler.rules.store import RuleStore
 from scheduler.rules.verdict import result_of
-from scheduler.rules.view import group_view, query_texts
+from scheduler.rules.view import group_view, query_texts, trouble_of
 from tsdb.errors import TsdbError
 from tsdb.rules import ALERT_NAME, AlertBook, AlertingRule, ForState, GroupRun, RuleGroup, rule_labels
 from tsdb.sample import Labels
@@ -25,7 +26,8 @@ class LiveGroup:
     """A group of a document. evaluate() runs in a thread, one at a time; the others are of the event loop.
 
     recalls: the process has just started, so alerts may have a state from before. previous: the same group as it was
-    written before; its state is taken over before the first evaluation, when its last one has ended.
+    written before; its state is taken over before the first evaluation, when its last one has ended. monotonic_s: the
+    clock that evaluations are timed by.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class LiveGroup:
         *,
         recalls: bool = False,
         previous: LiveGroup | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.document_id = document.id
         self.file, self.team = document.name, document.team
@@ -50,11 +53,14 @@ class LiveGroup:
         self.previous = previous
         self.lock = asyncio.Lock()  # Held while it is evaluated.
         self.ended = asyncio.Event()
-        self.run = GroupRun(group, store.ask, store.append, series_count_max=SERIES_COUNT_MAX)
+        self.run = GroupRun(group, store.ask, store.append, series_count_max=SERIES_COUNT_MAX, monotonic_s=monotonic_s)
+        self._monotonic_s = monotonic_s
         self._store = store
         self._recalls = recalls
         self._settling: dict[int, int] = dict.fromkeys(self.check_ids, SETTLED_COUNT) if recalls else {}
         self.duration_s = 0.0
+        self.is_over_time = False  # Whether the last evaluation was ended by its limit.
+        self.missed_count = 0  # Evaluations that were left out since the start, being late; of the event loop.
         self.results: dict[str, Result] = {}  # By the id of the check.
         self.unsettled: frozenset[str] = frozenset()  # Of them, those that had no result since the start.
         self._queries = query_texts(self.run)
@@ -83,7 +89,8 @@ class LiveGroup:
 
     def evaluate(self, at_ms: int) -> None:
         """Evaluate every rule, and leave what is to be told."""
-        started_s = time.perf_counter()
+        started_s = self._monotonic_s()
+        self.is_over_time = False
         self.unsettled = frozenset(
             self.check_ids[place] for place, left in self._settling.items() if left == SETTLED_COUNT
         )
@@ -92,9 +99,10 @@ class LiveGroup:
         except TsdbError as error:
             self.run.fail(at_ms, f"the state of alerts from before the start cannot be read: {error}")
         else:
-            self.run.evaluate(at_ms)
+            limit_s = time_s_max(self.interval_ms)
+            self.is_over_time = not self.run.evaluate(at_ms, time_s_max=limit_s, began_s=started_s)
             self._settle()
-        self.duration_s = time.perf_counter() - started_s
+        self.duration_s = self._monotonic_s() - started_s
         self.results = {
             check_id: result_of(self.run.states[place], at_ms) for place, check_id in self.check_ids.items()
         }
@@ -125,9 +133,17 @@ class LiveGroup:
         return [state.book for state in self.run.states if state.book is not None]
 
     def _view(self) -> dict[str, Any]:
-        return group_view(
+        trouble = trouble_of(
+            self.run.states,
+            interval_ms=self.interval_ms,
+            duration_s=self.duration_s,
+            missed_count=self.missed_count,
+            time_s_max=time_s_max(self.interval_ms) if self.is_over_time else None,
+        )
+        view = group_view(
             self.run, file=self.file, interval_ms=self.interval_ms, queries=self._queries, duration_s=self.duration_s
         )
+        return view | {"trouble": trouble}
 
 
 def _of_rule(known: dict[Labels, ForState], rule: AlertingRule, group: RuleGroup) -> dict[Labels, ForState]:

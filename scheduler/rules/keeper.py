@@ -159,7 +159,15 @@ class RuleKeeper:
                 after[group.name] = known
                 continue
             live = await self._in_thread(
-                partial(LiveGroup, document, group, self._store, recalls=self._is_first, previous=known)
+                partial(
+                    LiveGroup,
+                    document,
+                    group,
+                    self._store,
+                    recalls=self._is_first,
+                    previous=known,
+                    monotonic_s=self._clock.monotonic_s,
+                )
             )
             after[group.name] = live
             new.append(live)
@@ -192,6 +200,7 @@ class RuleKeeper:
             if planned_ms > now_ms:
                 await _wait(group.ended, min((planned_ms - now_ms) / 1_000, LOOK_S))
                 continue
+            group.missed_count += missed_count
             self._figures.missed(group, missed_count)
             await self._evaluate(group, planned_ms)
             planned_ms += group.interval_ms

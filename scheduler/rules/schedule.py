@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+# Of one evaluation of a group: its interval, within these bounds. A few groups are evaluated at once and share the
+# places with all others, so three that take for ever would silence the rest: each waits for the longest of them. A
+# minute lets a group of a short interval outlast two questions that run into their time-out of 30 s; then it is late,
+# which is counted, but it moves on. The thousand rules of the largest file take two seconds.
+TIME_S_MIN, TIME_S_MAX = 60.0, 600.0
+
 
 def share_ms(document_id: str, group_name: str, interval_ms: int) -> int:
     """How far the times of a group are after the whole intervals since 1970."""
     digest = blake2b(f"{document_id}\0{group_name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % interval_ms
+
+
+def time_s_max(interval_ms: int) -> float:
+    """How long one evaluation of a group may take."""
+    return min(max(interval_ms / 1_000, TIME_S_MIN), TIME_S_MAX)
 
 
 def next_ms(now_ms: int, interval_ms: int, share_ms: int) -> int:

@@ -6,6 +6,7 @@ Source of the shape: web/api/v1/api.go of Prometheus 3, `rules` and `alerts`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,32 @@ def group_view(run: GroupRun, *, file: str, interval_ms: int, queries: list[str]
         "evaluationTime": duration_s,
         "lastEvaluation": _time_text(evaluated_ms),
     }
+
+
+def trouble_of(
+    states: Sequence[RuleState],
+    *,
+    interval_ms: int,
+    duration_s: float,
+    missed_count: int,
+    time_s_max: float | None,
+) -> str:
+    """What is wrong with a group as a whole, in words; nothing, if it keeps its times.
+
+    time_s_max: the limit that has ended its last evaluation; None: it came to its end. missed_count: since the start.
+    """
+    if time_s_max is not None:
+        left_out_count = sum(state.is_left_out for state in states)
+        return (
+            f"the last evaluation was ended after {duration_s:.1f} s, of at most {time_s_max:g} s: "
+            f"{left_out_count:,} of {len(states):,} rules were left out; split the group, or look for its slowest rule"
+        )
+    if duration_s * 1_000 > interval_ms:
+        return (
+            f"the last evaluation took {duration_s:.1f} s, longer than the interval of {interval_ms / 1_000:g} s: "
+            f"evaluations are left out, {missed_count:,} so far"
+        )
+    return ""
 
 
 def _rule_view(rule: Rule, state: RuleState, run: GroupRun, query: str) -> dict[str, Any]:

@@ -65,6 +65,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now_s
 
+    def jump(self, duration_s: float) -> None:
+        self._jumping.now_s += duration_s
+
 
 @dataclass
 class VirtualClock:
@@ -78,6 +81,10 @@ class VirtualClock:
 
     def monotonic_s(self) -> float:
         return self.loop.time()
+
+    def spend(self, duration_s: float) -> None:
+        """Let work take that long, while nothing else has its turn."""
+        self.loop.jump(duration_s)
 
 
 @contextlib.contextmanager
@@ -218,11 +225,13 @@ class MemoryTsdb:
     series: MemorySeries = field(default_factory=MemorySeries)
     is_away: bool = False
     asked: list[tuple[str, int]] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
 
     def query_instant(self, expression: str, time_ms: int, *, lookback_ms: int | None = None) -> QueryAnswer:
         if self.is_away:
             raise NotReady("the query process is away")
         self.asked.append((expression, time_ms))
+        self.before_answer()
         options = DEFAULT_OPTIONS if lookback_ms is None else replace(DEFAULT_OPTIONS, lookback_ms=lookback_ms)
         return instant(expression, time_ms, self.series, options=options)
 

@@ -156,6 +156,9 @@ class StoredGroup(Answer):
     labels: dict[str, str]
     last_evaluation_ms: int | None
     evaluation_s: float | None
+    trouble: Annotated[
+        str, msgspec.Meta(description="Why its rules are late or left out; empty while it keeps its times")
+    ]
     rules: list[RecordingRule | AlertRule]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -382,5 +383,87 @@ def test_the_clock_may_be_set_back(clock: VirtualClock) -> None:
         await feed(world, 1.0, 40)
         assert len(world.tsdb.asked) - count in (2, 3, 4)
         assert clock.now_ms() < START_MS
+
+    run(clock, story())
+
+
+def slow(world: World, duration_s: float) -> None:
+    """From now on each question takes so long."""
+    world.tsdb.before_answer = lambda: world.clock.spend(duration_s)
+
+
+def test_times_that_pass_while_a_group_is_evaluated_are_missed_counted_and_told(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}]"))
+        await world.start()
+        await feed(world, 1.0, 15)
+        assert rules.view()[0]["trouble"] == ""
+        slow(world, 25.0)
+        world.tsdb.asked.clear()
+        await feed(world, 1.0, 70)
+        times = [at_ms for _, at_ms in world.tsdb.asked]
+        gaps = [(after - before) // 10_000 for before, after in itertools.pairwise(times)]
+        assert gaps, "it goes on"
+        assert set(gaps) <= {2, 3}
+        slow(world, 0.0)
+        await feed(world, 1.0, 20)
+        missed_count = sum(gap - 1 for gap in gaps)
+        assert counted(world, "henge_rule_group_iterations_missed_total") in (missed_count + 1, missed_count + 2)
+        assert counted(world, "henge_rule_group_iterations_over_time_total") == 0
+        assert rules.view()[0]["trouble"] == ""
+
+    run(clock, story())
+
+
+def test_an_evaluation_that_takes_longer_than_its_interval_says_so(clock: VirtualClock) -> None:
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(text_of("[{record: r, expr: up}, {record: s, expr: up}]"))
+        await world.start()
+        slow(world, 12.5)
+        await feed(world, 1.0, 40)
+        before, _, count = rules.view()[0]["trouble"].partition(": evaluations are left out, ")
+        assert before == "the last evaluation took 25.0 s, longer than the interval of 10 s"
+        assert re.fullmatch("[1-9][0-9]* so far", count)
+
+    run(clock, story())
+
+
+def test_a_group_that_takes_too_long_is_ended_and_the_rules_that_had_no_turn_say_so(clock: VirtualClock) -> None:
+    """Three places are shared by all groups, so none may have one for ever."""
+
+    async def story() -> None:
+        world, rules = world_of(clock)
+        rules.write(
+            text_of("[{record: a, expr: up}, {record: b, expr: up}, {record: c, expr: up}, {alert: D, expr: up}]")
+        )
+        await world.start()
+        world.tsdb.series.add(UP, [(clock.now_ms(), 1.0)])
+        await feed(world, 1.0, 12)
+        slow(world, 31.0)
+        await asyncio.sleep(12)
+        (group,) = rules.view()
+        assert group["trouble"] == (
+            "the last evaluation was ended after 62.0 s, of at most 60 s: 2 of 4 rules were left out; "
+            "split the group, or look for its slowest rule"
+        )
+        assert [rule["health"] for rule in group["rules"]] == ["ok", "ok", "err", "err"]
+        left_out = "left out, as 62.0 s had gone before its turn, and an evaluation of its group may take 60 s; "
+        assert group["rules"][2]["lastError"].startswith(left_out)
+        assert group["rules"][2]["lastEvaluation"] < group["rules"][1]["lastEvaluation"]
+        assert counted(world, "henge_rule_group_iterations_over_time_total") >= 1
+        assert counted(world, "henge_rule_evaluations_left_out_total") == 2 * counted(
+            world, "henge_rule_group_iterations_over_time_total"
+        )
+        assert counted(world, "henge_rule_evaluation_failures_total") == 0
+        await asyncio.sleep(2)  # Until it is written.
+        assert rules.latest()["state"] == "unknown"
+        assert "could not be evaluated: left out" in rules.latest()["output"]
+        slow(world, 0.0)
+        await feed(world, 1.0, 25)
+        (group,) = rules.view()
+        assert (group["trouble"], {rule["health"] for rule in group["rules"]}) == ("", {"ok"})
+        assert rules.latest()["state"] == "critical"
 
     run(clock, story())

@@ -26,6 +26,11 @@ def test_what_is_due(now_s: int, wanted_s: int, missed_count: int) -> None:
     assert found == (planned_ms + 1_000 * wanted_s, missed_count)
 
 
+@pytest.mark.parametrize(("interval_s", "limit_s"), [(1, 60), (60, 60), (61, 61), (600, 600), (86_400, 600)])
+def test_an_evaluation_may_take_its_interval_within_bounds(interval_s: int, limit_s: float) -> None:
+    assert schedule.time_s_max(1_000 * interval_s) == limit_s
+
+
 @given(st.integers(0, 2**42), st.integers(1_000, 86_400_000), st.text(), st.text())
 def test_the_times_of_a_group_are_one_interval_apart_and_hang_on_its_name_alone(
     now_ms: int, interval_ms: int, document_id: str, name: str

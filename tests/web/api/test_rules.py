@@ -54,6 +54,7 @@ def test_a_rule_file_is_made_read_changed_and_deleted(house: House) -> None:
         "labels": {},
         "last_evaluation_ms": None,
         "evaluation_s": None,
+        "trouble": "",
     }
     assert recording == {
         "type": "recording",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,21 +34,48 @@ class RuleState:
     error: str = ""  # Why it could not be evaluated.
     write_error: str = ""  # What of it was not stored.
     before: set[Labels] = field(default_factory=set)  # The series that it wrote and that have not ended.
+    is_left_out: bool = False  # Its turn did not come in the last evaluation; error says why, the rest is from before.
     evaluated_ms: int | None = None
     duration_s: float = 0.0
 
     @property
     def health(self) -> Health:
-        if self.evaluated_ms is None:
-            return Health.UNKNOWN
-        return Health.ERR if self.error or self.write_error else Health.OK
+        if self.error or self.write_error:
+            return Health.ERR
+        return Health.UNKNOWN if self.evaluated_ms is None else Health.OK
+
+
+@dataclass(slots=True)
+class _Limit:
+    """How long one evaluation of a group may take."""
+
+    time_s_max: float
+    began_s: float
+    monotonic_s: Callable[[], float]
+    is_over: bool = False
+
+    def refuse_late(self) -> None:
+        """Raises: QueryFailed, when the time is over."""
+        taken_s = self.monotonic_s() - self.began_s
+        if taken_s >= self.time_s_max:
+            self.is_over = True
+            raise QueryFailed(
+                f"broken off after {taken_s:.1f} s, as an evaluation of its group may take {self.time_s_max:g} s; "
+                f"split the group, or let the rule find fewer alerts"
+            )
+
+    def each(self, rows: list[Row]) -> Iterator[Row]:
+        """The rows while there is time: the words of each alert are worked out as it is taken."""
+        for row in rows:
+            self.refuse_late()
+            yield row
 
 
 class GroupRun:
     """A group and the state of its rules.
 
     ask and append: where series come from and go to. series_count_max: of what each rule gives, when the group has no
-    lower limit of its own; 0 is none.
+    lower limit of its own; 0 is none. monotonic_s: the clock that evaluations are timed by.
     """
 
     def __init__(
@@ -58,8 +86,10 @@ class GroupRun:
         external_labels: Mapping[str, str] | None = None,
         *,
         series_count_max: int = 0,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.group = group
+        self._monotonic_s = monotonic_s
         self._ask = ask
         self._append = append
         limits = [limit for limit in (group.series_count_max, series_count_max) if limit]
@@ -94,34 +124,57 @@ class GroupRun:
                 state.book.copy_from(known.book)
         self._ended = other._ended.union(*(state.before for states in left.values() for state in states))
 
-    def evaluate(self, at_ms: int) -> None:
-        """Every rule for a time. One that fails says so in its state, and the next goes on."""
+    def evaluate(self, at_ms: int, *, time_s_max: float = math.inf, began_s: float | None = None) -> bool:
+        """Every rule for a time. One that fails says so in its state, and the next goes on.
+
+        time_s_max: after so long an alerting rule that is at work is broken off at its next alert or question, as if
+        it had failed, and the rules behind it are left out. began_s: since when it counts, by the group's clock, if not
+        from now. Returns: whether all had their time.
+        """
+        limit = _Limit(time_s_max, self._monotonic_s() if began_s is None else began_s, self._monotonic_s)
         for rule, state in zip(self.group.rules, self.states, strict=True):
-            started_s = time.perf_counter()
-            try:
-                rows = self._rows(rule, state, at_ms)
-                state.error = ""
-            except TsdbError as error:
-                state.error = str(error) or type(error).__name__  # What it wrote before stands as it is.
-            else:
-                self._write(state, rows, at_ms)
-            state.duration_s = time.perf_counter() - started_s
-            state.evaluated_ms = at_ms
+            self._evaluate_rule(rule, state, at_ms, limit)
         self._end_series(at_ms)
+        return not limit.is_over
+
+    def _evaluate_rule(self, rule: Rule, state: RuleState, at_ms: int, limit: _Limit) -> None:
+        started_s = self._monotonic_s()
+        state.is_left_out = started_s - limit.began_s >= limit.time_s_max
+        if state.is_left_out:
+            limit.is_over = True
+            state.error = (
+                f"left out, as {started_s - limit.began_s:.1f} s had gone before its turn, and an evaluation of its "
+                f"group may take {limit.time_s_max:g} s; split the group, or look for its slowest rule"
+            )
+            return
+        try:
+            rows = self._rows(rule, state, at_ms, limit)
+            state.error = ""
+        except TsdbError as error:
+            state.error = str(error) or type(error).__name__  # What it wrote before stands as it is.
+        else:
+            self._write(state, rows, at_ms)
+        state.duration_s = self._monotonic_s() - started_s
+        state.evaluated_ms = at_ms
 
     def fail(self, at_ms: int, error: str) -> None:
         """No rule could be evaluated at a time, and why."""
         for state in self.states:
-            state.error, state.duration_s, state.evaluated_ms = error, 0.0, at_ms
+            state.error, state.duration_s, state.evaluated_ms, state.is_left_out = error, 0.0, at_ms, False
 
-    def _rows(self, rule: Rule, state: RuleState, at_ms: int) -> list[Row]:
+    def _rows(self, rule: Rule, state: RuleState, at_ms: int, limit: _Limit) -> list[Row]:
         asked_ms = at_ms - self.group.offset_ms
-        found = rows_of(self._ask(rule.expression, asked_ms))
+
+        def ask(text: str) -> list[Row]:
+            limit.refuse_late()
+            return rows_of(self._ask(text, asked_ms))
+
+        found = ask(rule.expression)
         if state.book is not None:
             return state.book.evaluate(
                 at_ms,
-                found,
-                lambda text: [(dict(labels), value) for labels, value in rows_of(self._ask(text, asked_ms))],
+                limit.each(found),
+                lambda text: [(dict(labels), value) for labels, value in ask(text)],
             )
         assert isinstance(rule, RecordingRule), rule
         if self._series_count_max and len(found) > self._series_count_max:

@@ -20,7 +20,7 @@ from web.auth.identity import identity
 from web.services import services
 
 KIND_BY_TYPE = {"alert": "alerting", "record": "recording"}
-INTERNAL = ("id", "team")  # What the scheduler says of a group's document, beyond Prometheus' shape.
+INTERNAL = ("id", "team", "trouble")  # What the scheduler says of a group and its document, beyond Prometheus' shape.
 
 Group = dict[str, Any]
 

@@ -190,3 +190,59 @@ def test_an_alert_that_fires_on_after_its_series_does_so_across_an_outage() -> N
     assert [alert.state for alert in book.alerts] == [AlertState.FIRING]
     run.evaluate(START_MS + 5 * MINUTE_MS)
     assert book.alerts == []
+
+
+@pytest.mark.parametrize(
+    ("cost_s", "left_out", "over"),
+    [
+        pytest.param(3.0, [False, False, False], False, id="the last one has its turn"),
+        pytest.param(5.0, [False, False, True], True, id="the last one comes too late"),
+        pytest.param(10.0, [False, True, True], True, id="the first one takes it all"),
+    ],
+)
+def test_rules_whose_turn_comes_after_the_limit_are_left_out(cost_s: float, left_out: list[bool], over: bool) -> None:
+    world = World()
+    world.series.add({"__name__": "up", "job": "a"}, [(START_MS, 1.0)])
+    (group,) = read_groups(f"groups: [{{name: g, rules: [{', '.join(['{record: r, expr: up}'] * 3)}]}}]")
+    now_s = 100.0
+
+    def ask(expression: str, at_ms: int) -> QueryAnswer:
+        nonlocal now_s
+        now_s += cost_s
+        return world.ask(expression, at_ms)
+
+    run = GroupRun(group, ask, world.append, monotonic_s=lambda: now_s)
+    assert run.evaluate(START_MS, time_s_max=10.0) is not over
+    assert [state.is_left_out for state in run.states] == left_out
+    assert [state.health for state in run.states] == [Health.ERR if out else Health.OK for out in left_out]
+    assert len(world.writes) == left_out.count(False)
+    now_s = 200.0
+    cost_s = 0.0
+    assert run.evaluate(START_MS + MINUTE_MS, time_s_max=10.0)
+    assert {state.health for state in run.states} == {Health.OK}, "none is left out for ever"
+
+
+def test_an_alerting_rule_is_broken_off_between_two_alerts_and_its_alerts_stay_as_they_were() -> None:
+    world = World()
+    for job in range(9):
+        world.series.add({"__name__": "up", "job": str(job)}, [(START_MS, 1.0)])
+    (group,) = read_groups(
+        """groups: [{name: g, rules: [{alert: A, expr: up, annotations: {b: '{{ query "vector(1)" | len }}'}}]}]"""
+    )
+    now_s = cost_s = 0.0
+
+    def ask(expression: str, at_ms: int) -> QueryAnswer:
+        nonlocal now_s
+        now_s += cost_s
+        return world.ask(expression, at_ms)
+
+    run = GroupRun(group, ask, world.append, monotonic_s=lambda: now_s)
+    assert run.evaluate(START_MS, time_s_max=10.0)
+    cost_s = 3.0
+    assert not run.evaluate(START_MS + MINUTE_MS, time_s_max=10.0)
+    assert now_s == 12.0, "the question of the rule and those of three alerts"
+    (state,) = run.states
+    assert state.error.startswith("broken off after 12.0 s, as an evaluation of its group may take 10 s")
+    assert state.book is not None
+    assert len(state.book.alerts) == 9
+    assert not state.is_left_out

@@ -79,7 +79,14 @@ class TsdbClient:
         reply = _call(self._query, "select", body, timeout_s=QUERY_TIMEOUT_S + QUERY_MARGIN_S)
         labels = [tuple((name, text) for name, text in pairs) for pairs in reply.body["labels"]]
         offsets, timestamp_ms, value = reply.columns
-        return Selection(labels=labels, offsets=offsets, times_ms=timestamp_ms, value=value)
+        return Selection(
+            labels=labels,
+            offsets=offsets,
+            times_ms=timestamp_ms,
+            value=value,
+            resolution_ms=reply.body["resolution_ms"],
+            raw_from_ms=reply.body["raw_from_ms"],
+        )
 
     def query_instant(
         self,

@@ -84,7 +84,7 @@ def _look(source: Source, data: Path | None) -> bool:
     from tsdb.importing.run import Tally, histories
 
     store = load(data_dir=data).store
-    keeps_ms = [one.raw_ms for one in (store.retention, *(rule.retention for rule in store.schemas))]
+    keeps_ms = [one.tiers[-1].keep_ms for one in (store.retention, *(rule.retention for rule in store.schemas))]
     longest_ms = None if None in keeps_ms else max(ms for ms in keeps_ms if ms is not None)
     source, tally = _within_retention(source, longest_ms), Tally()
     with _progress("Reading", source) as step:
@@ -100,7 +100,7 @@ def _import(source: Source, data: Path | None, *, verifies_all: bool, restarts: 
     from tsdb.importing.transfer import Transfer
 
     with connected(data) as (config, client):
-        keep_ms = _raw_keep_ms(config)
+        keep_ms = _keep_ms(config)
         source = _within_retention(source, keep_ms)
         path = journal_path(config.data_dir, source.root, source.wanted.prefix)
         with Journal(path, is_fresh=restarts) as journal:
@@ -121,14 +121,14 @@ def _import(source: Source, data: Path | None, *, verifies_all: bool, restarts: 
             return _tell_counted(counted) and is_good
 
 
-def _raw_keep_ms(config: Config) -> int | None:
-    """How long the running store keeps raw samples, in whichever way it was told. Raises: NotReady."""
+def _keep_ms(config: Config) -> int | None:
+    """How long the running store keeps samples or rollups, in whichever way it was told. Raises: NotReady."""
     from appliance.bus import BusError, Client
     from tsdb.errors import NotReady
 
     store = Client(config.run_dir, "store")
     try:
-        keep_ms: int | None = store.call("stats", timeout_s=STATS_TIMEOUT_S).body["raw_keep_ms"]
+        keep_ms: int | None = store.call("stats", timeout_s=STATS_TIMEOUT_S).body["keep_ms"]
     except BusError as error:
         raise NotReady(str(error)) from error
     finally:
@@ -144,9 +144,9 @@ def _within_retention(source: Source, keep_ms: int | None) -> Source:
     if source.from_ms >= oldest_ms:
         return source
     click.echo(
-        f"raw samples are kept for {duration_text(keep_ms)} (store.retention, store.schemas): points before "
-        f"{_stamp(oldest_ms)} would be refused and are left out; for those, set store.retention to `forever`, or to "
-        f"raw:… of more days, and `henge reload` before importing"
+        f"nothing is kept for longer than {duration_text(keep_ms)} (store.retention, store.schemas): points before "
+        f"{_stamp(oldest_ms)} would be refused and are left out; for those, keep the coarsest resolution for longer, "
+        f"or set store.retention to `forever`, and `henge reload` before importing"
     )
     return replace(source, from_ms=oldest_ms)
 

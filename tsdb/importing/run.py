@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.errors import RefusedSample
 from tsdb.importing import tree, whisper
@@ -17,8 +18,9 @@ from tsdb.importing.transfer import Transfer
 from tsdb.importing.tree import Found, Wanted
 from tsdb.importing.whisper import BadFile, History
 from tsdb.ingest.graphite.names import canonical_of
-from tsdb.sample import Labels, Matcher, MatchOp, Selection, labels_of
+from tsdb.sample import Int64s, Labels, Matcher, MatchOp, Selection, labels_of
 
+BUCKET_MS_MAX = 86_400_000  # Beyond the longest rollup that anybody keeps beside an hour.
 BAD_FILES_LISTED_COUNT = 1_000  # The rest is counted.
 Step = Callable[[int], None]
 """Told the bytes of each file when it is through."""
@@ -144,14 +146,25 @@ def _count(counted: Counted, name: str, history: History, client: Series) -> Non
     if not history.value.size:
         return
     labels = labels_of(canonical_of.exact(name))
-    found = client.select(_matchers(labels), int(history.timestamp_ms[0]), int(history.timestamp_ms[-1]))
+    last_ms = int(history.timestamp_ms[-1]) + BUCKET_MS_MAX  # Where the bucket of the last point may end.
+    found = client.select(_matchers(labels), int(history.timestamp_ms[0]), last_ms)
     at = next((at for at, one in enumerate(found.labels) if tuple(one) == tuple(labels)), None)
     there = np.empty(0, np.int64) if at is None else found.timestamp_ms[found.offsets[at] : found.offsets[at + 1]]
-    missing_count = history.value.size - int(np.count_nonzero(np.isin(history.timestamp_ms, there)))
+    missing_count = history.value.size - int(np.count_nonzero(_is_there(history.timestamp_ms, found, there)))
     if missing_count:
         counted.missing_count += missing_count
         if len(counted.missing) < BAD_FILES_LISTED_COUNT:
             counted.missing.append((name, missing_count))
+
+
+def _is_there(timestamp_ms: Int64s, found: Selection, there: Int64s) -> npt.NDArray[np.bool_]:
+    """Of each point, whether a sample of its time was found; where rollups may stand, a bucket that it lies in."""
+    is_there = np.isin(timestamp_ms, there)
+    if found.resolution_ms and there.size:
+        following = there[np.minimum(np.searchsorted(there, timestamp_ms), there.size - 1)]
+        is_in_bucket = (following >= timestamp_ms) & (following < timestamp_ms + found.resolution_ms)
+        is_there |= is_in_bucket & (timestamp_ms < found.raw_from_ms)
+    return is_there
 
 
 def _matchers(labels: Labels) -> list[Matcher]:

@@ -169,7 +169,12 @@ class QueryService:
                 found = self._source.select(matchers_of(ask.matchers), ask.start_ms, ask.end_ms, bounds=ledger)
             ledger.selected(found)
             ledger.hold(found.timestamp_ms)
-            return Answer({"labels": list(found.labels)}, (found.offsets, found.timestamp_ms, found.value))
+            body = {
+                "labels": list(found.labels),
+                "resolution_ms": found.resolution_ms,
+                "raw_from_ms": found.raw_from_ms,
+            }
+            return Answer(body, (found.offsets, found.timestamp_ms, found.value))
 
         return self._asked("select", ask, read)
 

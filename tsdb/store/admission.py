@@ -25,8 +25,8 @@ class TimeLimits:
         words = {
             "negative_time": "the time is before 1970; send epoch milliseconds or seconds, as the door wants them",
             "too_old": (
-                f"the time is before {_stamp(self.oldest_ms)}, and no older raw samples are kept "
-                f"(store.retention, store.schemas); send newer ones, or keep raw samples for longer"
+                f"the time is before {_stamp(self.oldest_ms)}, and nothing older is kept "
+                f"(store.retention, store.schemas); send newer samples, or keep them for longer"
             ),
             "too_far_in_future": (
                 f"the time is after {_stamp(self.latest_ms)}, too far ahead of this machine's clock "

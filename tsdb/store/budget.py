@@ -18,7 +18,7 @@ from appliance.clock import Clock
 from tsdb.errors import CorruptData, DiskFull
 from tsdb.store.block.layout import BlockEntry
 from tsdb.store.disk import Disk, full_disk_named
-from tsdb.store.windows import window_max_ms
+from tsdb.store.windows import WindowLimits, window_max_ms
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +152,14 @@ class Budget:
         reach_ms = int(ahead.raw_days * DAY_MS)
         return reach_ms if raw_keep_ms is None else min(reach_ms, raw_keep_ms)
 
-    def window_max_ms(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> int:
-        """The longest window of a block of samples, by how long they will stay."""
-        return window_max_ms(self.raw_reach_ms(entries, raw_keep_ms))
+    def window_limits(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None, open_ms: int) -> WindowLimits:
+        """Of the windows of blocks of samples, now. open_ms: a window gets samples for so long behind its end."""
+        now_ms = self._clock.now_ms()
+        return WindowLimits(
+            closed_before_ms=now_ms - open_ms,
+            longest_ms=window_max_ms(self.raw_reach_ms(entries, raw_keep_ms)),
+            past_before_ms=0 if raw_keep_ms is None else now_ms - raw_keep_ms,
+        )
 
     def _ahead(self, entries: Sequence[BlockEntry], raw_keep_ms: int | None) -> Forecast:
         """The forecast by the latest measurement."""

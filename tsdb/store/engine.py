@@ -45,6 +45,7 @@ from tsdb.store.suspects import Suspects
 from tsdb.store.tiers import aggregates_of, read_from_ms
 from tsdb.store.tombstones import Tombstone, Tombstones
 from tsdb.store.wal import Wal
+from tsdb.store.windows import WindowLimits
 
 # A head that never fills is flushed this often, so that a restart replays two hours at most.
 FLUSH_AFTER_S = 2 * 3_600.0
@@ -172,6 +173,7 @@ class Engine:
                 self._wal.append(samples, admitted.min_ms, admitted.max_ms, len(self._index))
                 self._head.append(samples, admitted.min_ms, admitted.max_ms)
                 self.changes.note(admitted.min_ms)
+                self._retention.note_samples(samples.timestamp_ms, admitted.min_ms)
                 self._appended_at_s = self._clock.monotonic_s()
             written_count = self._wal.written_count
         if self._fsync == "always" and samples.series.size:
@@ -317,6 +319,7 @@ class Engine:
             try:
                 self._flush_if_due()
             except DiskFull:
+                self._retention.note_full()
                 self._retain(now_ms)  # What leaves makes the room that the flush needs.
                 raise
             self._retain(now_ms)
@@ -374,7 +377,7 @@ class Engine:
             **self._retention.stats(),
             **self._budget.stats(entries, self._schemas.raw_max_ms),
             "replay_s": self._replay_s,
-            "raw_keep_ms": self._schemas.raw_max_ms,
+            "keep_ms": self._schemas.keep_max_ms,
         }
 
     def close(self) -> None:
@@ -449,13 +452,7 @@ class Engine:
     def _write_waiting(self) -> None:
         """Write the runs whose samples lie in segments before the one that is written into blocks."""
         for index, some in by_index(self._waiting):
-            entries = flush_runs(
-                self._block_folder,
-                index,
-                some,
-                closed_before_ms=self._clock.now_ms() - self._out_of_order_window_ms,
-                longest_ms=self._budget.window_max_ms(self._catalogue.entries, self._schemas.raw_max_ms),
-            )
+            entries = flush_runs(self._block_folder, index, some, self._window_limits())
             with self._lock:
                 self._catalogue.swap((), entries, self._clock.monotonic_s())
                 self._head.drop(some)
@@ -551,13 +548,18 @@ class Engine:
         groups = plan(
             joinable,
             closed_before_ms=closed_before_ms,
-            longest_ms=self._budget.window_max_ms(self._catalogue.entries, self._schemas.raw_max_ms),
+            longest_ms=self._window_limits().longest_ms,
             is_thorough=is_thorough,
         )
         if not groups:
             return False
         self._replace(groups[0])
         return True
+
+    def _window_limits(self) -> WindowLimits:
+        return self._budget.window_limits(
+            self._catalogue.entries, self._schemas.raw_max_ms, self._out_of_order_window_ms
+        )
 
     def _replace(self, group: Group) -> None:
         """Put one block in the place of several, without what is deleted; damaged ones stay as they are."""
@@ -585,7 +587,7 @@ class Engine:
             self._flush()
 
     def _time_limits(self, now_ms: int) -> TimeLimits:
-        oldest_ms = 0 if self._schemas.raw_max_ms is None else now_ms - self._schemas.raw_max_ms
+        oldest_ms = 0 if self._schemas.keep_max_ms is None else now_ms - self._schemas.keep_max_ms
         return TimeLimits(oldest_ms, now_ms + self._future_max_ms)
 
 

@@ -17,7 +17,7 @@ from tsdb.store.head import Run
 from tsdb.store.index import SeriesIndex
 from tsdb.store.pieces import Pieces, copy_ranges
 from tsdb.store.sorted_run import SortedRun
-from tsdb.store.windows import Span, spans_of
+from tsdb.store.windows import Span, WindowLimits, spans_of
 
 # Samples merged at once: 2 Mi × 16 B, three times over while they are moved: about 100 MiB at the peak.
 _PIECE_SAMPLE_COUNT = 1 << 21
@@ -78,14 +78,8 @@ def block_order(index: SeriesIndex, ids: Int32s) -> Int32s:
     return ids[np.lexsort((keys.low, keys.high, index.shape_rank(ids)))]
 
 
-def flush_runs(
-    folder: BlockFolder, index: SeriesIndex, runs: Sequence[Run], *, closed_before_ms: int, longest_ms: int
-) -> list[BlockEntry]:
-    """Write every sample of some runs into blocks; all of them or none.
-
-    One for each window that has samples: of 2 h where it may get more of them, of up to longest_ms before
-    closed_before_ms; see windows.spans_of().
-    """
+def flush_runs(folder: BlockFolder, index: SeriesIndex, runs: Sequence[Run], limits: WindowLimits) -> list[BlockEntry]:
+    """Write every sample of some runs into blocks, one for each window that has any; all of them or none."""
     done = [run.sort() for run in runs]
     if not done:
         return []
@@ -97,7 +91,7 @@ def flush_runs(
         for part in done:
             is_there[part.timestamp_ms // WINDOW_MS - first] = True
         windows = first + np.flatnonzero(is_there)
-    spans = spans_of(windows, closed_before_ms=closed_before_ms, longest_ms=longest_ms)
+    spans = spans_of(windows, limits)
     parts_of = _overlapping(runs, done, spans) if len(spans) <= _READ_PER_SPAN_COUNT_MAX else _cut(folder, done, spans)
     entries: list[BlockEntry] = []
     try:

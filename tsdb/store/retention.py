@@ -19,6 +19,7 @@ from appliance.clock import Clock
 from appliance.units import duration_text
 from tsdb.errors import DiskFull
 from tsdb.interface import Aggregate
+from tsdb.sample import Int64s
 from tsdb.store.block.layout import BlockEntry, BlockName
 from tsdb.store.budget import Budget
 from tsdb.store.catalogue import Catalogue
@@ -27,6 +28,7 @@ from tsdb.store.flush import BlockFolder
 from tsdb.store.index import SeriesIndex
 from tsdb.store.rollup import LOOK_BACK_MS, BlockSet, Mask, Rolling, join_rollups, roll
 from tsdb.store.schemas import SchemaTable
+from tsdb.store.settling import Settling
 from tsdb.store.tombstones import Tombstones
 from tsdb.store.trust import TrustedTime
 
@@ -66,6 +68,7 @@ class Retention:
         newest += [] if replayed_newest_ms is None else [replayed_newest_ms]
         self._time = TrustedTime(max(newest, default=None), clock.monotonic_s())
         self._present: dict[BlockName, frozenset[int]] = {}
+        self._settling = Settling(table.keep_min_ms(0), clock.monotonic_s())
         self._left_alone: set[BlockName] = set()  # Damaged; joined or rewritten no more.
         self._looked_at_ms: int | None = None
         self._full_since_s: float | None = None
@@ -107,8 +110,9 @@ class Retention:
         now_ms = min(self._time.now_ms(now_ms, self._clock.monotonic_s()), max(newest))
         self._forget_gone(entries, rollups)
         windows = windows_of(entries)
+        settled = self._settling.settled(windows, now_ms, self._clock.monotonic_s())
         step: Leave | Drop | Join | None = plan_by_age(
-            windows, rollups, self._table, self._schemas_in, now_ms, self._left_alone
+            settled, rollups, self._table, self._schemas_in, now_ms, self._left_alone
         )
         if step is None and self._budget.is_over(self._catalogue.doomed_bytes):
             step = plan_for_space(windows, rollups, self._schemas_in, now_ms - open_ms)
@@ -129,11 +133,19 @@ class Retention:
                 case Join():
                     self._rewrite(step.entries, step.start_ms, step.window_ms)
         except DiskFull:
-            if not self._do_without_writing(step, windows, rollups, now_ms):
+            if not self._do_without_writing(step, settled, rollups, now_ms):
                 raise
         else:
             self._full_since_s = None
         return True
+
+    def note_samples(self, timestamp_ms: Int64s, min_ms: int) -> None:
+        """Samples have come, the oldest at min_ms; from any thread."""
+        self._settling.note(timestamp_ms, min_ms, self._clock.now_ms(), self._clock.monotonic_s())
+
+    def note_full(self) -> None:
+        """The disk is full: what is past its time makes room, whoever may send more of it."""
+        self._settling.end()
 
     def _do_without_writing(
         self, failed: Leave | Drop | Join | None, windows: Sequence[Window], rollups: Sequence[BlockEntry], now_ms: int

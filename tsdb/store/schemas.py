@@ -65,6 +65,12 @@ class SchemaTable:
         return None if None in found else max(keep_ms for keep_ms in found if keep_ms is not None)
 
     @cached_property
+    def keep_max_ms(self) -> int | None:
+        """The longest time that samples of any series are kept, rolled up or not; None: forever."""
+        found = [schema.retention.tiers[-1].keep_ms for schema in self.schemas]
+        return None if None in found else max(keep_ms for keep_ms in found if keep_ms is not None)
+
+    @cached_property
     def tiers_ms(self) -> tuple[int, ...]:
         """The resolutions of all rollups, finest first."""
         return tuple(sorted({tier.resolution_ms for schema in self.schemas for tier in schema.rollups}))

@@ -33,22 +33,31 @@ def window_max_ms(retention_ms: int | None) -> int:
     return max((window_ms for window_ms in WINDOWS_MS if 8 * window_ms <= retention_ms), default=WINDOWS_MS[0])
 
 
-def spans_of(windows: Int64s, *, closed_before_ms: int, longest_ms: int) -> list[Span]:
+class WindowLimits(NamedTuple):
+    """closed_before_ms, longest_ms: as in compaction.plan(). past_before_ms: a window that ends at or before this time
+    may be of any length, for it will leave as a whole."""
+
+    closed_before_ms: int
+    longest_ms: int
+    past_before_ms: int = 0
+
+
+def spans_of(windows: Int64s, limits: WindowLimits) -> list[Span]:
     """Into which windows the samples of some windows of 2 h are written, rising; no two of them overlap.
 
     Of five years that come at once, 343 windows of 128 h instead of 21,900 of 2 h: what the joining of closed windows
     would make of them in the end. Each is the shortest in which all of its samples lie.
 
-    windows: numbers of windows of 2 h, distinct and rising, one at least. closed_before_ms, longest_ms: as in
-    compaction.plan().
+    windows: numbers of windows of 2 h, distinct and rising, one at least.
     """
-    assert longest_ms in WINDOWS_MS, longest_ms
+    assert limits.longest_ms in WINDOWS_MS, limits
     starts_ms = windows * WINDOW_MS
     longer_ms = starts_ms.copy()
     is_left = np.ones(windows.size, np.bool_)
-    for window_ms in reversed([one for one in WINDOWS_MS[1:] if one <= longest_ms]):
+    for window_ms in reversed(WINDOWS_MS[1:]):
+        before_ms = limits.closed_before_ms if window_ms <= limits.longest_ms else limits.past_before_ms
         aligned_ms = starts_ms // window_ms * window_ms
-        is_taken = is_left & (aligned_ms + window_ms <= closed_before_ms)
+        is_taken = is_left & (aligned_ms + window_ms <= before_ms)
         longer_ms[is_taken] = aligned_ms[is_taken]
         is_left &= ~is_taken
     firsts = np.flatnonzero(np.append(True, longer_ms[1:] != longer_ms[:-1]))

@@ -6,8 +6,10 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.running import CHECKOUT, HENGE, Appliance
@@ -16,17 +18,18 @@ from tsdb.client import WriteAnswer
 from tsdb.errors import NotReady
 from tsdb.importing import transfer as transfer_module
 from tsdb.importing.journal import Journal
-from tsdb.importing.run import Source, Tally, send
+from tsdb.importing.run import Source, Tally, _is_there, send
 from tsdb.importing.transfer import Transfer
 from tsdb.importing.tree import Found, Wanted, files, series_name
 from tsdb.importing.whisper import BadFile
+from tsdb.sample import Selection
 
 NOW_S = int(time.time()) // 60 * 60 - 60
 
 
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    with Appliance(tmp_path_factory.mktemp("importing"), settings=["store.retention=raw:90d"]) as running:
+    with Appliance(tmp_path_factory.mktemp("importing"), settings=["store.retention=raw:90d,1h:2y"]) as running:
         yield running
 
 
@@ -111,14 +114,16 @@ def test_bad_files_are_set_aside_and_do_not_end_the_run(appliance: Appliance, tm
     assert appliance.query('{"bad.z"}', time_s=NOW_S)
 
 
-def test_what_is_older_than_the_retention_is_told_first_and_left_out(appliance: Appliance, tmp_path: Path) -> None:
+def test_what_is_older_than_every_rollup_is_told_first_and_left_out(appliance: Appliance, tmp_path: Path) -> None:
     day_s = NOW_S // 86_400 * 86_400
-    write_file(tmp_path, "aged.wsp", file_of([(86_400, ring(86_400, 400, day_s))]))
+    write_file(tmp_path, "aged.wsp", file_of([(86_400, ring(86_400, 900, day_s))]))
     done = imported(appliance, str(tmp_path), "--verify")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("raw samples are kept for 90d (store.retention, store.schemas): points before")
-    assert "310 points are before that" in done.stdout
-    assert "imported 1 files, 90 points" in done.stdout
+    assert done.stdout.startswith("nothing is kept for longer than 2y (store.retention, store.schemas): points before")
+    assert "170 points are before that" in done.stdout
+    assert "imported 1 files, 730 points" in done.stdout
+    (found,) = appliance.query('count_over_time({"aged"}[700d])', time_s=NOW_S)
+    assert float(found["value"][1]) == 700, "raw samples are kept for 90 days; these wait for their rollups"
 
 
 def test_a_dry_run_tells_what_would_come_and_changes_nothing(tmp_path: Path) -> None:
@@ -140,6 +145,16 @@ def test_a_dry_run_tells_what_would_come_and_changes_nothing(tmp_path: Path) -> 
     )
     assert "would import 1 files, 7 points from" in since.stdout
     assert not (tmp_path / "none").exists()
+
+
+def test_a_point_is_there_if_its_sample_is_or_a_rollup_that_it_lies_in() -> None:
+    hour_ms = 3_600_000
+    there = np.array([hour_ms, 3 * hour_ms, 4 * hour_ms, 4 * hour_ms + 5])
+    raw_alone = Selection(labels=[()], offsets=np.array([0, 4]), times_ms=there, value=np.zeros(4))
+    found = replace(raw_alone, resolution_ms=hour_ms, raw_from_ms=4 * hour_ms + 1)
+    points = np.array([1, hour_ms, hour_ms + 1, 3 * hour_ms - 1, 4 * hour_ms, 4 * hour_ms + 5, 4 * hour_ms + 4])
+    assert _is_there(points, found, there).tolist() == [True, True, False, True, True, True, False]
+    assert _is_there(points, raw_alone, there).tolist() == [False, True, False, False, True, True, False]
 
 
 class KeptDoor:

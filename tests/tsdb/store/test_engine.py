@@ -409,7 +409,10 @@ def test_upkeep_joins_the_blocks_of_a_closed_window() -> None:
     assert len(everything(engine)) == 3
 
 
-def test_blocks_past_the_retention_are_dropped_but_not_by_a_clock_that_jumps_ahead() -> None:
+def test_blocks_past_the_retention_are_dropped_but_not_by_a_clock_that_jumps_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tsdb.store.settling.SETTLING_AFTER_START_S", 0.0)
     disk, clock = MemoryDisk(), DrivenClock()
     engine = open_engine(disk, clock=clock, retention_raw_ms=24 * HOUR_MS)
     append(engine, [(A, NOW_MS, ONE), (A, NOW_MS + 20 * HOUR_MS, ONE)], now_ms=NOW_MS + 20 * HOUR_MS)

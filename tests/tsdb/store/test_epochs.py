@@ -79,7 +79,7 @@ def test_samples_of_both_epochs_are_found_while_the_old_ones_are_written(monkeyp
     engine, sent = with_gone_series()
     seen = []
 
-    def slow(*arguments: Any, **windows: Any) -> list[BlockEntry]:
+    def slow(*arguments: Any) -> list[BlockEntry]:
         more = rows(0, 6, 20, at_ms=NOW_MS + HOUR_MS + 1)
         append(engine, more)
         sent.extend(more)
@@ -89,7 +89,7 @@ def test_samples_of_both_epochs_are_found_while_the_old_ones_are_written(monkeyp
         assert len(engine.series([], NOW_MS + HOUR_MS, NOW_MS + 2 * HOUR_MS)) == 5
         assert "20" in engine.names.label_values("host", 0, 2**60)
         assert engine.names.label_names(0, 2**60) == ["__name__", "host"]
-        return flush_runs(*arguments, **windows)
+        return flush_runs(*arguments)
 
     monkeypatch.setattr("tsdb.store.engine.flush_runs", slow)
     engine.flush()
@@ -103,7 +103,7 @@ def test_a_flush_that_fails_keeps_the_samples_of_both_epochs_and_the_next_writes
 ) -> None:
     engine, sent = with_gone_series()
 
-    def fail(*_: object, **windows: object) -> None:
+    def fail(*_: object) -> None:
         raise DiskFull("full")
 
     with monkeypatch.context() as full:

@@ -361,7 +361,10 @@ def rollups_after_start(disk: MemoryDisk, clock: DrivenClock) -> dict[int, objec
 
 
 @pytest.mark.parametrize("section", [None, layout.SUMMARY, layout.TILES, layout.KEYS])
-def test_a_damaged_rollup_is_made_anew_while_its_samples_are_there(section: int | None) -> None:
+def test_a_damaged_rollup_is_made_anew_while_its_samples_are_there(
+    section: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsdb.store.settling.SETTLING_AFTER_START_S", 0.0)
     wanted = rollups_after_start(*rolled_up(is_settled=False))
     assert len(wanted[600_000][0]) > 10  # type: ignore[arg-type]
     disk, clock = rolled_up(is_settled=False)

@@ -239,7 +239,8 @@ def test_three_years_pass() -> None:
     assert engine.select([], 0, 2**62).resolution_ms == HOUR_MS
 
 
-def test_late_samples_of_a_window_that_was_rolled_up_are_added_to_it() -> None:
+def test_late_samples_of_a_window_that_was_rolled_up_are_added_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.store.settling.SETTLING_S", 0.0)
     schemas = SchemaTable.of(
         parse_retention("raw:30d,10m:forever"), [SchemaRule("a", "^a$", (), parse_retention("raw:6h,10m:forever"))]
     )

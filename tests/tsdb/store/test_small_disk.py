@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,13 @@ FIRST_MS = NOW_MS - 12 * WINDOW_MS
 A = labels(name="a")
 NAMED_A = [Matcher("__name__", MatchOp.EQUAL, "a")]
 TIERS = SchemaTable.of(parse_retention("raw:6h,10m:10d,1h:forever"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_settles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is past its time leaves at once, also by the clocks of these tests, which are set back after the start."""
+    monkeypatch.setattr("tsdb.store.settling.SETTLING_S", -math.inf)
+    monkeypatch.setattr("tsdb.store.settling.SETTLING_AFTER_START_S", -math.inf)
 
 
 @pytest.fixture

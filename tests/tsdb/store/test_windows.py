@@ -13,7 +13,7 @@ from tsdb.store.columns import Columns
 from tsdb.store.compaction import plan
 from tsdb.store.flush import split
 from tsdb.store.sorted_run import sorted_run
-from tsdb.store.windows import WINDOWS_MS, spans_of, window_max_ms
+from tsdb.store.windows import WINDOWS_MS, WindowLimits, spans_of, window_max_ms
 
 
 def windows(text: str) -> Int64s:
@@ -39,7 +39,7 @@ SPANS = {  # name: (windows with samples, hours before which they are closed, th
 
 @pytest.mark.parametrize(("there", "closed_before", "longest", "wanted"), SPANS.values(), ids=SPANS.keys())
 def test_the_windows_that_a_flush_writes(there: str, closed_before: int, longest: int, wanted: str) -> None:
-    found = spans_of(windows(there), closed_before_ms=closed_before * HOUR_MS, longest_ms=longest * HOUR_MS)
+    found = spans_of(windows(there), WindowLimits(closed_before * HOUR_MS, longest * HOUR_MS))
     hours = [(span.start_ms // HOUR_MS, span.end_ms // HOUR_MS) for span in found]
     assert [f"{start}-{end}" for start, end in hours] == wanted.split()
 
@@ -47,14 +47,14 @@ def test_the_windows_that_a_flush_writes(there: str, closed_before: int, longest
 @given(
     numbers=st.sets(st.integers(0, 300), min_size=1),
     closed_before=st.integers(0, 700),
+    past_before=st.integers(0, 700),
     longest_ms=st.sampled_from(WINDOWS_MS),
 )
 def test_every_window_lies_in_one_span_which_is_aligned_and_closed_or_its_own(
-    numbers: set[int], closed_before: int, longest_ms: int
+    numbers: set[int], closed_before: int, past_before: int, longest_ms: int
 ) -> None:
-    found = spans_of(
-        np.array(sorted(numbers), np.int64), closed_before_ms=closed_before * HOUR_MS, longest_ms=longest_ms
-    )
+    limits = WindowLimits(closed_before * HOUR_MS, longest_ms, past_before * HOUR_MS)
+    found = spans_of(np.array(sorted(numbers), np.int64), limits)
     inside = [number for span in found for number in range(span.start_ms // WINDOW_MS, span.end_ms // WINDOW_MS)]
     assert len(inside) == len(set(inside)), "two spans overlap"
     assert numbers <= set(inside)
@@ -62,8 +62,9 @@ def test_every_window_lies_in_one_span_which_is_aligned_and_closed_or_its_own(
     for span in found:
         assert span.window_ms in WINDOWS_MS
         assert span.start_ms % span.window_ms == 0
-        assert span.window_ms <= longest_ms
-        assert span.window_ms == WINDOW_MS or span.end_ms <= closed_before * HOUR_MS
+        is_past = span.end_ms <= past_before * HOUR_MS
+        assert span.window_ms <= longest_ms or is_past
+        assert span.window_ms == WINDOW_MS or span.end_ms <= closed_before * HOUR_MS or is_past
         assert numbers & set(range(span.start_ms // WINDOW_MS, span.end_ms // WINDOW_MS))
 
 

@@ -103,10 +103,14 @@ def _newest_whole_backup(path: Path) -> Path | None:
     return None
 
 
-def found_damage(path: Path) -> str | None:
-    """What quick_check finds wrong with a file, or None. Raises: sqlite3.Error, if it cannot be read at all."""
+def found_damage(path: Path, *, is_at_rest: bool = False) -> str | None:
+    """What quick_check finds wrong with a file, or None. Raises: sqlite3.Error, if it cannot be read at all.
+
+    is_at_rest: nobody has it open, and there is no log beside it; then no file is made beside it either.
+    """
     # Read-only, because the last close of a writable one moves the log into the file: into a damaged one, for good.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=5.0)
     try:
         rows = connection.execute("PRAGMA quick_check(3)").fetchall()
     except sqlite3.DatabaseError as error:

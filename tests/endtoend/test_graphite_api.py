@@ -97,7 +97,7 @@ def test_a_name_that_is_a_series_and_a_branch_is_both(appliance: Appliance) -> N
         ("metrics/find?query=a{b", "the pattern 'a{b': } is missing"),
         ("metrics/find?query=a&position=x&format=nodelist", "position: 'x' is no whole number"),
         ("metrics/find?query=a&from=nevermore", "the time 'nevermore' is none"),
-        ("render?target=a&format=svg", "format: 'svg' cannot be drawn here; add format=json"),
+        ("render?target=a&format=pdf", "format: 'pdf' cannot be drawn here; take png or svg"),
         ("render?target=a&format=json&jsonp=alert(1)", "jsonp: 'alert(1)' is no name of a function"),
     ],
 )

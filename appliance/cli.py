@@ -25,6 +25,7 @@ COMMANDS = {  # name: "module:function"
     "query": "tsdb.cli:query",
     "rules": "checks.rules_cli:rules",
     "db": "tsdb.cli:db",
+    "backup": "tsdb.commands.backup:backup",
     "export": "tsdb.commands.export:export",
     "import": "tsdb.commands.imports:import_",
     "token": "web.cli:token",

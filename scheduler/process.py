@@ -17,6 +17,7 @@ from appliance.state.model import SERVICE as STATE_SERVICE
 from scheduler.batch import Batch
 from scheduler.engine import READ_RETRY_S, Engine
 from scheduler.inventory import Inventory
+from scheduler.notices import Notices
 from scheduler.notify import Transports
 from scheduler.outbox import PENDING_COUNT_MAX, MessageIds, Outbox
 from scheduler.rules.keeper import GROUPS_AT_ONCE
@@ -82,7 +83,7 @@ async def _main(context: ChildContext) -> None:
         in_thread=Threads(GROUPS_AT_ONCE + 1, "rules").run,  # One for reading the documents.
         forget=toolbox.forget,
     )
-    service = Service(config.run_dir, metrics, loop, engine)
+    service = Service(config.run_dir, metrics, loop, engine, Notices(inventory, state, clock))
     serving = threading.Thread(
         target=service.server.serve, args=(context.stopping,), kwargs={"ready": context.ready}, name="scheduler-bus"
     )

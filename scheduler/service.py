@@ -14,10 +14,13 @@ from appliance.bus import BusRefused, Request, Server
 from appliance.metrics import Metrics
 from checks.model import Check, Result
 from scheduler.engine import Engine
+from scheduler.notices import Notices
+from tsdb.notices import Noted
 
 SERVICE = "scheduler"
 # A run takes 600 s at most, and its caller waits in a thread; so many may wait at once, the others queue behind them.
 THREADS_COUNT = 16
+NOTICES = "notices"  # A lane of their own: senders of metrics must not wait for runs.
 ASK_TIMEOUT_S = 660.0
 
 T = TypeVar("T")
@@ -42,13 +45,17 @@ def result_body(result: Result) -> dict[str, Any]:
 class Service:
     """The handlers run in threads of the server, and ask the event loop."""
 
-    def __init__(self, run_dir: Path, metrics: Metrics, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+    def __init__(
+        self, run_dir: Path, metrics: Metrics, loop: asyncio.AbstractEventLoop, engine: Engine, notices: Notices
+    ) -> None:
         self._loop = loop
         self._engine = engine
-        self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT)
+        self._taker = notices
+        self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT, lanes={NOTICES: 1})
         self.server.handle("run", self._run, RunBody)
         self.server.handle("try", self._try, Check)
         self.server.handle("test_channel", self._test_channel, ChannelBody)
+        self.server.handle("notices", self._notices, Noted, lane=NOTICES)
         self.server.handle("rules", self._rules)
         self.server.handle("stats", self._stats)
         self.server.handle("restart_stats", self._restart_stats)
@@ -76,6 +83,11 @@ class Service:
         if answer is None:
             raise BusRefused("not_found", f"there is no channel {channel_id!r}")
         return answer
+
+    def _notices(self, request: Request) -> Any:
+        """Events and states of jobs that came beside metrics."""
+        noted: Noted = request.body
+        return self._ask(lambda: self._taker.take(noted.notices))
 
     def _rules(self, request: Request) -> Any:
         """The groups of rules, as the HTTP API of Prometheus shows them."""

@@ -31,3 +31,35 @@ def test_packets_become_series(tmp_path: Path) -> None:
             wait_until(lambda: 20.0 in values_of(appliance, '{"stats.timers.shop.reply.mean"}[5m]'))
             assert 10.0 in values_of(appliance, '{"stats.timers.shop.reply.upper_50"}[5m]')
             wait_until(lambda: 1.0 in values_of(appliance, '{"stats_counts.statsd.bad_lines_seen"}[5m]'))
+
+
+def test_events_and_service_checks_of_dogstatsd_arrive(tmp_path: Path) -> None:
+    settings = ("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s", "statsd.dogstatsd=true")
+    with Appliance(tmp_path, settings=settings) as appliance:
+        status, check = appliance.call("POST", "/api/v1/checks", {"kind": "push", "name": "backup", "options": {}})
+        assert status == 201, check
+
+        def state() -> str:
+            return str(appliance.call("POST", f"/api/v1/checks/{check['id']}/run")[1]["state"])
+
+        host, port = appliance.ready["statsd"].rsplit(":", 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for line in (
+                b"_sc|backup|1|#env:prod|m:disk is slow",
+                b"_sc|nobody|0",
+                b"_e{6,5}:deploy|of 42|t:info|#web",
+            ):
+                sender.sendto(line, (host, int(port)))
+        wait_until(lambda: state() == "warning", what="the state of the job")
+        wait_until(lambda: appliance.call("GET", "/graphite/events/get_data?tags=web")[1] != [], what="the event")
+        (event,) = appliance.call("GET", "/graphite/events/get_data?tags=web")[1]
+        assert (event["what"], event["data"], event["tags"]) == ("deploy", "of 42", ["alert_type:info", "web"])
+        wait_until(lambda: refused(appliance).get("unknown_check") == 1, what="the count of what nobody knows")
+        recent = appliance.call("GET", "/api/v1/system")[1]["intake"]["recent_refusals"]
+        assert "there is no push check 'nobody'" in recent[0]["message"]
+
+
+def refused(appliance: Appliance) -> dict[str, float]:
+    """Of StatsD, by reason."""
+    found: dict[str, float] = appliance.call("GET", "/api/v1/system")[1]["refused"].get("statsd", {})
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -32,7 +32,9 @@ from tsdb.ingest.rows import body as rows
 from tsdb.ingest.statsd.door import STREAM as STATSD_STREAM
 from tsdb.ingest.statsd.door import Door as StatsdDoor
 from tsdb.ingest.statsd.rules import Rules as StatsdRules
+from tsdb.ingest.statsd.telling import Tell
 from tsdb.ingest.streams import STREAMS, SampleStream
+from tsdb.notices import Notice, Unwanted
 
 DOORS: Mapping[str, Callable[[Body, IntakeLimits, KnownSeries], Decoded]] = {
     "json": lambda body, _, __: json.decode(body),
@@ -61,10 +63,12 @@ class Intake:
         limits: IntakeLimits | None = None,
         book: MetricBook | None = None,
         statsd_rules: StatsdRules | None = None,
+        tell: Tell | None = None,
         rule_folders: RuleFolders | None = None,
     ) -> None:
         """book: of what senders say of their metrics; without one, it is forgotten at the end.
 
+        tell: takes events and service checks of DogStatsD; None: nobody is there.
         rule_folders: of carbon's rules for what Graphite's doors bring; None: there are none.
         """
         self._limits = limits or IntakeLimits()
@@ -107,6 +111,7 @@ class Intake:
                 clock=clock,
                 log=log,
                 limits=self._limits,
+                tell=tell or _nobody,
             )
             self._listeners.append(self._statsd.listener)
 
@@ -236,3 +241,7 @@ class Intake:
 
     def _is_given_up(self) -> bool:
         return self._gives_up_s is not None and self._clock.monotonic_s() >= self._gives_up_s
+
+
+def _nobody(notices: Sequence[Notice], timeout_s: float) -> list[Unwanted]:
+    raise NotReady("nobody here takes events and service checks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,11 +21,13 @@ from tsdb.interface import Ack
 from tsdb.memory import ARENA_COUNT_MAX, Housekeeping
 from tsdb.metadata import MetricMetadata
 from tsdb.node.asking import ask
+from tsdb.notices import Noted, Notice, Unwanted
 from tsdb.sample import SampleBatch
 
 THREADS = 4  # Acknowledged bodies at once; lines have threads of their own.
 KEPT_BYTES_MAX = 32 * 2**20  # A few bodies and their columns, for each of the threads.
 APPEND_TIMEOUT_S = 5.0
+TOLD_SERVICE = "scheduler"  # It knows the checks.
 KEPT_RULES = "carbon-kept"  # In the data folder: the last good copies of carbon's rule files.
 
 
@@ -39,6 +42,7 @@ def run_intake(context: ChildContext) -> None:
         log=context.log,
         book=MetricBook(context.config.data_dir / FILE_NAME, context.log),
         statsd_rules=statsd_rules(context.config.statsd),
+        tell=partial(told, Client(context.config.run_dir, TOLD_SERVICE)),
         rule_folders=rule_folders(context.config),
     )
     server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
@@ -66,6 +70,12 @@ def run_intake(context: ChildContext) -> None:
     intake.run(context.stopping)
     served.join()
     saving.join()
+
+
+def told(service: Client, notices: Sequence[Notice], timeout_s: float) -> list[Unwanted]:
+    """Raises: NotReady, if the other side does not answer."""
+    reply = ask(service, "notices", Noted(list(notices)), (), timeout_s)
+    return msgspec.convert(reply.body, list[Unwanted])
 
 
 def rule_folders(config: Config) -> RuleFolders | None:

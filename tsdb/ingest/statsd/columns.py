@@ -9,7 +9,7 @@ on it, and so does the last bit of a sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import polars as pl
 
 from tsdb.ingest.decoded import EXAMPLE_BYTES_MAX, Refusals
+from tsdb.ingest.statsd.datadog import EVENT
 from tsdb.ingest.statsd.exact import COUNTER, GAUGE, MESSAGES, SET, TIMER, Metric, decode_line, factor_of
+from tsdb.notices import Notice
 from tsdb.sample import Float64s
 
 Bytes = npt.NDArray[np.uint8]
@@ -33,6 +35,7 @@ _TO_PIPES = bytes.maketrans(b":@", b"||")
 _FRONT = b"_|0|c||1\n"
 _COLUMNS = ("name", "value", "type", "at", "rate")
 _UNKNOWN = 255  # A type that DogStatsD does not have; to statsd it is a counter.
+_EVENT = EVENT.encode()
 _FORM_COUNT = 6  # Marks that tell the form: `:`, `|`, `|`, `@`, then `|`, `#`.
 
 
@@ -53,6 +56,7 @@ class Metrics:
     lines_count: int
     bad_count: int
     refusals: Refusals
+    notices: Sequence[tuple[Notice, int]] = ()  # Events and service checks of DogStatsD, and where their lines begin.
 
     def __len__(self) -> int:
         return self.value.size
@@ -81,8 +85,9 @@ def decode(data: bytes, *, dogstatsd: bool = False) -> Metrics:
             parts.append(part)
             slow[doubtful] = True
     bad_count = 0
+    notices: list[tuple[Notice, int]] = []
     if slow.any():
-        part, bad_count = _exactly(lines, np.flatnonzero(slow), refusals)
+        part, bad_count = _exactly(lines, np.flatnonzero(slow), refusals, notices)
         parts.append(part)
     joined = _joined(parts)
     return Metrics(
@@ -90,6 +95,7 @@ def decode(data: bytes, *, dogstatsd: bool = False) -> Metrics:
         lines_count=int(np.count_nonzero(lines.lengths)),
         bad_count=bad_count,
         refusals=refusals,
+        notices=notices,
     )
 
 
@@ -139,7 +145,16 @@ class _Lines:
             is_clean = self._count(codes == _ODD) == 0
             self.is_tagged &= is_clean
             self.is_plain &= is_clean
+        if self.dogstatsd and _EVENT in self.data:  # One of a title and a text looks like a metric of that value.
+            self._leave_out_events()
         self.is_slow = ~(self.is_plain | self.is_tagged) & (self.lengths > 0)
+
+    def _leave_out_events(self) -> None:
+        is_event = self.lengths >= len(_EVENT)
+        for at, byte in enumerate(_EVENT):
+            is_event &= self.view[np.minimum(self.starts + at, self.view.size - 1)] == byte
+        self.is_plain &= ~is_event
+        self.is_tagged &= ~is_event
 
     def _count(self, marked: Bools) -> npt.NDArray[np.int64]:
         """How many of the marked marks each line has."""
@@ -251,7 +266,7 @@ def _factors(rates: pl.Series) -> Float64s:
     return rates.replace_strict(found, numbers, return_dtype=pl.Float64).to_numpy()
 
 
-def _exactly(lines: _Lines, index: Indexes, refusals: Refusals) -> tuple[_Part, int]:
+def _exactly(lines: _Lines, index: Indexes, refusals: Refusals, notices: list[tuple[Notice, int]]) -> tuple[_Part, int]:
     """One line after the other through the slow path. Returns: their rows, and how many values were bad."""
     raws: list[str] = []
     metrics: list[Metric] = []
@@ -262,6 +277,8 @@ def _exactly(lines: _Lines, index: Indexes, refusals: Refusals) -> tuple[_Part, 
         for reason in line.bad:
             example = lines.line(number)[:EXAMPLE_BYTES_MAX]
             refusals.add(reason, example, int(lines.starts[number]), message=MESSAGES[reason])
+        if line.notice is not None:
+            notices.append((line.notice, int(lines.starts[number])))
         bad_count += len(line.bad)
         raws += [line.raw] * len(line.metrics)
         metrics += line.metrics

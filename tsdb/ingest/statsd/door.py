@@ -1,8 +1,9 @@
 """StatsD's door: sockets in, a window of metrics, and at each flush its rows to the store.
 
 Three threads: one reads the sockets, one decodes batches into the window and flushes it, one carries flushed rows to
-the store, which may be away for a while. Between them are two queues of fixed length: a full one of batches is
-answered by not reading, a full one of flushes by losing the newest, which is counted.
+the store, which may be away for a while; of DogStatsD a fourth hands events and service checks on (telling.py).
+Between them are queues of fixed length: a full one of batches is answered by not reading, a full one of flushes by
+losing the newest, which is counted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tsdb.ingest.statsd.console import Console
 from tsdb.ingest.statsd.flush import LastFlush, Rows, flush
 from tsdb.ingest.statsd.management import Management, Told
 from tsdb.ingest.statsd.rules import Rules
+from tsdb.ingest.statsd.telling import Tell, Telling
 from tsdb.ingest.statsd.window import Window
 from tsdb.ingest.streams import Stream
 
@@ -75,6 +77,7 @@ class Door:
         clock: Clock,
         log: logging.Logger,
         limits: IntakeLimits,
+        tell: Tell,
     ) -> None:
         self._pump = pump
         self._rules = rules
@@ -93,6 +96,7 @@ class Door:
         self._started_s = clock.now_ms() // 1000
         self._last_message_s = self._started_s
         self._bad_lines_count = 0
+        self._telling = Telling(tell, STATSD, ledger, log) if rules.dogstatsd else None
         self._console: Console | None = None
         if MANAGEMENT in sockets:
             management = Management(rules, self._window, pump.crunching, self._told)
@@ -115,15 +119,21 @@ class Door:
         storing = threading.Thread(target=self._store_all, name="statsd-store")
         gathering.start()
         storing.start()
-        talking = None if self._console is None else threading.Thread(target=self._console.run, args=(is_stopped,))
-        if talking is not None:
-            talking.start()
+        others = []
+        if self._console is not None:
+            others.append(threading.Thread(target=self._console.run, args=(is_stopped,), name="statsd-console"))
+        if self._telling is not None:
+            others.append(threading.Thread(target=self._telling.run, name="statsd-tell"))
+        for thread in others:
+            thread.start()
         self.listener.run(is_stopped)
         self._batches.put(None)
         gathering.join()
+        if self._telling is not None:
+            self._telling.end()
         storing.join()
-        if talking is not None:
-            talking.join()
+        for thread in others:
+            thread.join()
 
     def _told(self) -> Told:
         return Told(
@@ -174,6 +184,9 @@ class Door:
         self._last_message_s = self._clock.now_ms() // 1000
         self._bad_lines_count += metrics.bad_count
         self._ledger.refused(STATSD, metrics.refusals, batch.sender_of)
+        if metrics.notices:
+            assert self._telling is not None, "only DogStatsD has notices"
+            self._telling.put(metrics.notices, batch.sender_of)
 
     def _boundary_after(self, now_ms: int) -> int:
         interval_ms = self._rules.flush_interval_ms

@@ -7,16 +7,22 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tsdb.ingest.statsd.datadog import EVENT, SERVICE_CHECK, notice_of
+from tsdb.notices import Notice
+
 COUNTER, GAUGE, TIMER, SET = range(4)
 TAGS = "|#"
 BAD_NUMBER, BAD_RATE, NO_TYPE = "not_a_number", "bad_sample_rate", "no_type"
 NEGATIVE, UNSUPPORTED, UNKNOWN_TYPE = "negative_timer", "not_supported", "unknown_type"
+BAD_EVENT, BAD_CHECK = "bad_event", "bad_service_check"
 MESSAGES = {
     BAD_NUMBER: "the value is not a number",
     BAD_RATE: "the sample rate is not `@` and a number such as @0.1",
     NO_TYPE: "there is no type; a metric reads `name:value|type`, the type c, g, ms or s",
     NEGATIVE: "a timer cannot be negative",
-    UNSUPPORTED: "events, service checks and metrics with a time of their own are not taken over StatsD",
+    UNSUPPORTED: "metrics with a time of their own are not taken over StatsD",
+    BAD_EVENT: "this is no event; one reads `_e{5,4}:title|text|d:1700000000|#tag`, with the lengths in bytes",
+    BAD_CHECK: "this is no service check; one reads `_sc|name|0|#tag|m:message`, the status 0 to 3",
     UNKNOWN_TYPE: "the type is none of c, g, ms, h, d and s",
 }
 # What JavaScript takes for white space in strings (ECMAScript 2023, 12.2 and 12.3).
@@ -42,11 +48,15 @@ class Metric(NamedTuple):
 
 @dataclass(slots=True)
 class Line:
-    """raw: the name, and the tags behind TAGS if there are any; what `name_of` reads. bad: a reason for each value."""
+    """raw: the name, and the tags behind TAGS if there are any; what `name_of` reads. bad: a reason for each value.
+
+    notice: an event or service check, which has neither.
+    """
 
     raw: str
     metrics: list[Metric] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    notice: Notice | None = None
 
 
 def decode_line(text: str, *, dogstatsd: bool) -> Line:
@@ -91,8 +101,10 @@ def _metric(kind: int, value: float, factor: float, text: str) -> Metric:
 
 def _dog_line(text: str) -> Line:
     """DogStatsD: several values before one type, then @rate, #tags, c:container in any order."""
-    if text.startswith(("_e{", "_sc|")):
-        return Line("", bad=[UNSUPPORTED])
+    if text.startswith((EVENT, SERVICE_CHECK)):
+        notice = notice_of(text)
+        bad = BAD_EVENT if text.startswith(EVENT) else BAD_CHECK
+        return Line("", notice=notice, bad=[] if notice else [bad])
     head, *fields = text.split("|")
     name, *values = head.split(":")
     tags = "".join(TAGS + one[1:] for one in fields[1:] if one[:1] == "#" and len(one) > 1)

@@ -12,7 +12,17 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from appliance.state import AppendEvent, Event
+from appliance.state import Event
+from checks.annotations import (
+    DATA_CHARS_MAX,
+    KEPT_COUNT,
+    KIND,
+    SUBJECT,
+    TAG_CHARS_MAX,
+    TAG_COUNT_MAX,
+    WHAT_CHARS_MAX,
+    annotation,
+)
 from tsdb.errors import TsdbError
 from web.api.bodies import body_object
 from web.api.graphite import arguments, shape
@@ -26,13 +36,6 @@ bp = Blueprint("graphite_events", __name__, url_prefix="/graphite/events")
 bp.register_error_handler(Refusal, refused)
 bp.register_error_handler(TsdbError, refused)
 
-KIND, SUBJECT = "annotation", "graphite"
-# Each has 5 KiB at most and mostly 200 B: 2 MB, which are read in 30 ms when a graph shows events.
-KEPT_COUNT = 10_000
-WHAT_CHARS_MAX = 1_024
-DATA_CHARS_MAX = 4_096
-TAG_COUNT_MAX = 32
-TAG_CHARS_MAX = 128
 AT_S_MAX = 253_402_300_799  # The end of the year 9999.
 SETS = ("intersection", "union")
 
@@ -42,12 +45,8 @@ SETS = ("intersection", "union")
 def note() -> Response:
     given = body_object()
     at_s = _at_s(given.get("when"))
-    body = {
-        "what": _text(given, "what", WHAT_CHARS_MAX),
-        "data": _text(given, "data", DATA_CHARS_MAX),
-        "tags": _tags(given.get("tags", [])),
-    }
-    event = AppendEvent(kind=KIND, subject=SUBJECT, at_ms=at_s * 1_000, body=body, keep_count=KEPT_COUNT)
+    what, text = _text(given, "what", WHAT_CHARS_MAX), _text(given, "data", DATA_CHARS_MAX)
+    event = annotation(what, text, _tags(given.get("tags", [])), at_s * 1_000)
     services().state.apply([event], actor=identity().actor)
     return Response(status=200)
 

@@ -23,9 +23,10 @@ NAMES = ("a", "a.b", "b", "", "a b", "é", "a/b", "a@b", "a#b", "x|y", "a;t=1", 
 
 straight = st.builds("{}:{}|{}".format, st.sampled_from(NAMES), st.sampled_from(NUMBERS), st.sampled_from(TYPES))
 rated = st.builds("{}|{}".format, straight, st.sampled_from(RATES))
+told = st.sampled_from(("_e{1,1}:1|c", "_e{1,1}:1|c|#k:v", "_e{1,2}:1|c|@0.5", "_e:1|c", "_e", "_sc|a|0", "_sc|a|x|#k"))
 tagged = st.builds("{}|{}".format, st.one_of(straight, rated), st.sampled_from(TAGS))
 noise = st.text(alphabet="ab:|@#.g1cms \r;\x00", max_size=12)
-batches = st.lists(st.one_of(straight, rated, tagged, noise, st.just("")), max_size=12)
+batches = st.lists(st.one_of(straight, rated, tagged, told, noise, st.just("")), max_size=12)
 
 
 def data_of(lines: list[str]) -> bytes:
@@ -61,6 +62,7 @@ def assert_as_the_slow_path(lines: list[str], dogstatsd: bool) -> None:
     texts = [""] * len(wanted) if got.text is None else got.text.to_list()
     assert texts == [text for *_, text in wanted]
     assert got.bad_count == sum(len(line.bad) for line in read) == got.refusals.total
+    assert [notice for notice, _ in got.notices] == [line.notice for line in read if line.notice is not None]
     assert got.lines_count == len(read)
 
 
@@ -136,8 +138,11 @@ DOG_LINES = {  # line: (name, kinds, values, reasons)
     "a:1|c|#url:http://x/y,flag": ("a;flag=true;url=http://x/y", [COUNTER], [1.0], []),
     "a:x y|s": ("a", [SET], [0.0], []),
     "a:1|c|#k:v|T1700000000": ("a;k=v", [], [], ["not_supported"]),
-    "_e{5,4}:title|text": ("", [], [], ["not_supported"]),
-    "_sc|svc.up|0|#x:y": ("", [], [], ["not_supported"]),
+    "_e{5,4}:title|text": ("", [], [], []),
+    "_e{1,1}:1|c": ("", [], [], []),
+    "_e{2,1}:1|c": ("", [], [], ["bad_event"]),
+    "_sc|svc.up|0|#x:y": ("", [], [], []),
+    "_sc|svc.up|4": ("", [], [], ["bad_service_check"]),
     "a:1|x": ("a", [], [], ["unknown_type"]),
     "a:1:b|c": ("a", [COUNTER], [1.0], ["not_a_number"]),
     "a:1|c|@0|@x": ("a", [], [], ["bad_sample_rate"]),

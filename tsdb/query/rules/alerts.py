@@ -45,6 +45,15 @@ class Alert:
     fired_at_ms: int | None = None
     resolved_at_ms: int | None = None
     keep_firing_since_ms: int | None = None
+    written_as: tuple[AlertState, Labels, Labels] | None = None  # Its series, as they were made when the state began.
+
+    def series(self) -> tuple[Labels, Labels]:
+        """ALERTS and ALERTS_FOR_STATE of the alert."""
+        if self.written_as is None or self.written_as[0] is not self.state:
+            labels = dict(self.labels)
+            alerts = labels_from({**labels, METRIC_NAME: ALERTS, ALERT_STATE: self.state.value})
+            self.written_as = (self.state, alerts, labels_from({**labels, METRIC_NAME: ALERTS_FOR_STATE}))
+        return self.written_as[1:]
 
 
 class AlertBook:
@@ -132,7 +141,9 @@ class AlertBook:
 
         labels = {**own, **expanded(self._labels), ALERT_NAME: self.rule.alert}
         labels = {name: text for name, text in labels.items() if text}
-        return Alert(labels_from(labels), expanded(self._annotations), value, at_ms)
+        known = tuple(sorted(labels.items()))  # Of an alert that is there, checked when it came.
+        checked = known if known in self._alerts else labels_from(labels)
+        return Alert(checked, expanded(self._annotations), value, at_ms)
 
     def _expanded(self, template: Template, labels: dict[str, str], value: float, query: Query | None) -> str:
         try:
@@ -184,8 +195,5 @@ class AlertBook:
 
 
 def _rows(alert: Alert) -> list[Row]:
-    labels = dict(alert.labels)
-    return [
-        (labels_from({**labels, METRIC_NAME: ALERTS, ALERT_STATE: alert.state.value}), 1.0),
-        (labels_from({**labels, METRIC_NAME: ALERTS_FOR_STATE}), alert.active_at_ms // 1_000),
-    ]
+    alerts, for_state = alert.series()
+    return [(alerts, 1.0), (for_state, alert.active_at_ms // 1_000)]

@@ -179,11 +179,19 @@ class GroupRun:
         assert isinstance(rule, RecordingRule), rule
         if self._series_count_max and len(found) > self._series_count_max:
             raise QueryFailed(f"exceeded limit of {self._series_count_max} with {len(found)} series")
-        return self._recorded(rule, found)
+        return self._recorded(rule, state, found)
 
-    def _recorded(self, rule: RecordingRule, found: list[Row]) -> list[Row]:
+    def _recorded(self, rule: RecordingRule, state: RuleState, found: list[Row]) -> list[Row]:
+        """Series that were written before need no second check, which is most of the work of a large rule."""
         more = {**rule_labels(rule, self.group), METRIC_NAME: rule.record}
-        rows = [(labels_from({**dict(labels), **more}), value) for labels, value in found]
+        dropped = [name for name, text in more.items() if not text]
+        rows = []
+        for labels, value in found:
+            pairs = {**dict(labels), **more}
+            for name in dropped:
+                del pairs[name]
+            known = tuple(sorted(pairs.items()))
+            rows.append((known if known in state.before else labels_from(pairs), value))
         if len({labels for labels, _ in rows}) != len(rows):
             raise QueryFailed("vector contains metrics with the same labelset after applying rule labels")
         return rows

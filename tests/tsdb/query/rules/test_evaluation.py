@@ -246,3 +246,38 @@ def test_an_alerting_rule_is_broken_off_between_two_alerts_and_its_alerts_stay_a
     assert state.book is not None
     assert len(state.book.alerts) == 9
     assert not state.is_left_out
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '{record: r, expr: up, labels: {a: b, Z: é, job: ""}}',
+        "{alert: A, expr: up, for: 90s, labels: {a: 'of {{ $labels.job }}', Z: é}}",
+    ],
+)
+def test_the_labels_of_series_that_were_written_before_are_not_made_again(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_count = 0
+
+    def counted(pairs: dict[str, str]) -> Labels:
+        nonlocal made_count
+        made_count += 1
+        return labels_from(pairs)
+
+    for module in ("alerts", "evaluation"):
+        monkeypatch.setattr(f"tsdb.query.rules.{module}.labels_from", counted)
+    world = World()
+    for job in ("a", "ü", "\U0001f600"):
+        world.series.add({"__name__": "up", "job": job, "host": "h" + job}, [(START_MS, 1.0)])
+    run = world.run(f"groups: [{{name: g, rules: [{rule}]}}]")
+    written = []
+    for minute in range(5):
+        made_count = 0
+        world.writes.clear()
+        run.evaluate(START_MS + minute * MINUTE_MS)
+        assert [state.error for state in run.states] == [""]
+        written.append([labels for labels, _, value in world.writes if not np.isnan(value)])
+        assert all(labels == labels_from(labels) for labels in written[-1])
+        assert (made_count == 0) is (minute in (1, 3, 4) if run.states[0].book else minute > 0)
+    assert written[4] == written[3]

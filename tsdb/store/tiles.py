@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,20 @@ import numpy.typing as npt
 from tsdb.errors import CorruptData
 from tsdb.sample import Float64s, Int64s
 from tsdb.store.block.file import BlockFile
-from tsdb.store.block.tile_bytes import packed_tile
+from tsdb.store.block.tile_bytes import PackedTile, decode_neighbours, packed_tile
 from tsdb.store.columns import spread
 from tsdb.store.pieces import TIME_MAX, clipped, copy_ranges
 
 TileColumns = tuple[Int64s, Float64s]
+Found = Float64s | PackedTile | None
 
 # Decoded at once: 2 MiB of values, which stay in the processor's cache until they are moved.
 _SCRATCH_SAMPLE_COUNT = 1 << 18
 # Times of which less than this part is wanted are copied, so that the others can go.
 _SPARSE_PART = 2
+# Values that take no more than this are kept as they lie in the file until they are decoded, so that they are not read
+# and checked once more: an eighth of what they will take in the answer.
+_KEPT_BYTES_PER_SAMPLE_MAX = 2
 
 
 class TileCache:
@@ -116,7 +120,7 @@ class BlockPart:
     value_starts: Int64s  # by piece: its first sample in its tile
     tile: Int64s  # by piece: the place of its tile in `numbers`, never falling
     numbers: Int64s  # of the tiles
-    decoded: Sequence[Float64s | None]  # by tile: the values, if the cache had them
+    found: Sequence[Found]  # by tile: the values, if the cache had them, or their bytes, if these are few
     table: TileTable
     note_damage: Callable[[CorruptData], None]
 
@@ -150,8 +154,8 @@ class BlockPart:
     def put_values(self, target: Float64s, places: Int64s) -> None:
         """See pieces.Part. Raises: DamagedTiles."""
         counts = (self.table.end_sample - self.table.first_sample)[self.numbers]
-        if counts.size == 1 and self.decoded[0] is not None:
-            copy_ranges(self.decoded[0], self.value_starts, self.lengths, target, places)
+        if counts.size == 1 and isinstance(self.found[0], np.ndarray):
+            copy_ranges(self.found[0], self.value_starts, self.lengths, target, places)
             return
         ends = np.cumsum(counts)
         scratch = np.empty(min(int(ends[-1]), _SCRATCH_SAMPLE_COUNT + int(counts.max())), np.float64)
@@ -159,10 +163,11 @@ class BlockPart:
         while done < counts.size:
             begun = int(ends[done] - counts[done])
             end = max(done + 1, int(np.searchsorted(ends, begun + _SCRATCH_SAMPLE_COUNT, side="right")))
-            edges = [0, *(ends[done:end] - begun).tolist()]
-            entries = self.table.entries[self.numbers[done:end]].tolist()
-            for at, entry in enumerate(entries):
-                is_whole &= self._put_tile(done + at, entry, scratch[edges[at] : edges[at + 1]])
+            into, found = scratch[: int(ends[end - 1]) - begun], self.found[done:end]
+            if _are_columns(found):  # Of what is asked for again and again.
+                np.concatenate(found, out=into)
+            else:
+                is_whole &= self._put_tiles(done, (ends[done:end] - begun).tolist(), into)
             some = slice(*np.searchsorted(self.tile, (done, end)).tolist())
             starts = (ends - counts)[self.tile[some]] - begun + self.value_starts[some]
             copy_ranges(scratch, starts, self.lengths[some], target, places[some])
@@ -170,21 +175,44 @@ class BlockPart:
         if not is_whole:
             raise DamagedTiles
 
-    def _put_tile(self, place: int, entry: tuple[Any, ...], into: Float64s) -> bool:
-        """Fill a stretch with the values of a tile; False if it is damaged, which is noted then."""
-        decoded = self.decoded[place]
-        if decoded is not None:
-            into[:] = decoded
-            return True
-        number = int(self.numbers[place])
-        try:
-            file = self.table.file
-            packed_tile(file.file, file.name, number, entry).decode_values(into)
-        except CorruptData as error:
-            self.table.is_damaged[number] = True
-            self.note_damage(error)
-            return False
-        return True
+    def _put_tiles(self, first: int, ends: Sequence[int], into: Float64s) -> bool:
+        """Fill a stretch with the values of some tiles; False if one is damaged, which is noted then.
+
+        ends: where each ends in the stretch.
+        """
+        numbers = self.numbers[first : first + len(ends)]
+        packed: list[PackedTile] = []  # Neighbours that wait for being decoded.
+        is_whole, begun, at = True, 0, 0
+        for found, number, end in zip(self.found[first : first + len(ends)], numbers.tolist(), ends, strict=True):
+            assert not isinstance(found, np.ndarray), number  # A part has all of its tiles from the cache, or none.
+            try:
+                if found is None:
+                    entry = self.table.entries[number].item()
+                    found = packed_tile(self.table.file.file, self.table.file.name, number, entry)
+            except CorruptData as error:
+                self._note(number, error)
+                is_whole = False
+            if found is not None:
+                packed.append(found)
+            else:
+                self._put_packed(packed, into[begun:at])
+                packed, begun = [], end
+            at = end
+        return self._put_packed(packed, into[begun:]) and is_whole
+
+    def _put_packed(self, packed: Sequence[PackedTile], into: Float64s) -> bool:
+        damaged = decode_neighbours(packed, into)
+        for at, error in damaged:
+            self._note(packed[at].number, error)
+        return not damaged
+
+    def _note(self, number: int, error: CorruptData) -> None:
+        self.table.is_damaged[number] = True
+        self.note_damage(error)
+
+
+def _are_columns(found: Sequence[Found]) -> TypeGuard[Sequence[Float64s]]:
+    return all(isinstance(one, np.ndarray) for one in found)
 
 
 def read_part(
@@ -211,8 +239,8 @@ def read_part(
     # Numbers never fall, so each wanted tile stands where another begins.
     begins = np.flatnonzero(np.diff(number, prepend=-1))
     wanted = number[begins]
-    times, bases, decoded = _times(table, wanted, cache, note_damage)
-    if len(decoded) < wanted.size:  # Once more, without those that are damaged.
+    times, bases, found = _times(table, wanted, cache, note_damage)
+    if len(found) < wanted.size:  # Once more, without those that are damaged.
         return read_part(table, place, starts, ends, start_ms, end_ms, cache, note_damage)
     tile = np.repeat(np.arange(wanted.size), np.diff(begins, append=number.size))
     value_starts = sample - table.first_sample[number]
@@ -233,7 +261,7 @@ def read_part(
         value_starts=value_starts,
         tile=tile,
         numbers=wanted,
-        decoded=decoded,
+        found=found,
         table=table,
         note_damage=note_damage,
     )
@@ -241,14 +269,14 @@ def read_part(
 
 def _times(
     table: TileTable, wanted: Int64s, cache: TileCache | None, note_damage: Callable[[CorruptData], None]
-) -> tuple[Int64s, Int64s, list[Float64s | None]]:
-    """The times of some tiles, equal columns once, where those of each tile begin, and the values that the cache has.
+) -> tuple[Int64s, Int64s, list[Found]]:
+    """The times of some tiles, equal columns once, where those of each tile begin, and what is there of the values.
 
     Shorter lists, if some tile is damaged, which is noted then.
     """
     columns: list[Int64s] = []
     bases: list[int] = []
-    decoded: list[Float64s | None] = []
+    found: list[Found] = []
     count, base_of = 0, dict[int, int]()
     for number, entry in zip(wanted.tolist(), table.entries[wanted].tolist(), strict=True):
         try:
@@ -263,18 +291,18 @@ def _times(
             count += column.size
             columns.append(column)
         bases.append(base)
-        decoded.append(values)
+        found.append(values)
     joined = columns[0] if len(columns) == 1 else np.concatenate([np.empty(0, np.int64), *columns])
-    return joined, np.array(bases, np.int64), decoded
+    return joined, np.array(bases, np.int64), found
 
 
-def _tile(
-    table: TileTable, number: int, entry: tuple[Any, ...], cache: TileCache | None
-) -> tuple[Int64s, Float64s | None]:
-    """The times of a tile, and its values if they are kept decoded. Raises: CorruptData."""
+def _tile(table: TileTable, number: int, entry: tuple[Any, ...], cache: TileCache | None) -> tuple[Int64s, Found]:
+    """The times of a tile, and what is kept of its values. Raises: CorruptData."""
     file, key = table.file, (table.number, number)
     if cache is None:
-        return packed_tile(file.file, file.name, number, entry).decoded_times(), None
+        packed = packed_tile(file.file, file.name, number, entry)
+        is_kept = len(packed.values) <= _KEPT_BYTES_PER_SAMPLE_MAX * packed.sample_count
+        return packed.decoded_times(), packed if is_kept else None
     found = cache.get(key)
     if found is None:
         found = packed_tile(file.file, file.name, number, entry).decoded()

@@ -7,8 +7,9 @@ Values that are no such decimals (NaN, infinities, -0.0) are kept beside, if the
 
 from __future__ import annotations
 
-import itertools
 import struct
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,33 +86,94 @@ def _without_slopes(whole: Int64s, starts: Int64s, steps: Int64s, row_lengths: I
     return (slopes, beyond) if len(slopes) <= _SLOPES_BYTES_MAX else (b"", steps)
 
 
+class Parts(NamedTuple):
+    """What an encoded column is made of; equal `alike`: such columns of one length are decoded together."""
+
+    alike: tuple[int, int, int, bytes]  # exponent, 1 if differences, multiplier, row lengths
+    firsts: bytes
+    slopes: bytes
+    numbers: bytes
+    exception_at: bytes
+    exception_bits: bytes
+
+
+def parts_of(data: bytes) -> Parts:
+    """Raises: CorruptData."""
+    try:
+        exponent, is_difference, *sizes, exception_count, multiplier = _HEADER.unpack_from(data)
+    except struct.error as error:
+        raise CorruptData(f"a decimal column of {len(data):,} bytes: {error}") from error
+    slope_bytes, length_bytes, first_bytes, number_bytes = sizes
+    firsts_at = _HEADER.size + length_bytes
+    slopes_at = firsts_at + first_bytes
+    numbers_at = slopes_at + slope_bytes
+    at = numbers_at + number_bytes
+    bits_at = at + 4 * exception_count
+    end = bits_at + 8 * exception_count
+    if end != len(data) or exponent > EXPONENT_MAX:
+        raise CorruptData(f"a decimal column of {len(data):,} bytes, {end:,} by its header")
+    return Parts(
+        (exponent, is_difference, multiplier, data[_HEADER.size : firsts_at]),
+        data[firsts_at:slopes_at],
+        data[slopes_at:numbers_at],
+        data[numbers_at:at],
+        data[at:bits_at],
+        data[bits_at:],
+    )
+
+
 def decode(data: bytes, into: Float64s) -> None:
     """Undo encode(). Raises: CorruptData."""
+    decode_alike([parts_of(data)], into)
+
+
+def decode_alike(columns: Sequence[Parts], into: Float64s) -> None:
+    """Undo encode() of columns that are alike and of one length, one behind the other. Raises: CorruptData.
+
+    Calls into numpy, which cost as much as the work on a few thousand numbers, are made once for all of them."""
+    count = into.size // len(columns)
+    exponent, is_difference, multiplier, lengths = columns[0].alike
     try:
-        exponent, is_difference, slope_bytes, *sizes, exception_count, multiplier = _HEADER.unpack_from(data)
-        sizes.insert(2, slope_bytes)
-        ends = [*itertools.accumulate((_HEADER.size, *sizes, 4 * exception_count, 8 * exception_count))]
-        if ends[-1] != len(data) or exponent > EXPONENT_MAX:
-            raise CorruptData(f"a decimal column of {len(data):,} bytes, {ends[-1]:,} by its header")
-        rows, firsts, slopes, numbers, at, bits = (data[start:end] for start, end in itertools.pairwise(ends))
         if is_difference:
-            row_lengths = packed.unpack_lengths(rows, into.size)
-            steps = packed.unpack(numbers, into.size - row_lengths.size)
-            if slopes:
-                steps = steps + np.repeat(packed.unpack(slopes, row_lengths.size), row_lengths - 1)
-            whole = packed.summed(row_lengths, packed.unpack(firsts, row_lengths.size), steps)
+            whole = _summed(columns, packed.unpack_lengths(lengths, count))
         else:
-            whole = packed.unpack(numbers, into.size)
+            whole = np.empty(into.size, np.int64)
+            for column, numbers in zip(columns, whole.reshape(-1, count), strict=True):
+                packed.unpack_into(column.numbers, numbers)
         if multiplier != 1:
-            whole = whole * multiplier
+            whole *= multiplier
         if exponent:
             np.divide(whole, 10.0**exponent, out=into)
         else:
             into[:] = whole
-        if exception_count:
-            into.view(np.uint64)[np.frombuffer(at, "<u4")] = np.frombuffer(bits, "<u8")
-    except (RuntimeError, TypeError, ValueError, IndexError, struct.error) as error:
-        raise CorruptData(f"a decimal column of {len(data):,} bytes: {error}") from error
+        for column, bits in zip(columns, into.view(np.uint64).reshape(-1, count), strict=True):
+            if column.exception_at:
+                bits[np.frombuffer(column.exception_at, "<u4")] = np.frombuffer(column.exception_bits, "<u8")
+    except (RuntimeError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise CorruptData(f"a decimal column of {into.size:,} samples: {error}") from error
+
+
+def _summed(columns: Sequence[Parts], row_lengths: Int64s) -> Int64s:
+    """The whole numbers of columns that hold differences; of each, the lengths of its rows are these."""
+    row_count, length = row_lengths.size, int(row_lengths[0])
+    is_even = bool((row_lengths == length).all())
+    shape = (row_count, length - 1) if is_even else (int(row_lengths.sum()) - row_count,)
+    firsts = np.empty((len(columns), row_count), np.int64)
+    table = np.empty((len(columns), row_count, length) if is_even else (len(columns), *shape), np.int64)
+    for i, column in enumerate(columns):
+        packed.unpack_into(column.firsts, firsts[i])
+        steps = packed.unpacked(column.numbers, shape)
+        into = table[i, :, 1:] if is_even else table[i]
+        if not column.slopes:
+            into[...] = steps
+            continue
+        slopes = packed.unpack(column.slopes, row_count)
+        np.add(steps, slopes[:, None] if is_even else np.repeat(slopes, row_lengths - 1), out=into)
+    if not is_even:
+        return packed.summed(np.tile(row_lengths, len(columns)), firsts.reshape(-1), table.reshape(-1))
+    table[:, :, 0] = firsts
+    rows = table.reshape(-1, length)
+    return np.add.accumulate(rows, axis=1, out=rows).reshape(-1)
 
 
 def _whole_numbers(value: Float64s) -> tuple[Int64s, int, Bools] | None:

@@ -6,6 +6,7 @@ Layout: docs/format/block.md.
 from __future__ import annotations
 
 import functools
+import math
 import struct
 
 import numpy as np
@@ -38,15 +39,26 @@ def pack(numbers: Int64s) -> bytes:
 
 def unpack(data: bytes, count: int) -> Int64s:
     """Undo pack(). Raises: ValueError, RuntimeError, TypeError, if it is not one of so many numbers."""
+    return unpacked(data, (count,)).astype(np.int64)
+
+
+def unpack_into(data: bytes, into: Int64s) -> None:
+    """unpack() to where the numbers shall be."""
+    into[...] = unpacked(data, into.shape)
+
+
+def unpacked(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.signedinteger]:
+    """unpack() of numbers in this shape, int32 where they were packed so; not to be changed. Raises: as unpack()."""
+    count = math.prod(shape)
     if not data:
         numbers: npt.NDArray[np.signedinteger] | None = np.empty(0, np.int64)
     elif len(data) == _CONSTANT.size:
-        return np.full(count, _CONSTANT.unpack(data)[0], np.int64)
+        return np.broadcast_to(np.int64(_CONSTANT.unpack(data)[0]), shape)
     else:
         numbers = standalone.simple_decompress(data)
     if numbers is None or numbers.dtype not in (np.int32, np.int64) or numbers.size != count:
         raise ValueError(f"not {count:,} whole numbers")
-    return numbers.astype(np.int64, copy=False)
+    return numbers.reshape(shape)
 
 
 def pack_lengths(row_lengths: Int64s) -> bytes:

@@ -15,6 +15,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from appliance.folders import sync_folder
+
 log = logging.getLogger(__name__)
 
 KEY_FILE_NAME = "secret.key"
@@ -102,17 +104,9 @@ def _made_key(path: Path) -> bytes:
             os.link(partial, path)  # Unlike a rename, it fails when another process was first.
         except FileExistsError:
             log.info("the key file %s was made by another process meanwhile", path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
     key = _existing_key(path)
     assert key is not None, f"{path} vanished while it was made"
     return key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import msgspec
 
 from appliance.errors import CannotStart
+from appliance.folders import sync_folder
 from appliance.lock import LOCK_NAME
 from appliance.sealed_file import SealedReader, SealedWriter
 from appliance.secrets import KEY_FILE_NAME
@@ -71,7 +72,7 @@ def write(data_dir: Path, snapshot: Path, target: Path, passphrase: str, content
             os.link(beside, target)  # Unlike a rename, it overwrites nothing.
         finally:
             beside.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return target.stat().st_size
     except OSError as error:
         raise BackupError(f"the backup {target} cannot be written: {error.strerror}") from error
@@ -164,7 +165,7 @@ def _take_its_place(made: Path, data_dir: Path, now_ms: int) -> None:
         else:
             data_dir.rmdir()
     made.rename(data_dir)
-    _sync_folder(data_dir.parent)
+    sync_folder(data_dir.parent)
 
 
 def _check_state(path: Path) -> None:
@@ -235,11 +236,3 @@ def _names(folder: Path) -> Iterator[str]:
     """What lies in a folder, if it is there: the lock file of the command that asks does not count."""
     with contextlib.suppress(FileNotFoundError):
         yield from (path.name for path in folder.iterdir() if path.name != LOCK_NAME)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -46,7 +46,7 @@ def connected(data: Path | None) -> Iterator[Connection]:
     config = load(data_dir=data)
     if running_pid(config.data_dir) is None:
         raise CannotStart(f"no appliance runs on {config.data_dir}; start it with `henge up`, or give --data DIR")
-    state = StateClient(config.run_dir, state_path(config.data_dir))
+    state = StateClient(config.run_dir, state_path(config.data_dir), origin=lambda: "command line")
     scheduler = Client(config.run_dir, "scheduler")
     try:
         yield Connection(config, state, SecretBox(config.data_dir), scheduler)

@@ -20,7 +20,7 @@ def _state(data: Path | None) -> StateClient:
     config = load(data_dir=data)
     if running_pid(config.data_dir) is None:
         raise CannotStart(f"no appliance runs on {config.data_dir}; start it with `henge up`, or give --data DIR")
-    return StateClient(config.run_dir, state_path(config.data_dir))
+    return StateClient(config.run_dir, state_path(config.data_dir), origin=lambda: "command line")
 
 
 @click.group()

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import msgspec
-from flask import Flask
+from flask import Flask, has_request_context, request
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -65,13 +65,18 @@ class Asking:
             self._clients.clear()
 
 
+def _origin() -> str:
+    """Where the change comes from that is being made, for the audit; empty for one of the appliance's own."""
+    return (request.remote_addr or "")[:64] if has_request_context() else ""
+
+
 def services_of(context: ChildContext, port: int) -> Services:
     config = context.config
     return Services(
         config=config,
         clock=context.clock,
         metrics=context.metrics,
-        state=StateClient(config.run_dir, state_path(config.data_dir)),
+        state=StateClient(config.run_dir, state_path(config.data_dir), origin=_origin),
         tsdb=TsdbClient(config.run_dir),
         secrets=SecretBox(config.data_dir),
         ask=Asking(context),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.bus import AsyncClient, Client
@@ -12,11 +12,15 @@ from appliance.state.reader import StateReader
 
 
 class StateClient:
-    """For threads. `read` works while the state process is down; apply() waits for it until its time-out."""
+    """For threads. `read` works while the state process is down; apply() waits for it until its time-out.
 
-    def __init__(self, run_dir: Path, path: Path) -> None:
+    origin: asked at each change for the address or program that it comes from, for the audit.
+    """
+
+    def __init__(self, run_dir: Path, path: Path, *, origin: Callable[[], str] = str) -> None:
         self.read = StateReader(path)
         self._client = Client(run_dir, SERVICE)
+        self._origin = origin
 
     def apply(self, mutations: Sequence[Mutation], *, actor: str, timeout_s: float = 5.0) -> int:
         """Apply all mutations or none. When this returns they are on disk. Returns the revision that has them.
@@ -24,7 +28,8 @@ class StateClient:
         Raises: BusRefused with code "conflict", "not_found", "bad_request", "disk_full", "not_ready" or "busy": nothing
         was changed. BusTimeout, BusGone: all or nothing was changed; read to know.
         """
-        reply = self._client.call("apply", Apply(list(mutations), actor), timeout_s=timeout_s, type=int)
+        wanted = Apply(list(mutations), actor, self._origin())
+        reply = self._client.call("apply", wanted, timeout_s=timeout_s, type=int)
         return int(reply.body)
 
     def close(self) -> None:

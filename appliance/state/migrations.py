@@ -11,6 +11,7 @@ import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
 from appliance.errors import CannotStart
+from appliance.state import audit
 
 migrations = Migrations("henge")
 
@@ -22,6 +23,27 @@ def documents_events_messages_audit(db: sqlite_utils.Database) -> None:
     _events_and_messages(db)
     db.table("revision").create({"id": int, "revision": int}, pk="id", not_null={"revision"}, strict=True)
     db.table("revision").insert({"id": 1, "revision": 0})
+
+
+@migrations()
+def audit_is_a_chain(db: sqlite_utils.Database) -> None:
+    """Each entry holds the hash of the one before; secrets that earlier versions kept in entries are taken out.
+
+    Triggers refuse what an append-only table does not do: SQL that goes around the writer fails rather than being found
+    later.
+    """
+    db.execute("ALTER TABLE audit ADD COLUMN origin TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''")
+    db.execute("CREATE TABLE audit_start (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT")
+    audit.chain_anew(db.conn)
+    db.execute(
+        "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit"
+        " BEGIN SELECT RAISE(ABORT, 'entries of the audit are not changed'); END"
+    )
+    db.execute(
+        "CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit WHEN old.seq > (SELECT seq FROM audit_start)"
+        " BEGIN SELECT RAISE(ABORT, 'entries of the audit are not removed'); END"
+    )
 
 
 def _documents_and_audit(db: sqlite_utils.Database) -> None:

@@ -56,15 +56,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who changed which document when, from what to what. before is None for a new one, after for a deleted one."""
+    """Who changed which document when, from what to what. before is None for a new one, after for a deleted one.
+
+    Secrets are hidden in both. origin: the address or program that the change came from, as far as it is known.
+    """
 
     seq: int
     at_ms: int
     actor: str
+    origin: str = ""
     kind: str
     id: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+    hash: str = ""  # Of this entry and, through it, of all before it.
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

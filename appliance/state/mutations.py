@@ -81,13 +81,16 @@ class Apply(msgspec.Struct, frozen=True):
 
     mutations: list[Mutation]
     actor: str
+    origin: str = ""
 
 
-def check(mutations: Sequence[Mutation], actor: str) -> None:
+def check(mutations: Sequence[Mutation], actor: str, origin: str = "") -> None:
     """See that all names and counts are in bounds. Raises: BadMutation."""
     if len(mutations) > MUTATION_COUNT_MAX:
         raise BadMutation(f"{len(mutations):,} mutations at once, of {MUTATION_COUNT_MAX:,} at most; send more lists")
     _check_name("actor", actor)
+    if origin:
+        _check_name("origin", origin)
     for mutation in mutations:
         match mutation:
             case PutDocument() | DeleteDocument():

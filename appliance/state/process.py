@@ -38,7 +38,7 @@ def run_state(context: ChildContext) -> None:
 
         def apply(request: Request) -> int:
             body: Apply = request.body
-            revision = writer.apply(body.mutations, body.actor)
+            revision = writer.apply(body.mutations, body.actor, body.origin)
             applied_total.inc(len(body.mutations))
             return revision
 

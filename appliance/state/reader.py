@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.state.audit import Head, Verdict, verify
 from appliance.state.errors import BadMutation, Unavailable
 from appliance.state.model import AuditEntry, Document, Event, Message, MessageStatus
 
@@ -140,26 +141,31 @@ class StateReader:
         )
         return _message(rows[0]) if rows else None
 
-    def audit(self, limit: int = 100, *, kind: str | None = None, id: str | None = None) -> Audit:  # noqa: A002
-        """The newest first."""
+    def audit(
+        self,
+        limit: int = 100,
+        *,
+        kind: str | None = None,
+        id: str | None = None,  # noqa: A002
+        actor: str | None = None,
+        before_seq: int | None = None,
+    ) -> Audit:
+        """The newest first; the next page by before_seq, the seq of the last one."""
         rows = self._rows(
-            "SELECT seq, at_ms, actor, kind, id, before, after FROM audit"
-            + _all_of({"kind = ?": kind, "id = ?": id})
+            "SELECT seq, at_ms, actor, origin, kind, id, hash, before, after FROM audit"
+            + _all_of({"kind = ?": kind, "id = ?": id, "actor = ?": actor, "seq < ?": before_seq})
             + " ORDER BY seq DESC LIMIT ?",
-            (*_given(kind, id), limit),
+            (*_given(kind, id, actor, before_seq), limit),
         )
-        return [
-            AuditEntry(
-                seq=row[0],
-                at_ms=row[1],
-                actor=row[2],
-                kind=row[3],
-                id=row[4],
-                before=None if row[5] is None else _decode(row[5]),
-                after=None if row[6] is None else _decode(row[6]),
-            )
-            for row in rows
-        ]
+        return [_audit_entry(row) for row in rows]
+
+    def verify_audit(self, heads: Sequence[Head] = ()) -> Verdict:
+        """Follow the chain of the audit; see audit.verify."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")  # One moment of the file, also while the oldest entries are dropped.
+            verdict = verify(connection, heads)
+            connection.execute("COMMIT")
+            return verdict
 
     def revision(self) -> int:
         ((revision,),) = self._rows("SELECT revision FROM revision", ())
@@ -238,6 +244,20 @@ def _all_of(value_by_condition: Mapping[str, Any]) -> str:
 
 def _given(*values: Any) -> list[Any]:
     return [value for value in values if value is not None]
+
+
+def _audit_entry(row: tuple[Any, ...]) -> AuditEntry:
+    return AuditEntry(
+        seq=row[0],
+        at_ms=row[1],
+        actor=row[2],
+        origin=row[3],
+        kind=row[4],
+        id=row[5],
+        hash=row[6],
+        before=None if row[7] is None else _decode(row[7]),
+        after=None if row[8] is None else _decode(row[8]),
+    )
 
 
 def _document(row: tuple[Any, ...]) -> Document:

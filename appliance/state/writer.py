@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from appliance.clock import Clock
-from appliance.state import safekeeping
+from appliance.state import audit, safekeeping
 from appliance.state.errors import Conflict, DiskFull, NotFound, StateError, Unavailable
 from appliance.state.model import Change
 from appliance.state.mutations import (
@@ -24,8 +26,11 @@ from appliance.state.mutations import (
 )
 
 EVENT_COUNT_MAX = 1_000_000  # About 300 MB. The oldest go first.
-AUDIT_COUNT_MAX = 100_000
 MESSAGE_KEEP_MS = 90 * 86_400_000  # Of messages that are delivered or given up.
+
+AUDIT_COUNT_MAX = audit.COUNT_MAX
+
+log = logging.getLogger(__name__)
 
 _PUT = """
     INSERT INTO documents (kind, id, version, unique_name, created_ms, updated_ms, updated_by, body)
@@ -42,9 +47,10 @@ _PRUNE_EVENTS = """
 class _Waiting:
     """A list of mutations whose caller waits, and what came of it."""
 
-    def __init__(self, mutations: Sequence[Mutation], actor: str) -> None:
+    def __init__(self, mutations: Sequence[Mutation], actor: str, origin: str) -> None:
         self.mutations = mutations
         self.actor = actor
+        self.origin = origin
         self.revision: int | None = None  # None: not committed yet.
         self.error: Exception | None = None
 
@@ -62,6 +68,7 @@ class Writer:
         self._on_change = on_change
         self._connection = safekeeping.open_for_writing(path, clock.now_ms())
         self._revision = int(self._connection.execute("SELECT revision FROM revision").fetchone()[0])
+        self._begin_audit(clock.now_ms())
         self._write_lock = threading.Lock()
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Waiting] = []
@@ -71,13 +78,36 @@ class Writer:
         """How many lists of mutations have been applied since the file was made."""
         return self._revision
 
-    def apply(self, mutations: Sequence[Mutation], actor: str) -> int:
+    def _begin_audit(self, now_ms: int) -> None:
+        """Compare the chain with the head kept beside the file, and bring that one up to date. Raises: CannotStart."""
+        try:
+            with self._transaction():
+                audit.note_loss(self._connection, self.path.parent, now_ms)
+        except sqlite3.Error as error:  # A full disk: the next start notes it, as the head beside stays as it is.
+            log.error("the audit of %s was not compared with its head: %s", self.path, error)
+            self._head = audit.head_of(self._connection)
+            return
+        self._head = audit.head_of(self._connection)
+        if audit.read_head(self.path.parent) != self._head:
+            audit.write_head(self.path.parent, self._head)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def apply(self, mutations: Sequence[Mutation], actor: str, origin: str = "") -> int:
         """Apply all mutations or none; when this returns, they are on disk. Returns the new revision.
 
         Raises: Conflict, NotFound, BadMutation; Unavailable, when the disk does not take it.
         """
-        check(mutations, actor)
-        waiting = _Waiting(mutations, actor)
+        check(mutations, actor, origin)
+        waiting = _Waiting(mutations, actor, origin)
         with self._waiting_lock:
             self._waiting.append(waiting)
         with self._write_lock:
@@ -118,10 +148,18 @@ class Writer:
                 waiting.error = waiting.error or told
             return
         self._revision = revision
+        self._keep_head()
         for waiting in applied:
             waiting.revision = revision
         if applied:
             self._on_change(_change(revision, applied))
+
+    def _keep_head(self) -> None:
+        """After a commit: the head beside the file follows the chain, so that a tail cannot be cut unseen."""
+        head = audit.head_of(self._connection)
+        if head != self._head:
+            self._head = head
+            audit.write_head(self.path.parent, head)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -133,15 +171,25 @@ class Writer:
         Raises: Unavailable, OSError, sqlite3.Error.
         """
         now_ms = self._clock.now_ms()
-        for table, count_max in (("events", EVENT_COUNT_MAX), ("audit", AUDIT_COUNT_MAX)):
-            newest = f"SELECT seq FROM {table} ORDER BY seq DESC LIMIT 1 OFFSET {count_max}"  # noqa: S608 - ours.
-            self._execute(f"DELETE FROM {table} WHERE seq <= ({newest})", ())  # noqa: S608
+        newest = f"SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET {EVENT_COUNT_MAX}"  # noqa: S608 - ours.
+        self._execute(f"DELETE FROM events WHERE seq <= ({newest})", ())  # noqa: S608
+        self._prune_audit()
         self._execute(
             "DELETE FROM messages WHERE status != 'pending' AND max(due_ms, created_ms) < ?",
             (now_ms - MESSAGE_KEEP_MS,),
         )
         if safekeeping.backup_is_due(self.path, now_ms):
             safekeeping.back_up(self.path, now_ms, "daily")
+            # A log that leaves this machine makes the head one that nobody here can take back.
+            log.info("the head of the audit is %s", self._head.text)
+
+    def _prune_audit(self) -> None:
+        with self._write_lock:
+            try:
+                with self._transaction():
+                    audit.prune(self._connection, AUDIT_COUNT_MAX)
+            except sqlite3.Error as error:
+                raise _refusal(self.path, error) from error
 
     def compact(self) -> None:
         """Move what the log of SQLite holds into the file, and empty the log."""
@@ -164,9 +212,9 @@ def _apply_all(connection: sqlite3.Connection, waiting: _Waiting, now_ms: int) -
     for mutation in waiting.mutations:
         match mutation:
             case PutDocument():
-                _put(connection, mutation, waiting.actor, now_ms)
+                _put(connection, mutation, waiting, now_ms)
             case DeleteDocument():
-                _delete(connection, mutation, waiting.actor, now_ms)
+                _delete(connection, mutation, waiting, now_ms)
             case AppendEvent():
                 _append(connection, mutation)
             case QueueMessage():
@@ -179,7 +227,7 @@ def _apply_all(connection: sqlite3.Connection, waiting: _Waiting, now_ms: int) -
                 _update_message(connection, mutation)
 
 
-def _put(connection: sqlite3.Connection, mutation: PutDocument, actor: str, now_ms: int) -> None:
+def _put(connection: sqlite3.Connection, mutation: PutDocument, waiting: _Waiting, now_ms: int) -> None:
     what = f"{mutation.kind} {mutation.id!r}"
     body = body_json(what, mutation.body)
     before = None
@@ -188,16 +236,16 @@ def _put(connection: sqlite3.Connection, mutation: PutDocument, actor: str, now_
         before = found[1] if found else None
         _expect(what, mutation.expected_version, found[0] if found else 0)
     try:
-        connection.execute(_PUT, (mutation.kind, mutation.id, mutation.unique, now_ms, actor, body))
+        connection.execute(_PUT, (mutation.kind, mutation.id, mutation.unique, now_ms, waiting.actor, body))
     except sqlite3.IntegrityError as error:
         raise Conflict(
             f"{mutation.kind} {mutation.unique!r} exists already; choose another name, or change that one"
         ) from error
     if mutation.audited:
-        _audit(connection, mutation, actor, now_ms, before, body)
+        _audit(connection, mutation, waiting, now_ms, (before, body))
 
 
-def _delete(connection: sqlite3.Connection, mutation: DeleteDocument, actor: str, now_ms: int) -> None:
+def _delete(connection: sqlite3.Connection, mutation: DeleteDocument, waiting: _Waiting, now_ms: int) -> None:
     what = f"{mutation.kind} {mutation.id!r}"
     found = _found(connection, mutation.kind, mutation.id)
     if found is None:
@@ -205,7 +253,7 @@ def _delete(connection: sqlite3.Connection, mutation: DeleteDocument, actor: str
     _expect(what, mutation.expected_version, found[0])
     connection.execute("DELETE FROM documents WHERE kind = ? AND id = ?", (mutation.kind, mutation.id))
     if mutation.audited:
-        _audit(connection, mutation, actor, now_ms, found[1], None)
+        _audit(connection, mutation, waiting, now_ms, (found[1], None))
 
 
 def _found(connection: sqlite3.Connection, kind: str, id_: str) -> tuple[int, str] | None:
@@ -230,15 +278,11 @@ def _expect(what: str, expected_version: int | None, version: int) -> None:
 def _audit(
     connection: sqlite3.Connection,
     mutation: PutDocument | DeleteDocument,
-    actor: str,
+    waiting: _Waiting,
     now_ms: int,
-    before: str | None,
-    after: str | None,
+    bodies: tuple[str | None, str | None],
 ) -> None:
-    connection.execute(
-        "INSERT INTO audit (at_ms, actor, kind, id, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-        (now_ms, actor, mutation.kind, mutation.id, before, after),
-    )
+    audit.append(connection, now_ms, waiting.actor, waiting.origin, (mutation.kind, mutation.id), bodies)
 
 
 def _append(connection: sqlite3.Connection, mutation: AppendEvent) -> None:

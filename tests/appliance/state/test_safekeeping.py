@@ -135,7 +135,12 @@ def test_a_whole_file_is_left_alone(state: StateFile, caplog: pytest.LogCaptureF
     state.reopen()
     assert state.read.count("check") == 200
     assert caplog.text == ""
-    assert sorted(path.name for path in state.path.parent.iterdir()) == ["state.db", "state.db-shm", "state.db-wal"]
+    assert sorted(path.name for path in state.path.parent.iterdir()) == [
+        "audit.head",
+        "state.db",
+        "state.db-shm",
+        "state.db-wal",
+    ]
 
 
 def test_the_file_and_its_backups_are_for_their_owner_alone(state: StateFile) -> None:

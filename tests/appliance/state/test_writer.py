@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def test_a_document_is_created_replaced_and_deleted(state: StateFile) -> None:
     assert state.read.by_unique("check", "web") is None
     assert state.writer.apply([DeleteDocument("check", "a")], "ann") == 3
     assert state.read.get("check", "a") is None
-    assert state.read.audit() == [
+    assert [msgspec.structs.replace(entry, hash="") for entry in state.read.audit()] == [
         AuditEntry(seq=3, at_ms=START_MS + 5, actor="ann", kind="check", id="a", before={"name": "site"}, after=None),
         AuditEntry(
             seq=2, at_ms=START_MS + 5, actor="bob", kind="check", id="a", before={"name": "web"}, after={"name": "site"}

@@ -8,6 +8,7 @@ interrupts either leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from appliance.errors import CannotStart
-from appliance.folders import sync_folder
+from appliance.folders import exchange, sync_folder
 from appliance.lock import LOCK_NAME
 from appliance.sealed_file import SealedReader, SealedWriter
 from appliance.secrets import KEY_FILE_NAME
@@ -40,6 +41,7 @@ TEMPORARY_SUFFIX = ".unfinished"
 RESTORING_SUFFIX = ".restoring"
 CONTENTS_BYTES_MAX = 64 * 1024
 COPY_BYTES = 2**20
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL)
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,13 +160,22 @@ def restore(path: Path, data_dir: Path, passphrase: str, *, is_forced: bool, now
 
 def _take_its_place(made: Path, data_dir: Path, now_ms: int) -> None:
     os.sync()  # Every byte is on the disk before the folder that it replaces has another name.
-    if data_dir.exists():
-        if any(_names(data_dir)):
-            moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
-            data_dir.rename(data_dir.with_name(f"{data_dir.name}.before-{moment:%Y%m%dT%H%M%SZ}"))
-        else:
-            data_dir.rmdir()
-    made.rename(data_dir)
+    if any(_names(data_dir)):
+        moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
+        aside = data_dir.with_name(f"{data_dir.name}.before-{moment:%Y%m%dT%H%M%SZ}")
+        made.rename(aside)
+        try:
+            exchange(aside, data_dir)
+        except OSError as error:
+            if error.errno not in _NO_EXCHANGE:
+                raise
+            aside.rename(made)
+            data_dir.rename(aside)
+            made.rename(data_dir)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(data_dir)
+        made.rename(data_dir)
     sync_folder(data_dir.parent)
 
 

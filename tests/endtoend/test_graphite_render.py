@@ -87,6 +87,8 @@ def test_no_more_points_than_asked_for(appliance: Appliance) -> None:
     [
         ("sumSeriez(servers.*.load)", "unknown function sumSeriez(); did you mean sumSeries?"),
         ("scale(servers.db.load,'x')", "scale(): argument factor is 'x', but must be a number"),
+        ("movingAverage(servers.db.load,'x')", "movingAverage(): argument windowSize: the interval 'x' cannot be read"),
+        ("summarize(servers.db.load,'1foo')", "summarize(): argument intervalString: the interval '1foo': the unit"),
         ("scale(servers.db.load", "expected ')' that ends scale( at the end"),
         ("f(" * 1_000 + "a" + ")" * 1_000, "nested more than 64 deep"),
         ("summarize(servers.db.load,'-5min')", "the interval '-5min' must be longer than 0"),

@@ -121,7 +121,9 @@ def _rollup(case: Content) -> tuple[object, object]:
     source = MemorySeries()
     points = enumerate(case["values"])
     source.add({METRIC_NAME: "a"}, [(1_000 * (first_s + at * fine_s), x) for at, x in points if x is not None])
-    archives = Archives([AggregationRule("", ".", case["method"], case["xFilesFactor"])], steps.resolution_s)
+    archives = Archives(
+        [AggregationRule("", ".", case["method"], case["xFilesFactor"])], steps.resolution_s, steps.coarser_s
+    )
     storage = StoredSeries(source, now_s, steps.step_s, archives=archives)
     until_s = first_s + (len(case["result"]) - 1) * coarse_s
     (found,) = storage.fetch("a", first_s - coarse_s, until_s)

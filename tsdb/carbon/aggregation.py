@@ -73,7 +73,9 @@ def parse_rule(line: str) -> Aggregation:
         if field not in pattern.regex.groupindex:
             raise ValueError(f"the output {output[:80]!r} repeats <{field[:40]}>, which the input does not have")
     if any("<" in part or ">" in part for part in parts[::2]):
-        raise ValueError(f"the output {output[:80]!r} has angle brackets that are no <field>")
+        raise ValueError(
+            f"the output {output[:80]!r} has angle brackets that are no <field>; <<field>> is <field> here"
+        )
     return Aggregation(pattern, parts, frequency_s, method)
 
 

@@ -116,7 +116,9 @@ class QueryService:
         self._limits = limits
         self._timeout_s = timeout_s
         self._steps = ConfiguredSteps(schemas)
-        self._archives = Archives(aggregations, self._steps.resolution_s) if aggregations else None
+        self._archives = (
+            Archives(aggregations, self._steps.resolution_s, self._steps.coarser_s) if aggregations else None
+        )
         self._gate = Gate(crowd.concurrent_count_max, crowd.queue_count_max)
         self._queries = Register()
         self._cache = RangeCache(source, cache_bytes_max, metrics)

@@ -105,7 +105,7 @@ WRONG = {
         "bad 60 = sum a": "is not `output (seconds) = method input`",
         "bad (0) = sum a": "the frequency of 0 s is not in 1 … 86,400",
         "<x> (10) = sum a.*": "repeats <x>, which the input does not have",
-        "a.<<x>> (10) = sum <<x>>.b": "has angle brackets that are no <field>",
+        "a.<<x>> (10) = sum <<x>>.b": "has angle brackets that are no <field>; <<field>> is <field> here",
         "a (10) = sum b[": "wrong: missing ]",
     },
 }

@@ -109,7 +109,8 @@ def test_a_pie_mixes_series_and_values_of_the_address(house: House) -> None:
 
 
 REFUSED = {  # name: (arguments; words of the answer)
-    "too wide": ({"width": 5_000}, "width: 5000 pixels are not in 16..4,096"),
+    "far too wide": ({"width": 1_000_000}, "width: 1,000,000 pixels are not in 16..4,096"),
+    "too wide": ({"width": 5_000}, "width: 5,000 pixels are not in 16..4,096"),
     "not high": ({"height": 1}, "height: 1 pixels are not in 16..4,096"),
     "no number": ({"width": "wide"}, "width: 'wide' is no number"),
     "not finite": ({"yMax": "inf"}, "yMax: 'inf' is no number"),

@@ -35,10 +35,14 @@ _NEEDED: Mapping[str, tuple[Aggregate, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Archives:
-    """rules: the first that fits a series counts. resolution_s: how often samples of a series are expected; or None."""
+    """rules: the first that fits a series counts. resolution_s: how often samples of a series are expected; or None.
+
+    coarser_s: the steps of its rollups.
+    """
 
     rules: Sequence[AggregationRule]
     resolution_s: Callable[[Labels], int | None]
+    coarser_s: Callable[[Labels], Sequence[int]]
 
     def apply(
         self,
@@ -76,7 +80,11 @@ class Archives:
                 for each, table in tables.items()
                 if each is _COUNT or each in _NEEDED[rule.method]
             }
-            one.values = _made(rule, rows, one.values.size, one.step_s / (resolution_s or one.step_s))
+            size = one.values.size
+            count = _figure(_COUNT, *rows[_COUNT], size)
+            coarser = [one.step_s // each for each in self.coarser_s(labels) if one.step_s % each == 0]
+            wanted = _wanted_count(count, one.step_s / (resolution_s or one.step_s), coarser)
+            one.values = _made(rule, rows, count, wanted)
 
     def _rule_of(self, labels: Labels) -> AggregationRule | None:
         path = dict(labels).get(METRIC_NAME, "")
@@ -132,21 +140,36 @@ def _figure(aggregate: Aggregate, slot: Int64s, value: Float64s, size: int) -> F
     return figure
 
 
+def _wanted_count(count: Float64s, fine: float, coarser: Sequence[int]) -> Float64s:
+    """By step: how many points there are when none is missing: fine, or as many as one of the coarser archives has.
+
+    History that was imported has coarse points alone, and a whole minute is one sample where six are expected. That is
+    believed where a step beside it has just as many: at the edge of an outage, one is full or empty.
+    """
+    wanted = np.full(count.size, fine)
+    for points in coarser:
+        is_whole = (count == points) & (points < fine)
+        if count.size > 1:
+            beside = is_whole[1:] & is_whole[:-1]
+            is_whole = np.concatenate((beside, [False])) | np.concatenate(([False], beside))
+        wanted[is_whole] = points
+    return wanted
+
+
 def _made(
-    rule: AggregationRule, rows: Mapping[Aggregate, tuple[Int64s, Float64s]], size: int, points: float
+    rule: AggregationRule, rows: Mapping[Aggregate, tuple[Int64s, Float64s]], count: Float64s, wanted: Float64s
 ) -> Float64s:
-    """points: how many fine points a coarse one has when all are there."""
-    count = _figure(_COUNT, *rows[_COUNT], size)
+    """count, wanted: by step, how many fine points it has, and how many when all are there."""
     if rule.method in ("absmin", "absmax"):
         slot = np.concatenate([rows[each][0] for each in (_MIN, _MAX)])
         value = np.concatenate([rows[each][1] for each in (_MIN, _MAX)])
         order = np.lexsort((np.abs(value) if rule.method == "absmax" else -np.abs(value), slot))
-        values = _figure(_LAST, slot[order], value[order], size)
+        values = _figure(_LAST, slot[order], value[order], count.size)
     else:
         (needed,) = _NEEDED[rule.method]
-        values = _figure(needed, *rows[needed], size)
+        values = _figure(needed, *rows[needed], count.size)
         if rule.method == "average":
             values = values / count
         elif rule.method == "avg_zero":
-            values = values / np.maximum(points, count)
-    return np.where(count >= rule.x_files_factor * points, values, np.nan)
+            values = values / np.maximum(wanted, count)
+    return np.where(count >= rule.x_files_factor * wanted, values, np.nan)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tsdb.query.graphite.errors import BadTarget
+from tsdb.query.graphite.attime import seconds_of
+from tsdb.query.graphite.errors import BadTarget, BadTime
 from tsdb.query.graphite.series import Series
 
 
@@ -115,6 +116,8 @@ class Function:
             return None if parameter.default is NO_DEFAULT else parameter.default
         try:
             return _CONVERSIONS[parameter.kind](given)
+        except BadTime as error:
+            raise BadTarget(f"{self.name}(): argument {parameter.name}: {error}") from None
         except (TypeError, ValueError, OverflowError):
             shown = "a list of series" if isinstance(given, list) else repr(given)
             raise BadTarget(
@@ -187,8 +190,14 @@ def _node_or_tag(given: Any) -> int | str:
     return _integer(given)
 
 
+def _interval(given: Any) -> str:
+    """Raises: BadTime, here and not within the function, where nobody knows the argument's name."""
+    seconds_of(text := _text(given))
+    return text
+
+
 def _integer_or_interval(given: Any) -> int | str:
-    return given if isinstance(given, str) else _integer(given)
+    return _interval(given) if isinstance(given, str) else _integer(given)
 
 
 _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
@@ -198,7 +207,7 @@ _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
     Kind.INTEGER: _integer,
     Kind.INTEGER_OR_INF: _integer_or_inf,
     Kind.INTEGER_OR_INTERVAL: _integer_or_interval,
-    Kind.INTERVAL: _text,
+    Kind.INTERVAL: _interval,
     Kind.STRING: _text,
     Kind.BOOLEAN: _boolean,
     Kind.NODE: _integer,

@@ -34,6 +34,11 @@ class ConfiguredSteps:
         rule = self._rule_of(labels)
         return rule.resolution_ms // 1_000 or None if rule is not None else None
 
+    def coarser_s(self, labels: Labels) -> list[int]:
+        """The steps of the rollups, which rise."""
+        rule = self._rule_of(labels)
+        return [tier.resolution_ms // 1_000 for tier in rule.retention.tiers if tier.resolution_ms] if rule else []
+
     def _rule_of(self, labels: Labels) -> SchemaRule | None:
         if not self._rules:
             return None

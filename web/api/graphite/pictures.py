@@ -205,7 +205,7 @@ def _within(name: str, default: int, low: int, high: int, unit: str) -> int:
     if found is None:
         return default
     if not low <= found <= high:
-        raise bad(f"{name}: {found:g} {unit} are not in {low:,}..{high:,}")
+        raise bad(f"{name}: {found:,.10g} {unit} are not in {low:,}..{high:,}")
     return int(found)
 
 

@@ -19,7 +19,7 @@ from tsdb.sample import METRIC_NAME, Matcher, Selection
 NOW_S = 1_700_006_400
 BUCKET_MS = 60_000
 FIRST_S = NOW_S - 3 * 3_600  # Of the samples: 10 s apart, and older than raw samples are kept.
-STEPS = ConfiguredSteps(parse_schemas('[{"pattern": ".", "retention": "raw:1h,5m:7d", "resolution": "10s"}]'))
+STEPS = ConfiguredSteps(parse_schemas('[{"pattern": ".", "retention": "raw:1h,1m:2h,5m:7d", "resolution": "10s"}]'))
 _FIGURES = {
     Aggregate.SUM: np.sum,
     Aggregate.COUNT: np.size,
@@ -76,7 +76,7 @@ def points(method: str, factor: str, values: Sequence[float | None], raw_from_s:
     at = ((1_000 * (FIRST_S + 5 + 10 * index), value) for index, value in enumerate(values))
     source.add({METRIC_NAME: "a"}, [(at_ms, value) for at_ms, value in at if value is not None])
     table = f'[{{"pattern": "^{path}$", "method": "{method}", "x_files_factor": "{factor}"}}]'
-    archives = Archives(parse_aggregations(table), STEPS.resolution_s)
+    archives = Archives(parse_aggregations(table), STEPS.resolution_s, STEPS.coarser_s)
     storage = StoredSeries(source, NOW_S, STEPS.step_s, archives=archives)
     (found,) = storage.fetch("a", FIRST_S - 300, FIRST_S + 10 * len(values) - 300)
     assert (found.start_s, found.step_s) == (FIRST_S, 300)
@@ -112,6 +112,20 @@ def test_too_few_fine_points_make_no_coarse_one(raw_from_s: int) -> None:
     assert points("avg_zero", "0.5", values, raw_from_s)[1:] == [0.5, 1]
 
 
+@pytest.mark.parametrize("raw_from_s", [0, FIRST_S + 361, NOW_S])
+@pytest.mark.parametrize("gap", [6, 30])
+def test_imported_points_of_a_coarser_archive_are_whole(gap: int, raw_from_s: int) -> None:
+    values = [float(number) if number % gap == 0 else None for number in range(90)]
+    wanted = [np.mean([value for value in values[at : at + 30] if value is not None]) for at in (0, 30, 60)]
+    assert points("average", "1", values, raw_from_s) == wanted
+    assert points("avg_zero", "1", values, raw_from_s) == wanted
+
+
+def test_as_few_points_as_a_coarser_archive_has_are_too_few_beside_full_and_empty_steps() -> None:
+    values = [1.0] * 35 + [None] * 25 + [None] * 30
+    assert np.isnan(points("sum", "0.5", values, 0)).tolist() == [False, True, True]
+
+
 def test_series_that_no_rule_fits_show_the_last_value() -> None:
     assert points("sum", "0", VALUES, 0, path="b")[:2] == [VALUES[29], VALUES[59]]
 
@@ -119,7 +133,9 @@ def test_series_that_no_rule_fits_show_the_last_value() -> None:
 def test_fine_points_are_left_as_they_are() -> None:
     source = MemorySeries()
     source.add({METRIC_NAME: "a"}, [(1_000 * (NOW_S - 20), 1.0), (1_000 * (NOW_S - 10), 2.0)])
-    archives = Archives(parse_aggregations('[{"pattern": ".", "x_files_factor": "1"}]'), STEPS.resolution_s)
+    archives = Archives(
+        parse_aggregations('[{"pattern": ".", "x_files_factor": "1"}]'), STEPS.resolution_s, STEPS.coarser_s
+    )
     (found,) = StoredSeries(source, NOW_S, STEPS.step_s, archives=archives).fetch("a", NOW_S - 30, NOW_S - 10)
     assert found.values.tolist() == [1.0, 2.0]
 

@@ -70,6 +70,8 @@ def test_an_editor_is_no_administrator(house: House) -> None:
         ("GET", "/api/v1/tokens"),
         ("POST", "/api/v1/tokens"),
         ("DELETE", "/api/v1/tokens/x"),
+        ("GET", "/api/v1/audit"),
+        ("GET", "/audit"),
         ("POST", "/account/users"),
         ("POST", "/account/tokens"),
     ):
@@ -168,7 +170,16 @@ def test_every_answer_carries_the_headers_that_keep_a_browser_in_bounds(house: H
 def test_no_page_holds_inline_script_or_style(house: House) -> None:
     check = house.add_check("for its page")
     client = house.client("admin")
-    for path in ("/", f"/checks/{check['id']}", "/checks/new/http", "/explore", "/incidents", "/channels", "/system"):
+    for path in (
+        "/",
+        f"/checks/{check['id']}",
+        "/checks/new/http",
+        "/explore",
+        "/incidents",
+        "/channels",
+        "/system",
+        "/audit",
+    ):
         page = client.get(path).text
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", page), path
         assert all('src="' in script for script in re.findall(r"<script[^>]*>", page)), path

@@ -8,6 +8,7 @@ from flask import Flask
 def install(app: Flask) -> None:
     from web.api import (
         access,
+        audit,
         channels,
         chart,
         checks,
@@ -29,6 +30,7 @@ def install(app: Flask) -> None:
         downtimes.bp,
         channels.bp,
         access.bp,
+        audit.bp,
         system.bp,
         series.bp,
         chart.bp,

@@ -306,6 +306,30 @@ class Events(Answer):
     next: Annotated[str, msgspec.Meta(description="The address of the next piece, further back in time")] | None
 
 
+class ChangedField(Answer):
+    path: str
+    before: str
+    after: str
+
+
+class StoredAuditEntry(Answer):
+    seq: int
+    at_ms: int
+    actor: str
+    origin: str
+    kind: str
+    id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    hash: str
+    changed: list[ChangedField]
+
+
+class Audit(Answer):
+    items: list[StoredAuditEntry]
+    next: Annotated[str, msgspec.Meta(description="The address of the next piece, further back in time")] | None
+
+
 class ChartSeries(Answer):
     name: str
     labels: dict[str, str]

@@ -72,6 +72,13 @@ EVENTS_ASKED: Mapping[str, Schema] = {
     "before_seq": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     "limit": LIMIT_SCHEMA,
 }
+AUDIT_ASKED: Mapping[str, Schema] = {
+    "kind": TEXT,
+    "id": TEXT,
+    "actor": TEXT,
+    "before_seq": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    "limit": LIMIT_SCHEMA,
+}
 CARDINALITY_ASKED: Mapping[str, Schema] = {"limit": LIMIT_SCHEMA, "format": {"enum": ["json", "text"]}}
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -84,6 +91,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "api_access.create_token": Operation(answer=answers.CreatedToken, body=NewToken),
     "api_access.get_token": Operation(answer=answers.StoredToken),
     "api_access.delete_token": Operation(answer=answers.Deleted),
+    "api_audit.list_audit": Operation(answer=answers.Audit, asked=AUDIT_ASKED),
     "api_channels.list_channels": Operation(answer=answers.StoredChannel, is_list=True),
     "api_channels.create_channel": Operation(answer=answers.StoredChannel, body="Channel", refusals=(409,)),
     "api_channels.get_channel": Operation(answer=answers.StoredChannel),

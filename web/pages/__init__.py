@@ -7,6 +7,7 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     from web.pages.account import views as account
+    from web.pages.audit import views as audit
     from web.pages.channels import views as channels
     from web.pages.checks import forms as check_forms
     from web.pages.checks import views as checks
@@ -17,5 +18,5 @@ def install(app: Flask) -> None:
     from web.pages.setup import views as setup
     from web.pages.system import views as system
 
-    for family in (overview, checks, check_forms, explore, incidents, rules, channels, system, setup, account):
+    for family in (overview, checks, check_forms, explore, incidents, rules, channels, system, setup, account, audit):
         app.register_blueprint(family.bp)

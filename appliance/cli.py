@@ -18,6 +18,7 @@ COMMANDS = {  # name: "module:function"
     "run": "appliance.commands.run:run",
     "reload": "appliance.commands.reload:reload",
     "status": "appliance.commands.status:status",
+    "top": "appliance.commands.top:top",
     "doctor": "appliance.commands.doctor:doctor",
     "check": "checks.cli:check",
     "channel": "scheduler.cli:channel",

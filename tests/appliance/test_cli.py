@@ -50,7 +50,7 @@ def _commands(command: click.Command, name: str) -> list[tuple[str, click.Comman
     return found
 
 
-@pytest.mark.parametrize("name", ["up", "run", "status", "reload"])
+@pytest.mark.parametrize("name", ["up", "run", "status", "reload", "doctor", "top"])
 def test_every_own_command_has_help_and_so_has_each_option(name: str) -> None:
     command = cli.henge.get_command(click.Context(cli.henge), name)
     assert command is not None

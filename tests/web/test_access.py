@@ -50,7 +50,7 @@ def test_a_stranger_gets_401_from_machines_doors_and_the_log_in_page_elsewhere(h
 
 
 def test_a_viewer_changes_nothing(house: House) -> None:
-    own = {"account.change_password", "account.end_other_sessions"}
+    own = {"account.change_password", "account.end_other_sessions", "account.end_session", "api_access.delete_session"}
     reading_posts = {"prometheus.query", "prometheus.query_range", "prometheus.series", "prometheus.labels"}
     reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
     reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read", "graphite_render.render"}
@@ -72,6 +72,9 @@ def test_an_editor_is_no_administrator(house: House) -> None:
         ("DELETE", "/api/v1/tokens/x"),
         ("GET", "/api/v1/audit"),
         ("GET", "/audit"),
+        ("GET", "/api/v1/sessions?user_id=x"),
+        ("GET", "/account/users/x"),
+        ("POST", "/account/users/x/sessions/end"),
         ("POST", "/account/users"),
         ("POST", "/account/tokens"),
     ):

@@ -1,14 +1,14 @@
-"""Users and tokens; for administrators."""
+"""Users and tokens, for administrators, and sessions."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from appliance.state import Document
 from web.api.bodies import body
 from web.api.paging import asked_page, list_response
-from web.auth import tokens, users
-from web.auth.guard import needs
+from web.auth import sessions, tokens, users
+from web.auth.guard import needs, require
 from web.auth.identity import identity
 from web.auth.kit import auth
 from web.auth.roles import Role
@@ -76,6 +76,26 @@ def create_token() -> Response:
     token_id, token = tokens.create(services().state, body(tokens.NewToken), actor=identity().actor)
     created = _token(token_id)
     return json_response(tokens.view(created) | {"token": token}, 201, Location=f"/api/v1/tokens/{token_id}")
+
+
+@bp.get("/sessions")
+def list_sessions() -> Response:
+    """One's own sessions, those of a browser; `?user_id=` those of another, for administrators."""
+    user_id = request.args.get("user_id") or identity().id
+    if user_id != identity().id:
+        require(Role.ADMIN)
+    page = asked_page()
+    found = auth().sessions.of(user_id, now_ms=services().clock.now_ms())
+    shown = found[page.offset : page.offset + page.limit]
+    return list_response([sessions.view(session, identity()) for session in shown], page, len(found))
+
+
+@bp.delete("/sessions/<session_id>")
+@needs(Role.VIEWER)
+def delete_session(session_id: str) -> Response:
+    """End a session of one's own, or as an administrator any."""
+    auth().sessions.end(auth().sessions.reachable(session_id, identity()).id, actor=identity().actor)
+    return json_response({"deleted": session_id})
 
 
 def _token(token_id: str) -> Document:

@@ -279,6 +279,16 @@ class StoredUser(Answer):
     last_login_ms: int | None
 
 
+class StoredSession(Answer):
+    id: str
+    user_id: str
+    address: str
+    agent: str
+    created_ms: int
+    seen_ms: int
+    is_this: Annotated[bool, msgspec.Meta(description="Whether it is the one that asks")]
+
+
 class StoredToken(Answer):
     id: str
     name: str

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from appliance.state import AppendEvent, DeleteDocument, Mutation, PutDocument, StateClient
+from collections.abc import Sequence
+from typing import Any
+
+from appliance.state import AppendEvent, DeleteDocument, Document, Mutation, PutDocument, StateClient
 from web.auth import keys
 from web.auth.identity import Identity, Kind
 from web.auth.roles import Role
+from web.errors import not_found
 
 LIFETIME_MS = 30 * 86_400_000
 IDLE_MS_MAX = 7 * 86_400_000
 SEEN_EVERY_MS = 15 * 60_000  # One write per session and quarter of an hour, not one per request.
 PER_USER_COUNT_MAX = 20  # The oldest is ended when one more begins.
+
+
+def view(session: Document, asking: Identity) -> dict[str, Any]:
+    """What a page and the API tell of a session; its id is a hash, from which the cookie does not follow."""
+    body = session.body
+    return {
+        "id": session.id,
+        "user_id": body["user_id"],
+        "address": body["address"],
+        "agent": body["agent"],
+        "created_ms": body["created_ms"],
+        "seen_ms": body["seen_ms"],
+        "is_this": session.id == asking.session_id,
+    }
 
 
 class Sessions:
@@ -63,6 +81,12 @@ class Sessions:
             session_id=session.id,
         )
 
+    def of(self, user_id: str, *, now_ms: int) -> list[Document]:
+        """The sessions of a user that are valid, the one seen last first."""
+        found = self._state.read.list("session", where={"$.user_id": user_id}, limit=1_000)
+        live = [session for session in found if not self._has_expired(session.body, now_ms)]
+        return sorted(live, key=lambda session: -int(session.body["seen_ms"]))
+
     def begun_from(self, user_id: str, address: str, *, now_ms: int) -> bool:
         """Whether the user has a session that began at this address."""
         found = self._state.read.list("session", where={"$.user_id": user_id, "$.address": address[:64]}, limit=100)
@@ -81,6 +105,17 @@ class Sessions:
             audited=False,
         )
         self._state.apply([put], actor="web")
+
+    def reachable(self, session_id: str, asking: Identity) -> Document:
+        """A session that who asks may end: one of their own, or as an administrator any. Raises: Refusal 404, for
+        others' too: a stranger's guess is not told from a hit."""
+        session = self._state.read.get("session", session_id)
+        if session is None or not (session.body["user_id"] == asking.id or asking.may(Role.ADMIN)):
+            raise not_found("session", session_id)
+        return session
+
+    def end_all(self, sessions: Sequence[Document], *, actor: str) -> None:
+        self._state.apply([DeleteDocument(kind="session", id=session.id) for session in sessions], actor=actor)
 
     def end(self, session_id: str, *, actor: str) -> None:
         self._state.apply([DeleteDocument(kind="session", id=session_id)], actor=actor)

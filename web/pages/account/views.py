@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from flask import Blueprint, Response, make_response, render_template, request
 
+from appliance.state import Document
 from web import htmx
-from web.auth import tokens, users
+from web.auth import sessions, tokens, users
 from web.auth.guard import needs
 from web.auth.identity import Kind, identity
 from web.auth.kit import auth, clear_session_cookie
@@ -30,11 +33,16 @@ def _page(*, problems: dict[str, str] | None = None, new_token: str = "", status
         new_token=new_token,
         users=[users.view(user) for user in auth().users.piece(limit=SHOWN_COUNT, offset=0)] if is_admin else [],
         tokens=[tokens.view(entry) for entry in reader.list("token", limit=SHOWN_COUNT)] if is_admin else [],
-        sessions=reader.list("session", where={"$.user_id": identity().id}, limit=SHOWN_COUNT),
+        sessions=_sessions_of(identity().id),
         roles=[role.value for role in Role],
         now_ms=services().clock.now_ms(),
     )
     return make_response(page, status)
+
+
+def _sessions_of(user_id: str) -> list[dict[str, Any]]:
+    found = auth().sessions.of(user_id, now_ms=services().clock.now_ms())
+    return [sessions.view(session, identity()) for session in found]
 
 
 @bp.get("")
@@ -78,12 +86,33 @@ def add_user() -> Response:
     return htmx.go_to("/account")
 
 
-@bp.post("/users/<user_id>/delete")
-@needs(Role.ADMIN)
-def delete_user(user_id: str) -> Response:
+def _user(user_id: str) -> Document:
     user = auth().users.get(user_id)
     if user is None:
         raise not_found("user", user_id)
+    return user
+
+
+@bp.get("/users/<user_id>")
+@needs(Role.ADMIN)
+def user_page(user_id: str) -> Response:
+    """One account, for administrators: where it is signed in."""
+    user = _user(user_id)
+    return make_response(
+        render_template(
+            "account/user.html",
+            section="account",
+            user=users.view(user),
+            sessions=_sessions_of(user_id),
+            now_ms=services().clock.now_ms(),
+        )
+    )
+
+
+@bp.post("/users/<user_id>/delete")
+@needs(Role.ADMIN)
+def delete_user(user_id: str) -> Response:
+    user = _user(user_id)
     auth().users.delete(user, actor=identity().actor)
     return htmx.go_to("/account")
 
@@ -114,7 +143,30 @@ def delete_token(token_id: str) -> Response:
 @needs(Role.VIEWER)
 def end_other_sessions() -> Response:
     """Log out everywhere else."""
-    for session in services().state.read.list("session", where={"$.user_id": identity().id}, limit=SHOWN_COUNT):
-        if session.id != identity().session_id:
-            auth().sessions.end(session.id, actor=identity().actor)
+    found = auth().sessions.of(identity().id, now_ms=services().clock.now_ms())
+    others = [session for session in found if session.id != identity().session_id]
+    auth().sessions.end_all(others, actor=identity().actor)
     return htmx.go_to("/account")
+
+
+@bp.post("/sessions/<session_id>/end")
+@needs(Role.VIEWER)
+def end_session(session_id: str) -> Response:
+    """End one session: of one's own account, or as an administrator of any."""
+    session = auth().sessions.reachable(session_id, identity())
+    auth().sessions.end(session.id, actor=identity().actor)
+    if session.id == identity().session_id:
+        response = htmx.go_to("/login")
+        clear_session_cookie(response)
+        return response
+    owner = str(session.body["user_id"])
+    return htmx.go_to("/account" if owner == identity().id else f"/account/users/{owner}")
+
+
+@bp.post("/users/<user_id>/sessions/end")
+@needs(Role.ADMIN)
+def end_sessions_of(user_id: str) -> Response:
+    """Log somebody out everywhere."""
+    found = auth().sessions.of(_user(user_id).id, now_ms=services().clock.now_ms())
+    auth().sessions.end_all(found, actor=identity().actor)
+    return htmx.go_to(f"/account/users/{user_id}")

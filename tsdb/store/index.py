@@ -20,6 +20,7 @@ from tsdb.lookup import HashLookup, UInt64s, distinct
 from tsdb.sample import KEY_BYTES, METRIC_NAME, Int32s, Int64s, Labels, Matcher, labels_of
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
+from tsdb.store.kept_codes import KeptCodes
 from tsdb.store.paths import are_bare_names, find_paths
 from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
 from tsdb.store.scan import scanned
@@ -76,6 +77,7 @@ class SeriesIndex:
         self._since_s: UInt32s = np.zeros(1_024, np.uint32)
         self._seen_s: UInt32s = np.zeros(1_024, np.uint32)
         self._count = 0
+        self.kept_codes = KeptCodes()
         self._segments: tuple[Segment, ...] = ()  # Of the postings; they cover the series from 0 without a gap.
         self._shapes = Shapes()
         self._count_at_last_step = 0

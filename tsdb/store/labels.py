@@ -53,8 +53,10 @@ class LabelColumn(Sequence[Labels]):
         return self._index.label_names(self._ids)
 
     def codes(self, name: str) -> tuple[Int32s, list[str]]:
-        """The value of one label of each series, as its number in the list; -1 where there is none."""
-        return self._index.label_codes(name, self._ids)
+        """The value of one label of each series, as its number in the list; -1 where there is none.
+
+        Not to be changed."""
+        return self._index.kept_codes.of(name, self._ids, self._index.label_codes)
 
     def _all(self) -> list[Labels]:
         if self._decoded is None:

@@ -18,7 +18,7 @@ from tsdb.query import promql
 from tsdb.query.kernel import positions as module
 from tsdb.query.kernel.positions import positions
 from tsdb.query.kernel.steps import Steps
-from tsdb.query.kernel.sums import window_sums
+from tsdb.query.kernel.sums import reduced_windows, window_sums
 
 Wanted = Callable[[Sequence[dumb.Sample], int], float | None]
 
@@ -169,3 +169,19 @@ def test_long_overlapping_windows_take_the_table_and_agree(length: int) -> None:
     wanted = [value[a:b].sum() for a, b in zip(first[0], end[0], strict=True)]
     np.testing.assert_allclose(window_sums(value, first, end)[0], wanted, rtol=1e-12)
     np.testing.assert_allclose(window_sums(value - 0.5, first, end)[0] + 0.5 * (end - first)[0], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [0, 1, -2], ids=["adjoining", "apart", "overlapping"])
+@pytest.mark.parametrize("function", [np.add, np.fmax])
+def test_windows_beside_each_other_are_reduced_as_each_alone(gap: int, function: np.ufunc) -> None:
+    """Two series with samples before and behind all windows; one window is empty, the last ends with the column."""
+    value = np.random.default_rng(1).normal(size=80)
+    lengths = np.array([1, 9, 0, 6, 17])
+    in_series = 2 + np.concatenate(([0], np.cumsum(lengths + gap)[:-1]))
+    first = np.stack((in_series, 80 - lengths.sum() - 4 * gap + in_series - 2))
+    end = first + lengths
+    got = reduced_windows(function, value, first, end, empty=7.0)
+    for row, step in np.ndindex(*first.shape):
+        window = value[first[row, step] : end[row, step]]
+        wanted = function.reduceat(window, [0])[0] if window.size else 7.0
+        assert got[row, step] == wanted, (row, step)

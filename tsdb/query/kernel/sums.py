@@ -63,11 +63,21 @@ def reduced_windows(function: np.ufunc, value: Float64s, first: Int64s, end: Int
     padded = np.append(value, empty)
     reduced = np.empty(first.shape)
     for rows in row_blocks(first.shape):
-        bounds = np.empty((*first[rows].shape, 2), np.int64)
-        bounds[..., 0], bounds[..., 1] = first[rows], end[rows]
-        reduced[rows] = function.reduceat(padded, bounds.reshape(-1))[::2].reshape(first[rows].shape)
+        reduced[rows] = _reduced_rows(function, padded, first[rows], end[rows])
     reduced[end <= first] = empty
     return reduced
+
+
+def _reduced_rows(function: np.ufunc, padded: Float64s, first: Int64s, end: Int64s) -> Float64s:
+    """Any value for an empty window."""
+    rows, steps = first.shape
+    if steps > 1 and np.array_equal(first[:, 1:], end[:, :-1]):
+        # Each window begins where the one before it ends, so nothing lies between them that would be reduced as well.
+        edges = np.concatenate((first, end[:, -1:]), axis=1)
+        return function.reduceat(padded, edges.reshape(-1)).reshape(rows, steps + 1)[:, :-1]
+    bounds = np.empty((rows, steps, 2), np.int64)
+    bounds[..., 0], bounds[..., 1] = first, end
+    return function.reduceat(padded, bounds.reshape(-1))[::2].reshape(rows, steps)
 
 
 def _table_sums(total: Float64s, error: Float64s | None, first: Int64s, end: Int64s) -> Float64s:

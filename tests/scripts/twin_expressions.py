@@ -38,6 +38,7 @@ ARITHMETIC = ("+", "-", "*", "/", "^")
 BETWEEN_VECTORS = (*ARITHMETIC, "atan2")  # Beside a number, the peer leaves the metric's name.
 SETS = ("and", "or", "unless")
 DEPTH_MAX = 4
+STEP_MS_MAX = 300_000  # Of a subquery over a short window.
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,10 @@ class Grammar:
         length_ms = self._length_ms() + (7 if is_same else 0)  # Its steps are at whole seconds.
         step = self._one("", "30s", "60s", "47s", "5m") if length_ms < 1_000_000 else self._one("60s", "5m", "7m")
         inner = self._vector(min(depth, 2), is_exact=True)
+        if "@" in inner.text():
+            # The peer evaluates what does not depend on the step once, also for a window without a step, and tells the
+            # error of a vector that nobody sees; so there is one always.
+            length_ms = max(length_ms, STEP_MS_MAX + 7)
         plain = Piece("range", ("(", inner, ")[", Span(length_ms, is_same), ":", step, "]"))
         return Piece("range", ("(", inner, ")[", Span(length_ms, is_same), ":", step, "]", self._moment()), plain)
 

@@ -9,30 +9,30 @@ from appliance.commands.running_appliance import Row, Status
 from appliance.top.look import Key, Look
 
 PLAIN, DIM, HEAD, GOOD, BAD = "", "dim", "bold", "green", "bold red"  # Styles of rich.
-# What the figures are made of, of all processes together. The rooms above are named as strings only.
 REQUESTS, QUEUE = "henge_bus_requests_total", "henge_bus_queue_length"
-METRICS = (
-    REQUESTS,
-    QUEUE,
-    "henge_ingest_samples_total",
-    "henge_ingest_refused_total",
-    "henge_udp_dropped_total",
-    "henge_ingest_connections",
-    "henge_query_total",
-    "henge_query_running",
-    "henge_query_waiting",
-    "henge_query_refused_total",
-    "henge_check_runs_total",
-    "henge_check_late_total",
-    "henge_check_lateness_seconds",
-    "henge_check_running",
-    "henge_outbox_pending",
-    "henge_web_requests_total",
-    "henge_store_series_count",
-    "henge_store_head_samples",
-    "henge_store_disk_bytes",
-    "henge_store_disk_bytes_max",
-)
+# What the figures are made of, and the process that counts it; "": each its own. Rooms above are strings here.
+METRICS = {
+    REQUESTS: "",
+    QUEUE: "",
+    "henge_ingest_samples_total": "intake",
+    "henge_ingest_refused_total": "intake",
+    "henge_udp_dropped_total": "intake",
+    "henge_ingest_connections": "intake",
+    "henge_query_total": "query",
+    "henge_query_running": "query",
+    "henge_query_waiting": "query",
+    "henge_query_refused_total": "query",
+    "henge_check_runs_total": "scheduler",
+    "henge_check_late_total": "scheduler",
+    "henge_check_lateness_seconds": "scheduler",
+    "henge_check_running": "scheduler",
+    "henge_outbox_pending": "scheduler",
+    "henge_web_requests_total": "web",
+    "henge_store_series_count": "store",
+    "henge_store_head_samples": "store",
+    "henge_store_disk_bytes": "store",
+    "henge_store_disk_bytes_max": "store",
+}
 MIB = 2**20
 
 
@@ -46,7 +46,7 @@ class Line:
 class Figures:
     """What two looks say together. None: a process did not answer, or there is no look before.
 
-    A number that is in no answer though all processes gave one is 0: what is counted has not happened yet.
+    A number that is not in the answer of its process is 0: what is counted has not happened yet.
     """
 
     now: Look
@@ -62,13 +62,9 @@ class Figures:
             for key, value in self.now.values.items()
             if _is_of(key, metric, process) and key[0] in before.answered
         ]
-        if not rises and not (self._all_told(self.now, process) and self._all_told(before, process)):
+        if not rises and (process or METRICS[metric]) not in self.now.answered & before.answered:
             return None
         return sum(rises) / (self.now.at_s - before.at_s)
-
-    @staticmethod
-    def _all_told(look: Look, process: str) -> bool:
-        return process in look.answered if process else not look.silent
 
     def total(self, metric: str, *, process: str = "", label: tuple[str, str] | None = None) -> float | None:
         values = [
@@ -76,7 +72,7 @@ class Figures:
             for key, value in self.now.values.items()
             if _is_of(key, metric, process) and (label is None or label in key[2])
         ]
-        if not values and (label is not None or not self._all_told(self.now, process)):
+        if not values and (label is not None or (process or METRICS[metric]) not in self.now.answered):
             return None
         return sum(values)
 
@@ -133,7 +129,7 @@ def _summary(figures: Figures, status: Status, data_dir: str) -> Iterator[Line]:
 
 
 def _tree(figures: Figures, status: Status) -> Iterator[Line]:
-    head = f"{'PROCESS':<13}{'PID':>8}  {'STATE':<9}{'RESTARTS':>8}{'CPU':>8}{'MEMORY':>10}{'QUEUE':>6}{'ASKED/S':>8}"
+    head = f"{'PROCESS':<13}{'PID':>7}  {'STATE':<9}{'RESTARTS':>8}{'CPU':>8}{'MEMORY':>10}{'QUEUE':>6}{'ASKED/S':>8}"
     yield Line(head, DIM)
     own = Row("henge up", status.pid, "up", 0, None, None, 0, status.started_ms)
     yield Line(_cells(figures, "henge up", own, "supervisor"))
@@ -150,7 +146,7 @@ def _cells(figures: Figures, shown_name: str, row: Row, name: str) -> str:
     memory = f"{usage.rss_bytes / MIB:,.0f} MiB" if usage else ""
     asked = figures.rate(REQUESTS, process=name)
     return (
-        f"{shown_name:<13.13}{row.pid or '–':>8}  {row.state:<9}{row.restarts:>8,}"
+        f"{shown_name:<13.13}{row.pid or '–':>7}  {row.state:<9}{row.restarts:>8,}"
         f"{_percent(figures.cpu_share(row.pid)):>8}{memory:>10}{_count(figures.total(QUEUE, process=name)):>6}"
         f"{_count(asked):>8}"
     )

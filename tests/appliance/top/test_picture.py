@@ -8,7 +8,7 @@ import pytest
 
 from appliance.commands.running_appliance import Row, Status
 from appliance.top.look import Key, Look, Usage, usage_from
-from appliance.top.picture import BAD, PLAIN, Figures, Line, picture
+from appliance.top.picture import BAD, PLAIN, QUEUE, REQUESTS, Figures, Line, picture
 
 NAMES = ("state", "store", "intake", "query", "spawner", "scheduler", "web")
 MIB = 2**20
@@ -76,15 +76,15 @@ def test_the_picture_of_an_appliance_at_work() -> None:
         "Henge 1.2.3  http://127.0.0.1:8420  up 1 h 56 min  /srv/henge",
         "7 of 7 processes up, 0 restarts, CPU 75.0 %, 960 MiB",
         "",
-        "PROCESS           PID  STATE    RESTARTS     CPU    MEMORY QUEUE ASKED/S",
-        "henge up           10  up              0   0.0 %    64 MiB     0       0",
-        "├─ state           11  up              0   0.0 %    64 MiB     0       0",
-        "├─ store           12  up              0  75.0 %   512 MiB    12      10",
-        "├─ intake          13  up              0   0.0 %    64 MiB     0       0",
-        "├─ query           14  up              0   0.0 %    64 MiB     0       0",
-        "├─ spawner         15  up              0   0.0 %    64 MiB     0       0",
-        "├─ scheduler       16  up              0   0.0 %    64 MiB     0       0",
-        "└─ web             17  up              0   0.0 %    64 MiB     0       0",
+        "PROCESS          PID  STATE    RESTARTS     CPU    MEMORY QUEUE ASKED/S",
+        "henge up          10  up              0   0.0 %    64 MiB     0       0",
+        "├─ state          11  up              0   0.0 %    64 MiB     0       0",
+        "├─ store          12  up              0  75.0 %   512 MiB    12      10",
+        "├─ intake         13  up              0   0.0 %    64 MiB     0       0",
+        "├─ query          14  up              0   0.0 %    64 MiB     0       0",
+        "├─ spawner        15  up              0   0.0 %    64 MiB     0       0",
+        "├─ scheduler      16  up              0   0.0 %    64 MiB     0       0",
+        "└─ web            17  up              0   0.0 %    64 MiB     0       0",
         "",
         "Samples         1.5 M/s  3.0 M in all, 0 connections",
         "Refused             0/s  4 in all, 0 datagrams lost",
@@ -125,6 +125,7 @@ def test_a_process_that_is_silent_is_named_and_has_no_figures() -> None:
     assert line_with(lines, "├─ intake").text.endswith("     –       –")
     assert line_with(lines, "├─ store").style == PLAIN
     assert "–/s" in line_with(lines, "Samples").text
+    assert " 0/s  0 running" in line_with(lines, "Queries").text, "another process counts these"
 
 
 def test_refusals_that_come_now_stand_out_and_old_ones_do_not() -> None:
@@ -151,11 +152,14 @@ def test_an_appliance_that_is_gone_is_said_so() -> None:
 
 
 def test_figures_of_the_largest_appliance_fit_80_columns_and_24_lines() -> None:
-    huge = {each: 980.0 if "lateness" in each[1] else 987_654_321_000.0 for each in NOW.values} | {
+    small = {"henge_check_lateness_seconds": 980.0, QUEUE: 4_000.0, REQUESTS: 99_999.0}
+    huge = {each: small.get(each[1], 987_654_321_000.0) for each in NOW.values} | {
         key("store", f"henge_store_{name}"): 2e12 for name in ("series_count", "head_samples", "disk_bytes")
     }
+    huge_status = Status(**{name: getattr(STATUS, name) for name in STATUS.__struct_fields__})
+    huge_status.processes = [row(name, 4_194_304, restarts=99_999, last_exit="SIGKILL") for name in NAMES]
     huge |= {key("store", "henge_store_disk_bytes_max"): 2e13, key("intake", "henge_udp_dropped_total"): 1e12}
-    lines = picture(replace(NOW, values=huge, silent=("state",)), BEFORE, "/srv/henge")
+    lines = picture(replace(NOW, status=huge_status, values=huge, silent=("state",)), BEFORE, "/srv/henge")
     assert len(lines) <= 24
     assert [line.text for line in lines if len(line.text) > 80] == []
 

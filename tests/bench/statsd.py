@@ -22,24 +22,34 @@ from tests.bench import peer, statsd_peer
 from tests.bench.figure import Figure, machine
 from tests.bench.tree import usage
 from tests.running import Appliance
+from tests.udp_buffer import DEBIAN_RMEM_MAX, set_udp_buffer
 from tests.waiting import wait_until
 
 NAMES_COUNT = 1_000
 PACKET_BYTES = 1_400  # A packet that a client fills for an Ethernet.
 PACKETS_COUNT = 2_000  # Built once, sent in turn.
 BURST_S = 0.002  # The sender's rhythm.
+BURST_S_MAX = 0.004  # A sender that came late makes up for it bit by bit: one large burst would measure the sender.
 
 
 @dataclass(frozen=True)
 class Load:
-    """Packets of so many bytes at most, at so many metrics a second."""
+    """Packets of so many bytes at most, at so many metrics a second.
+
+    buffer_bytes: for the receiver's socket, as if net.core.rmem_max were that; None: what the kernel gives.
+    """
 
     name: str
     packet_bytes: int
     rate: int
+    buffer_bytes: int | None = None
 
 
-LOADS = (Load("packets of 1,400 bytes", PACKET_BYTES, 300_000), Load("packets of one metric", 0, 50_000))
+LOADS = (
+    Load("packets of 1,400 bytes", PACKET_BYTES, 300_000),
+    Load("packets of one metric", 0, 50_000),
+    Load("packets of one metric, a buffer of Debian's size", 0, 50_000, DEBIAN_RMEM_MAX),
+)
 
 
 def run(*, seconds: float, peers: Sequence[str] = ("statsd", peer.HENGE)) -> Iterator[Figure]:
@@ -47,7 +57,7 @@ def run(*, seconds: float, peers: Sequence[str] = ("statsd", peer.HENGE)) -> Ite
     for load in LOADS:
         peer.told(f"{load.name}, {load.rate:,} metrics a second for {seconds:g} s")
         with tempfile.TemporaryDirectory() as folder:
-            if stats_js is not None:
+            if stats_js is not None and load.buffer_bytes is None:
                 with statsd_peer.running(stats_js, Path(folder)) as statsd:
                     yield from _measured(
                         "statsd", load, seconds, statsd.address, lambda: statsd.received_count, statsd.cpu_s
@@ -77,6 +87,8 @@ def _henge(load: Load, folder: Path, seconds: float) -> Iterator[Figure]:
     with Appliance(folder, settings=("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s")) as appliance:
         host, port = appliance.ready["statsd"].rsplit(":", 1)
         names = appliance.ready["processes"]
+        if load.buffer_bytes is not None:
+            set_udp_buffer(names["intake"], int(port), load.buffer_bytes)
         yield from _measured(
             *(peer.HENGE, load, seconds, (host, int(port)), lambda: _received(appliance)),
             cpu_s_of=lambda: usage(appliance.ready["pid"], names).cpu_s["intake"],
@@ -141,7 +153,8 @@ def send(address: tuple[str, int], packets: Sequence[bytes], rate: int, seconds:
         sock.connect(address)
         since_s = time.monotonic()
         while (now_s := time.monotonic() - since_s) < seconds:
-            while sent_count < rate * now_s:
+            until_count = min(rate * now_s, sent_count + rate * BURST_S_MAX)
+            while sent_count < until_count:
                 sock.send(packets[at])
                 sent_count += counts[at]
                 at = (at + 1) % len(packets)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
+
 from tests.running import Appliance
+from tests.udp_buffer import DEBIAN_RMEM_MAX, set_udp_buffer
 from tests.waiting import wait_until
 
 
@@ -63,3 +67,29 @@ def refused(appliance: Appliance) -> dict[str, float]:
     """Of StatsD, by reason."""
     found: dict[str, float] = appliance.call("GET", "/api/v1/system")[1]["refused"].get("statsd", {})
     return found
+
+
+def test_what_a_small_buffer_loses_is_counted_to_the_last_packet(tmp_path: Path) -> None:
+    """With the buffer of Debian's net.core.rmem_max, as wide as it is without privileges; see tests/udp_buffer.py."""
+    with Appliance(tmp_path, settings=("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s")) as appliance:
+        host, port = appliance.ready["statsd"].rsplit(":", 1)
+        try:
+            set_udp_buffer(appliance.ready["processes"]["intake"], int(port), DEBIAN_RMEM_MAX)
+        except PermissionError as error:
+            pytest.skip(f"another process's socket may not be changed here: {error}")
+        sent_count = 0
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((host, int(port)))
+            until_s = time.monotonic() + 2
+            while time.monotonic() < until_s:
+                for _ in range(1_000):
+                    sender.send(b"a:1|c")
+                sent_count += 1_000
+
+        def told() -> float:
+            received = {"query": 'sum_over_time({"stats_counts.a"}[10m])'}
+            found = appliance.call("GET", f"/prometheus/api/v1/query?{urlencode(received)}")[1]["data"]["result"]
+            stats = appliance.call("GET", "/api/v1/system")[1]["intake"]
+            return sum(float(one["value"][1]) for one in found) + stats["udp_dropped"]["statsd_udp"]
+
+        wait_until(lambda: told() == sent_count, what=f"{sent_count:,} packets, stored or counted as dropped")

@@ -187,6 +187,7 @@ class Intake:
             **self._ledger.stats(),
             "connections_count": sum(each.connections_count for each in self._listeners),
             "udp_dropped": dict(chain.from_iterable(each.udp_dropped.items() for each in self._listeners)),
+            "udp_buffer_bytes": dict(chain.from_iterable(each.udp_buffer_bytes.items() for each in self._listeners)),
             "series_count": self._register.series_count,
             "epoch": self._register.epoch,
             "carbon_rules": None if self._carbon is None else self._carbon.stats(),

@@ -28,7 +28,8 @@ from tsdb.ingest.udp_drops import dropped_count
 
 READ_BYTES = 1024 * 1024
 ACCEPTS_A_TURN = 128
-UDP_BUFFER_BYTES = 8 * 2**20  # Asked for; the kernel gives at most net.core.rmem_max.
+UDP_BUFFER_BYTES = 8 * 2**20  # Asked for; without privileges the kernel gives at most net.core.rmem_max.
+_SO_RCVBUFFORCE = 33  # Linux, asm-generic/socket.h.
 # After datagrams, the next ones gather so long: of 50,000 a second 50; a buffer of Debian's net.core.rmem_max holds
 # some 500. Waking up for each costs three times as much as reading it.
 DATAGRAMS_PAUSE_MS = 1
@@ -46,6 +47,18 @@ class _Connection:
     sender: str
     cutter: Cutter
     last_read_s: float
+
+
+def widened(sock: socket.socket) -> int:
+    """Give it the largest buffer that this process may: who may administer the network is not held to rmem_max.
+
+    Returns: the bytes that were granted, of which the kernel keeps twice as many for its own account of packets.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, UDP_BUFFER_BYTES)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
 class Listener:
@@ -78,6 +91,7 @@ class Listener:
         self._paused = metrics.counter("henge_ingest_paused_seconds_total", "Time without reading: pipeline full.")
         self._dropped = metrics.counter("henge_udp_dropped_total", "Datagrams dropped by the kernel, by listener.")
         self._dropped_count = dict.fromkeys(self._sockets, 0)
+        self._udp_buffer_bytes: dict[str, int] = {}
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
         self._selector = selectors.DefaultSelector()
@@ -96,13 +110,18 @@ class Listener:
     def udp_dropped(self) -> dict[str, int]:
         return dict(self._dropped_count)
 
+    @property
+    def udp_buffer_bytes(self) -> dict[str, int]:
+        """What the kernel granted, of UDP_BUFFER_BYTES."""
+        return dict(self._udp_buffer_bytes)
+
     def run(self, is_stopped: Callable[[], bool]) -> None:
         """Read until is_stopped(), then hand over what is whole and close the connections, but not the listeners."""
         self._is_stopped = is_stopped
         for name, sock in self._sockets.items():
             sock.setblocking(False)
             if sock.type == socket.SOCK_DGRAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+                self._udp_buffer_bytes[name] = widened(sock)
             self._watch(name, sock)
         upkeep_s = 0.0
         while not is_stopped():

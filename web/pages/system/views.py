@@ -15,6 +15,7 @@ from web.system_report import report
 from web.words import number, size
 
 EXAMPLE_COUNT = 3
+UDP_BUFFER_BYTES_WANTED = 8 * 2**20  # As the listeners ask for.
 # Numbers of the store that are shown only when they are not nought, and what they count.
 GIVEN_UP = {
     "rolled_for_space": "{} windows of raw samples before their time",
@@ -56,6 +57,7 @@ def page() -> Response:
         refused_queries=", ".join(
             f"{number(count)} {reason.replace('_', ' ')}" for reason, count in found["queries"]["refused"].items()
         ),
+        udp_cure=udp_cure(found["dropped"], (found["intake"] or {}).get("udp_buffer_bytes", {})),
         config=services().config,
         now_ms=found["now_ms"],
         host_url=request.host_url.rstrip("/"),
@@ -84,6 +86,22 @@ def _refusals(found: dict[str, Any]) -> list[dict[str, Any]]:
         if count
     ]
     return sorted(rows, key=lambda row: -row["count"])
+
+
+def udp_cure(dropped: dict[str, float], granted_bytes: dict[str, int]) -> str:
+    """What helps against datagrams that the kernel dropped, in a sentence; empty, if none were.
+
+    granted_bytes: the buffers that the kernel gave, by listener.
+    """
+    given = [granted_bytes[name] for name, count in dropped.items() if count and name in granted_bytes]
+    if given and min(given) < UDP_BUFFER_BYTES_WANTED:
+        return (
+            f"They came while the socket's buffer was full; {size(min(given))} is all that the kernel allows. "
+            f"Allow more with sysctl -w net.core.rmem_max={UDP_BUFFER_BYTES_WANTED}, then henge reload."
+        )
+    if any(dropped.values()):
+        return "They came faster than they could be read; let senders put several metrics into a packet, or use TCP."
+    return ""
 
 
 def _head_meter(found: dict[str, Any]) -> Markup | None:

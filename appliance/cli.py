@@ -30,6 +30,7 @@ COMMANDS = {  # name: "module:function"
     "export": "tsdb.commands.export:export",
     "import": "tsdb.commands.imports:import_",
     "token": "web.cli:token",
+    "user": "web.cli:user",
     "audit": "appliance.state.audit_cli:audit",
 }
 HIDDEN_COMMANDS = {"nursery": "appliance.commands.nursery:nursery", "painter": "web.draw.painting:painter"}

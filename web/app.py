@@ -35,7 +35,7 @@ def create_app(services: Services) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX)
     app.jinja_options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions["henge"] = services
-    app.extensions["henge_auth"] = Auth(state=services.state, port=services.port)
+    app.extensions["henge_auth"] = Auth(state=services.state, port=services.port, secrets=services.secrets)
     app.extensions["henge_board"] = Board(services.state, services.changes)
     app.extensions["henge_rates"] = Rates()
     app.extensions["henge_parsed_rules"] = ParsedRules()

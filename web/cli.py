@@ -1,4 +1,4 @@
-"""`henge token`: make and revoke API tokens of a running appliance."""
+"""`henge token` and `henge user`: API tokens and accounts of a running appliance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from appliance.commands.options import data_option
 from appliance.config import load
 from appliance.errors import CannotStart
 from appliance.lock import running_pid
-from appliance.state import StateClient, state_path
-from web.auth import tokens
+from appliance.state import DeleteDocument, StateClient, state_path
+from web.auth import second_factor, tokens, users
 from web.auth.roles import Role
 
 
@@ -69,3 +69,26 @@ def revoke(token_id: str, data: Path | None) -> None:
     finally:
         state.close()
     click.echo(f"revoked {token_id}")
+
+
+@click.group()
+def user() -> None:
+    """Accounts of people."""
+
+
+@user.command()
+@click.argument("name")
+@data_option
+def reset_second_factor(name: str, data: Path | None) -> None:
+    """Take the second factor of NAME away: they have lost phone and recovery codes. The password alone logs in then."""
+    state = _state(data)
+    try:
+        found = state.read.by_unique("user", users.unique_name(name))
+        if found is None:
+            raise CannotStart(f"there is no user {name!r}; the account page lists them")
+        if state.read.get(second_factor.KIND, found.id) is None:
+            raise CannotStart(f"{found.body['name']!r} has no second factor")
+        state.apply([DeleteDocument(kind=second_factor.KIND, id=found.id)], actor="cli")
+    finally:
+        state.close()
+    click.echo(f"took the second factor of {found.body['name']} away")

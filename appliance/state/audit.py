@@ -31,7 +31,8 @@ HIDDEN = "(hidden)"
 HIDDEN_CHANGED = "(hidden, changed)"
 SEALED_MARK = "sealed:"  # How sealed options begin, of any kind, at any depth.
 SECRET_FIELDS: Mapping[str, frozenset[str]] = {
-    "user": frozenset({"password_hash", "second_factor"}),
+    "user": frozenset({"password_hash"}),
+    "second_factor": frozenset({"secret", "recovery"}),
 }
 _ENTRY = "seq, at_ms, actor, origin, kind, id, before, after"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

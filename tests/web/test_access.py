@@ -18,6 +18,7 @@ OPEN = {
     "setup.create_administrator",
     "setup.login",
     "setup.check_login",
+    "setup.check_code",
     "setup.logout",
     "setup.theme",
     "prometheus_status.healthy",
@@ -51,6 +52,7 @@ def test_a_stranger_gets_401_from_machines_doors_and_the_log_in_page_elsewhere(h
 
 def test_a_viewer_changes_nothing(house: House) -> None:
     own = {"account.change_password", "account.end_other_sessions", "account.end_session", "api_access.delete_session"}
+    own |= {"second_factor.enrol", "second_factor.remove"}
     reading_posts = {"prometheus.query", "prometheus.query_range", "prometheus.series", "prometheus.labels"}
     reading_posts |= {"prometheus_expressions.format_query", "prometheus_expressions.parse_query"}
     reading_posts |= {"prometheus_expressions.query_exemplars", "prometheus_read.read", "graphite_render.render"}
@@ -75,6 +77,8 @@ def test_an_editor_is_no_administrator(house: House) -> None:
         ("GET", "/api/v1/sessions?user_id=x"),
         ("GET", "/account/users/x"),
         ("POST", "/account/users/x/sessions/end"),
+        ("POST", "/account/users/x/second-factor/remove"),
+        ("DELETE", "/api/v1/users/x/second-factor"),
         ("POST", "/account/users"),
         ("POST", "/account/tokens"),
     ):

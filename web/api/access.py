@@ -61,6 +61,17 @@ def delete_user(user_id: str) -> Response:
     return json_response({"deleted": user_id})
 
 
+@bp.delete("/users/<user_id>/second-factor")
+@needs(Role.ADMIN)
+def delete_second_factor(user_id: str) -> Response:
+    """For somebody who has lost phone and recovery codes; the password alone logs in then."""
+    removal = auth().second_factor.removal(_user(user_id).id)
+    if not removal:
+        raise not_found("second factor of the user", user_id)
+    services().state.apply(removal, actor=identity().actor)
+    return json_response({"deleted": user_id})
+
+
 @bp.get("/tokens")
 @needs(Role.ADMIN)
 def list_tokens() -> Response:

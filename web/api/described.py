@@ -91,6 +91,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "api_access.create_token": Operation(answer=answers.CreatedToken, body=NewToken),
     "api_access.get_token": Operation(answer=answers.StoredToken),
     "api_access.delete_token": Operation(answer=answers.Deleted),
+    "api_access.delete_second_factor": Operation(answer=answers.Deleted),
     "api_access.list_sessions": Operation(answer=answers.StoredSession, is_list=True, asked={"user_id": TEXT}),
     "api_access.delete_session": Operation(answer=answers.Deleted),
     "api_audit.list_audit": Operation(answer=answers.Audit, asked=AUDIT_ASKED),

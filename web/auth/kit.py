@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from flask import Response, current_app, g, request
 
+from appliance.secrets import SecretBox
 from appliance.state import StateClient
 from web.auth.first_run import FirstRun
 from web.auth.passwords import Passwords
+from web.auth.second_factor import SecondFactor
 from web.auth.sessions import LIFETIME_MS, Sessions
 from web.auth.throttle import Throttle
 from web.auth.users import Users
@@ -20,16 +22,19 @@ class Auth:
 
     state: StateClient
     port: int
+    secrets: SecretBox
     passwords: Passwords = field(default_factory=Passwords)
     throttle: Throttle = field(default_factory=Throttle)
     users: Users = field(init=False)
     sessions: Sessions = field(init=False)
+    second_factor: SecondFactor = field(init=False)
     first_run: FirstRun = field(init=False)
     _administrator_seen: bool = False
 
     def __post_init__(self) -> None:
         self.users = Users(self.state, self.passwords)
         self.sessions = Sessions(self.state)
+        self.second_factor = SecondFactor(self.state, self.secrets)
         self.first_run = FirstRun(self.state)
 
     @property

@@ -98,7 +98,10 @@ class Users:
     def delete(self, user: Document, *, actor: str) -> None:
         if user.body["role"] == Role.ADMIN.value:
             self._refuse_if_last(user)
-        self._state.apply([DeleteDocument(kind="user", id=user.id), *self._end_sessions(user.id)], actor=actor)
+        mutations: list[Mutation] = [DeleteDocument(kind="user", id=user.id), *self._end_sessions(user.id)]
+        if self._state.read.get("second_factor", user.id) is not None:
+            mutations.append(DeleteDocument(kind="second_factor", id=user.id))
+        self._state.apply(mutations, actor=actor)
 
     def _refuse_if_last(self, user: Document) -> None:
         others = self._state.read.list("user", where={"$.role": Role.ADMIN.value}, limit=2)

@@ -6,6 +6,7 @@ from flask import Flask
 
 
 def install(app: Flask) -> None:
+    from web.pages.account import second_factor
     from web.pages.account import views as account
     from web.pages.audit import views as audit
     from web.pages.channels import views as channels
@@ -18,5 +19,18 @@ def install(app: Flask) -> None:
     from web.pages.setup import views as setup
     from web.pages.system import views as system
 
-    for family in (overview, checks, check_forms, explore, incidents, rules, channels, system, setup, account, audit):
+    for family in (
+        overview,
+        checks,
+        check_forms,
+        explore,
+        incidents,
+        rules,
+        channels,
+        system,
+        setup,
+        account,
+        second_factor,
+        audit,
+    ):
         app.register_blueprint(family.bp)

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 
 from appliance.state import Document
 from web import htmx
-from web.auth import sessions, tokens, users
+from web.auth import second_factor, sessions, tokens, users
 from web.auth.guard import needs
 from web.auth.identity import Kind, identity
 from web.auth.kit import auth, clear_session_cookie
@@ -34,6 +34,7 @@ def _page(*, problems: dict[str, str] | None = None, new_token: str = "", status
         users=[users.view(user) for user in auth().users.piece(limit=SHOWN_COUNT, offset=0)] if is_admin else [],
         tokens=[tokens.view(entry) for entry in reader.list("token", limit=SHOWN_COUNT)] if is_admin else [],
         sessions=_sessions_of(identity().id),
+        second_factor=second_factor.shown(auth().second_factor.of(identity().id)),
         roles=[role.value for role in Role],
         now_ms=services().clock.now_ms(),
     )
@@ -104,6 +105,7 @@ def user_page(user_id: str) -> Response:
             section="account",
             user=users.view(user),
             sessions=_sessions_of(user_id),
+            second_factor=second_factor.shown(auth().second_factor.of(user_id)),
             now_ms=services().clock.now_ms(),
         )
     )
@@ -161,6 +163,15 @@ def end_session(session_id: str) -> Response:
         return response
     owner = str(session.body["user_id"])
     return htmx.go_to("/account" if owner == identity().id else f"/account/users/{owner}")
+
+
+@bp.post("/users/<user_id>/second-factor/remove")
+@needs(Role.ADMIN)
+def remove_second_factor(user_id: str) -> Response:
+    """For somebody who has lost phone and recovery codes."""
+    if removal := auth().second_factor.removal(_user(user_id).id):
+        services().state.apply(removal, actor=identity().actor)
+    return htmx.go_to(f"/account/users/{user_id}")
 
 
 @bp.post("/users/<user_id>/sessions/end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from flask import Blueprint, Response, make_response, render_template, request
 
+from appliance.secrets import SecretError
 from web import htmx
 from web.auth.guard import open_to_all, safe_target
 from web.auth.identity import identity
@@ -15,6 +16,7 @@ from web.auth.throttle import keys_of
 from web.auth.users import NewUser, unique_name
 from web.errors import Refusal
 from web.services import services
+from web.words import stamp
 
 bp = Blueprint("setup", __name__, template_folder="templates")
 
@@ -109,7 +111,49 @@ def check_login() -> Response:
         return _again("The name or the password is not right.", 401)
     assert user is not None
     auth().throttle.succeeded(keys)
+    if auth().second_factor.of(user.id) is not None:
+        return _ask_code(auth().second_factor.half(user, now_ms=now_ms), target)
     return _begin_session(user.id, target)
+
+
+def _ask_code(half: str, target: str, *, problem: str = "", status: int = 200, wait_ms: int = 0) -> Response:
+    page = render_template("setup/code.html", section="", problem=problem, half=half, target=target)
+    return _with_wait(make_response(page, status), wait_ms)
+
+
+@bp.post("/login/code")
+@open_to_all()
+def check_code() -> Response:
+    """The second half of a log-in. Codes are throttled by a count of their own: the password was right already."""
+    half, target = request.form.get("half", ""), safe_target(request.form.get("next", "/"))
+    now_ms = services().clock.now_ms()
+    user_id = auth().second_factor.user_id_of(half, now_ms=now_ms)
+    if user_id is None:
+        return _again("That took too long, or the account was changed meanwhile. Log in again.", 401)
+    address = request.remote_addr or ""
+    is_known_here = auth().sessions.begun_from(user_id, address, now_ms=now_ms)
+    keys = keys_of(f"code of {user_id}", address, is_known_here=is_known_here)
+    if wait_ms := auth().throttle.begin(keys, now_ms):
+        problem = f"Too many tries. Wait {-(-wait_ms // 1_000)} s and try again."
+        return _ask_code(half, target, problem=problem, status=429, wait_ms=wait_ms)
+    try:
+        is_right = auth().second_factor.take(user_id, request.form.get("code", ""), now_ms=now_ms, actor="web")
+    except SecretError:
+        problem = "This code cannot be checked, as the key file of Henge is another one. Use a recovery code."
+        return _ask_code(half, target, problem=problem, status=503)
+    if not is_right:
+        services().metrics.counter("henge_web_login_failures_total", "Log-ins with a wrong name or password.").inc()
+        services().log.warning("log-in of the user %s from %s failed: wrong code", user_id, address)
+        problem = f"The code is not right, or was used already. Codes follow the clock; it is {stamp(now_ms)} here."
+        return _ask_code(half, target, problem=problem, status=401)
+    auth().throttle.succeeded(keys)
+    return _begin_session(user_id, target)
+
+
+def _with_wait(response: Response, wait_ms: int) -> Response:
+    if wait_ms:
+        response.headers["Retry-After"] = str(-(-wait_ms // 1_000))
+    return response
 
 
 def _again(problem: str, status: int, wait_ms: int = 0) -> Response:
@@ -121,10 +165,7 @@ def _again(problem: str, status: int, wait_ms: int = 0) -> Response:
         target=safe_target(request.form.get("next", "/")),
         is_new=False,
     )
-    response = make_response(page, status)
-    if wait_ms:
-        response.headers["Retry-After"] = str(-(-wait_ms // 1_000))
-    return response
+    return _with_wait(make_response(page, status), wait_ms)
 
 
 @bp.post("/logout")

@@ -141,8 +141,8 @@ class AlertBook:
 
         labels = {**own, **expanded(self._labels), ALERT_NAME: self.rule.alert}
         labels = {name: text for name, text in labels.items() if text}
-        known = tuple(sorted(labels.items()))  # Of an alert that is there, checked when it came.
-        checked = known if known in self._alerts else labels_from(labels)
+        known = self._alerts.get(tuple(sorted(labels.items())))  # Then they were checked when it came.
+        checked = labels_from(labels) if known is None else known.labels
         return Alert(checked, expanded(self._annotations), value, at_ms)
 
     def _expanded(self, template: Template, labels: dict[str, str], value: float, query: Query | None) -> str:

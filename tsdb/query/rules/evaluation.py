@@ -33,7 +33,9 @@ class RuleState:
     book: AlertBook | None = None
     error: str = ""  # Why it could not be evaluated.
     write_error: str = ""  # What of it was not stored.
-    before: set[Labels] = field(default_factory=set)  # The series that it wrote and that have not ended.
+    # The series that it wrote and that have not ended, each under itself: the one that is there is used on, so that a
+    # large rule leaves no crowd of new objects behind at each evaluation, which Python's collector would look through.
+    before: dict[Labels, Labels] = field(default_factory=dict)
     is_left_out: bool = False  # Its turn did not come in the last evaluation; error says why, the rest is from before.
     evaluated_ms: int | None = None
     duration_s: float = 0.0
@@ -119,7 +121,7 @@ class GroupRun:
             if not (same := left.get(_identity(rule, self.group))):
                 continue
             known = same.pop(0)
-            state.before = set(known.before)
+            state.before = dict(known.before)
             if state.book is not None and known.book is not None:
                 state.book.copy_from(known.book)
         self._ended = other._ended.union(*(state.before for states in left.values() for state in states))
@@ -191,7 +193,7 @@ class GroupRun:
             for name in dropped:
                 del pairs[name]
             known = tuple(sorted(pairs.items()))
-            rows.append((known if known in state.before else labels_from(pairs), value))
+            rows.append((state.before.get(known) or labels_from(pairs), value))
         if len({labels for labels, _ in rows}) != len(rows):
             raise QueryFailed("vector contains metrics with the same labelset after applying rule labels")
         return rows
@@ -202,8 +204,8 @@ class GroupRun:
         What is written has the time at which it was asked, so that the next rule finds it there.
         """
         stored_ms = at_ms - self.group.offset_ms
-        now = {labels for labels, _ in rows}
-        ended = [(labels, stored_ms, float(STALE_NAN)) for labels in sorted(state.before - now)]
+        now = {labels: labels for labels, _ in rows}
+        ended = [(labels, stored_ms, float(STALE_NAN)) for labels in sorted(state.before.keys() - now.keys())]
         samples = [*((labels, stored_ms, value) for labels, value in rows), *ended]
         state.write_error = self._append(samples) if samples else ""
         state.before = state.before | now if state.write_error else now

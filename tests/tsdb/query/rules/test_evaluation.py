@@ -281,3 +281,4 @@ def test_the_labels_of_series_that_were_written_before_are_not_made_again(
         assert all(labels == labels_from(labels) for labels in written[-1])
         assert (made_count == 0) is (minute in (1, 3, 4) if run.states[0].book else minute > 0)
     assert written[4] == written[3]
+    assert [id(labels) for labels in written[4]] == [id(labels) for labels in written[3]], "the objects that were there"

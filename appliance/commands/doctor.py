@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 import msgspec
 
 from appliance.commands.options import Settings, settings_options
+from appliance.config import default_data_dir
+from appliance.errors import CannotStart
 
 if TYPE_CHECKING:
     from appliance.doctor.examination import Look
@@ -24,6 +27,7 @@ def doctor(data: Path | None, config: Path | None, overrides: tuple[str, ...], a
 
     Works with and without a running appliance: disk, clock, limits, ports, names, permissions, state, samples.
     Exit status 1 when something is a fault; advice alone is 0."""
+    _see_that_it_may_be_read((data or default_data_dir()).expanduser())
     from appliance.doctor.examination import count, examine
     from appliance.doctor.patient import meet
     from appliance.version import version
@@ -50,6 +54,19 @@ def doctor(data: Path | None, config: Path | None, overrides: tuple[str, ...], a
             click.echo(line)
         click.echo(f"\nFaults: {faults_count}, to improve: {count(looks, 'advice')}, well: {count(looks, 'ok')}")
     sys.exit(1 if faults_count else 0)
+
+
+def _see_that_it_may_be_read(data_dir: Path) -> None:
+    """The package's folder is its service's: without its rights nothing can be said of it. Raises: CannotStart."""
+    try:
+        os.scandir(data_dir).close()
+    except PermissionError as error:
+        raise CannotStart(
+            f"the data folder {data_dir} may not be read by this user; call this as its owner, or as the "
+            f"administrator: sudo henge doctor --data {data_dir}"
+        ) from error
+    except OSError:
+        return  # Not there yet, or no folder: a look says so.
 
 
 def _lines(looks: Sequence[Look]) -> Iterator[str]:

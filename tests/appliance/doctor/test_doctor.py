@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from appliance.processes import resolved
 from appliance.secrets import SecretBox
 from appliance.state import state_path
 from appliance.state.safekeeping import back_up, open_for_writing
-from tests.appliance.house import run_henge, running
+from tests.appliance.house import ENVIRONMENT, run_henge, running
 
 FREE = ("web.listen=127.0.0.1:0", "graphite.listen=127.0.0.1:0", "graphite.pickle_listen=", "statsd.listen=")
 HERE = "tests.appliance.doctor.test_doctor"
@@ -136,6 +138,28 @@ def test_a_locale_that_is_not_there_is_known_and_changes_nothing() -> None:
     assert locales.judge(locales.read({"LANG": "xx_YY.UTF-8", "LC_ALL": ""})).verdict == "advice"
     assert locales.judge(locales.read({"LC_ALL": "C.UTF-8", "LANG": "xx_YY"})).verdict == "ok"
     assert locales.read({}).name == "C"
+
+
+def test_a_folder_of_somebody_else_is_one_line_with_the_way_out(tmp_path: Path) -> None:
+    """Root may read everything, so it becomes nobody, after what has to be imported."""
+    (tmp_path / "data").mkdir(mode=0)
+    program = (
+        "import os, sys, appliance.cli, appliance.commands.doctor\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "sys.argv[1:1] = ['doctor', '--data']; appliance.cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "data")],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"henge: the data folder {tmp_path / 'data'} may not be read by this user; call this as its owner, or as the "
+        f"administrator: sudo henge doctor --data {tmp_path / 'data'}\n"
+    )
 
 
 def test_a_running_appliance_is_asked_and_the_command_ends_with_0_or_1(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import threading
 import time
 from pathlib import Path
 from urllib.parse import urlencode
@@ -93,3 +95,36 @@ def test_what_a_small_buffer_loses_is_counted_to_the_last_packet(tmp_path: Path)
             return sum(float(one["value"][1]) for one in found) + stats["udp_dropped"]["statsd_udp"]
 
         wait_until(lambda: told() == sent_count, what=f"{sent_count:,} packets, stored or counted as dropped")
+
+
+def test_garbage_at_full_rate_is_counted_and_other_doors_answer(tmp_path: Path) -> None:
+    garbage = random.Random(3).randbytes(200)
+    packets = [garbage, b"a:1|c|@", b"x" * 300, b"|" * 100, b"a:NaN|g\na:nan|c", garbage.replace(b"\n", b"") + b":1|c"]
+    with Appliance(tmp_path, settings=("statsd.listen=127.0.0.1:0", "statsd.flush_interval=1s")) as appliance:
+        host, port = appliance.ready["statsd"].rsplit(":", 1)
+        ended = threading.Event()
+
+        def flood() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.connect((host, int(port)))
+                while not ended.is_set():
+                    for packet in packets * 20:
+                        sender.send(packet)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            wait_until(lambda: refused(appliance).get("bad_sample_rate", 0) > 1_000, what="garbage that is counted")
+            graphite_host, graphite_port = appliance.ready["graphite"].rsplit(":", 1)
+            with socket.create_connection((graphite_host, int(graphite_port))) as stream:
+                stream.sendall(b"beside.the.flood 7 %d\n" % time.time())
+                wait_until(lambda: 7.0 in values_of(appliance, '{"beside.the.flood"}[5m]'), what="the Graphite line")
+            with socket.create_connection((host, int(port))) as stream:
+                stream.sendall(b"through.the.flood:5|c\n")
+                wait_until(lambda: 5.0 in values_of(appliance, '{"stats_counts.through.the.flood"}[5m]'))
+        finally:
+            ended.set()
+            flooding.join()
+        assert refused(appliance)["not_a_number"] > refused(appliance)["bad_sample_rate"]
+        processes = appliance.call("GET", "/api/v1/system")[1]["processes"]
+        assert {one["name"]: one["restarts"] for one in processes}["intake"] == 0

@@ -180,3 +180,36 @@ def test_names_that_were_deleted_give_their_places_back() -> None:
         assert metrics.refusals.total == 0
         window.reset()
     assert len(window.names) == 4
+
+
+BAD_INPUT = {  # one line as it came: (values with their factors, reasons)
+    b"a:1|c|@": ([], ["bad_sample_rate"]),
+    b"a:1|c|": ([], ["bad_sample_rate"]),
+    b"a:1|c|@0.": ([(1.0, math.inf)], []),  # Half of @0.5: statsd divides by it too.
+    b"a:1|c|@.": ([], ["bad_sample_rate"]),
+    b"a:1|c|0.5": ([], ["bad_sample_rate"]),
+    b"a:1|c|@NaN": ([], ["bad_sample_rate"]),
+    b"a:NaN|c": ([], ["not_a_number"]),
+    b"a:nan|g": ([], ["not_a_number"]),
+    b"a:-NaN|ms": ([], ["not_a_number"]),
+    b"a:1|": ([(1.0, 1.0)], []),
+    b"a:1": ([], ["no_type"]),
+    b"a:|c": ([], ["not_a_number"]),
+    b"a": ([], ["no_type"]),
+    b":1|c": ([(1.0, 1.0)], []),
+    b"|||": ([], ["no_type"]),
+    b"::::": ([], ["no_type"] * 4),
+    b"\x00\xff\xfe": ([], ["no_type"]),
+    b"a:1|c|@0.5|@0.5": ([(1.0, 2.0)], []),
+    b"n" * 60_000 + b":1|c": ([(1.0, 1.0)], []),
+}
+
+
+@pytest.mark.parametrize(("line", "wanted"), BAD_INPUT.items(), ids=[repr(line[:20]) for line in BAD_INPUT])
+def test_bad_input_is_refused_with_a_reason(line: bytes, wanted: tuple[list[tuple[float, float]], list[str]]) -> None:
+    """Beside a good line before and behind it, which are not concerned."""
+    got = decode(b"before:1|c\n" + line + b"\nbehind:1|c\n")
+    values, reasons = wanted
+    assert list(zip(got.value.tolist(), got.factor.tolist(), strict=True))[1:-1] == values
+    assert got.refusals.count_by_reason == ({reasons[0]: len(reasons)} if reasons else {})
+    assert [got.raw[0], got.raw[-1]] == ["before", "behind"]

@@ -139,3 +139,10 @@ def test_a_clock_that_is_set_back_goes_on_flushing(rig: Rig) -> None:
     assert door is not None
     wait_until(lambda: door._next_ms == (START_MS - 100_000) // 10_000 * 10_000 + 10_000)
     rig.flushed(START_MS - 90_000, "stats_counts.a", 5.0)
+
+
+def test_a_name_too_long_for_a_series_costs_only_its_own_rows(rig: Rig) -> None:
+    rig.send(b"n" * 60_000 + b":1|c\na:5|c")
+    rig.taken(2)
+    rig.flushed(START_MS + 8_000, "stats_counts.a", 5.0)
+    wait_until(lambda: rig.refused("label_too_long") == 2, what="both rows of the counter")

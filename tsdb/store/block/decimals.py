@@ -160,15 +160,17 @@ def _summed(columns: Sequence[Parts], row_lengths: Int64s) -> Int64s:
     shape = (row_count, length - 1) if is_even else (int(row_lengths.sum()) - row_count,)
     firsts = np.empty((len(columns), row_count), np.int64)
     table = np.empty((len(columns), row_count, length) if is_even else (len(columns), *shape), np.int64)
+    grown = np.zeros((len(columns), row_count), np.int64)
     for i, column in enumerate(columns):
         packed.unpack_into(column.firsts, firsts[i])
-        steps = packed.unpacked(column.numbers, shape)
-        into = table[i, :, 1:] if is_even else table[i]
-        if not column.slopes:
-            into[...] = steps
-            continue
-        slopes = packed.unpack(column.slopes, row_count)
-        np.add(steps, slopes[:, None] if is_even else np.repeat(slopes, row_lengths - 1), out=into)
+        (table[i, :, 1:] if is_even else table[i])[...] = packed.unpacked(column.numbers, shape)
+        if column.slopes:
+            packed.unpack_into(column.slopes, grown[i])
+    if grown.any():
+        # Spread out first: numpy adds contiguous columns in a quarter of the time that it takes for many short rows.
+        spread = np.empty_like(table)
+        spread[...] = grown[:, :, None] if is_even else np.repeat(grown, row_lengths - 1, axis=1)
+        table += spread
     if not is_even:
         return packed.summed(np.tile(row_lengths, len(columns)), firsts.reshape(-1), table.reshape(-1))
     table[:, :, 0] = firsts

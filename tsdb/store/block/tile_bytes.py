@@ -17,8 +17,8 @@ from tsdb.sample import Float64s, Int64s
 from tsdb.store.block import decimals, tile
 from tsdb.store.disk import ReadFile
 
-# Decoded together: the tables of 8 tiles, 512 KiB each way, stay in the cache of a core.
-_TOGETHER_SAMPLE_COUNT = 1 << 16
+# Decoded together: the tables of 16 tiles, 1 MiB each way, stay in the caches.
+_TOGETHER_SAMPLE_COUNT = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

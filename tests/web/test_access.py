@@ -65,6 +65,66 @@ def test_a_viewer_changes_nothing(house: House) -> None:
         assert answer.status_code == 403, (rule, method, answer.status_code)
 
 
+ROLES = ("stranger", "viewer", "editor", "admin")
+ACCOUNTS = {  # (method, rule): the least role. Written by hand, for every route about accounts and the audit.
+    ("GET", "/account"): "viewer",
+    ("POST", "/account/password"): "viewer",
+    ("GET", "/account/second-factor"): "viewer",
+    ("POST", "/account/second-factor"): "viewer",
+    ("POST", "/account/second-factor/remove"): "viewer",
+    ("POST", "/account/sessions/end"): "viewer",
+    ("POST", "/account/sessions/<session_id>/end"): "viewer",
+    ("POST", "/account/tokens"): "admin",
+    ("POST", "/account/tokens/<token_id>/delete"): "admin",
+    ("POST", "/account/users"): "admin",
+    ("GET", "/account/users/<user_id>"): "admin",
+    ("POST", "/account/users/<user_id>/delete"): "admin",
+    ("POST", "/account/users/<user_id>/second-factor/remove"): "admin",
+    ("POST", "/account/users/<user_id>/sessions/end"): "admin",
+    ("GET", "/api/v1/audit"): "admin",
+    ("GET", "/api/v1/sessions"): "viewer",
+    ("DELETE", "/api/v1/sessions/<session_id>"): "viewer",
+    ("GET", "/api/v1/tokens"): "admin",
+    ("POST", "/api/v1/tokens"): "admin",
+    ("GET", "/api/v1/tokens/<token_id>"): "admin",
+    ("DELETE", "/api/v1/tokens/<token_id>"): "admin",
+    ("GET", "/api/v1/users"): "admin",
+    ("POST", "/api/v1/users"): "admin",
+    ("GET", "/api/v1/users/<user_id>"): "admin",
+    ("PATCH", "/api/v1/users/<user_id>"): "admin",
+    ("DELETE", "/api/v1/users/<user_id>"): "admin",
+    ("DELETE", "/api/v1/users/<user_id>/second-factor"): "admin",
+    ("GET", "/audit"): "admin",
+    ("POST", "/login/code"): "stranger",
+}
+ABOUT_ACCOUNTS = re.compile(r"/(account|audit|login/code|api/v1/(audit|sessions|tokens|users))\b")
+
+
+def test_every_route_about_accounts_and_the_audit_stands_in_the_table(house: House) -> None:
+    there = {
+        (method, str(rule))
+        for rule in house.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if ABOUT_ACCOUNTS.match(str(rule))
+    }
+    assert there == set(ACCOUNTS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_routes_about_accounts_and_the_audit_are_open_from_their_role_on(house: House, role: str) -> None:
+    """In a browser with the token of the form, so that only the role decides. Nobody is there to be changed."""
+    client = house.client(None if role == "stranger" else role)
+    csrf = csrf_of(client.get("/login" if role == "stranger" else "/account").text)
+    for (method, rule), least in ACCOUNTS.items():
+        if rule in ("/account/password", "/account/sessions/end"):  # They would end the session of this test.
+            continue
+        path = re.sub(r"<[^>]+>", "no-such-thing", rule)
+        answer = client.open(path, method=method, headers={"X-CSRF-Token": csrf})
+        is_login = answer.status_code == 303 and answer.headers["Location"].startswith("/login")
+        is_kept_out = is_login or (answer.status_code in (401, 403) and rule != "/login/code")
+        assert is_kept_out == (ROLES.index(role) < ROLES.index(least)), (method, rule, answer.status_code)
+
+
 def test_an_editor_is_no_administrator(house: House) -> None:
     for method, path in (
         ("GET", "/api/v1/users"),

@@ -7,6 +7,8 @@ status, media type or field that is not described, no fault of ours, nothing wro
 from __future__ import annotations
 
 import io
+import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +30,7 @@ from tests.profile import IS_FULL
 from tests.receiver import Receiver
 from tests.running import Appliance
 from tests.waiting import wait_until
+from web.auth import keys, totp
 
 SEED = 7
 EXAMPLE_COUNT_BY_ROLE = {None: 1, "viewer": 1, "editor": 1, "admin": 2}  # Of each operation and each kind of request.
@@ -146,7 +149,8 @@ def things(appliance: Appliance, receiver: Receiver, name: str) -> Things:
         "incident_id": incident["id"],
         "rules_id": made("rules", {"name": f"rules {name}", "text": RULES}),
     }
-    made("users", {"name": f"other {name}", "password": PASSWORD, "role": "admin"})  # So that the first may go.
+    other_id = made("users", {"name": f"other {name}", "password": PASSWORD, "role": "admin"})  # So the first may go.
+    ids["session_id"] = signed_in_with_second_factor(appliance.url, f"other {name}")
     stream = io.BytesIO()
     pl.DataFrame({"series": ["up"], "timestamp_ms": [1], "value": [1.0]}).write_ipc_stream(stream)
     right: dict[str, dict[str, Any]] = {
@@ -160,6 +164,7 @@ def things(appliance: Appliance, receiver: Receiver, name: str) -> Things:
         "PATCH /api/v1/incidents/{incident_id}": {"body": {"acknowledged": True}},
         "POST /api/v1/users": {"body": {"name": f"new {name}", "password": PASSWORD, "role": "editor"}},
         "PATCH /api/v1/users/{user_id}": {"body": {"role": "editor"}},
+        "DELETE /api/v1/users/{user_id}/second-factor": {"path_parameters": {"user_id": other_id}},
         "POST /api/v1/tokens": {"body": {"name": f"new {name}", "role": "viewer"}},
         "POST /api/v1/rules": {"body": {"name": f"new {name}", "text": RULES}},
         "PATCH /api/v1/rules/{rules_id}": {"body": {"paused": True}},
@@ -169,6 +174,29 @@ def things(appliance: Appliance, receiver: Receiver, name: str) -> Things:
         "GET /api/v1/chart": {"query": {"expression": "vector(1)", "start_ms": 0, "end_ms": 60_000}},
     }
     return Things(ids, right)
+
+
+def signed_in_with_second_factor(url: str, name: str) -> str:
+    """Log in as a browser does, and turn the second factor on → the id of the session."""
+    with requests.Session() as browser:
+        browser.trust_env = False
+
+        def field(page: str, name: str) -> str:
+            return re.findall(f'name="{name}" value="([^"]*)"', page)[-1]
+
+        def sent(path: str, **form: str) -> None:
+            answer = browser.post(f"{url}{path}", data=form, timeout=TIMEOUT_S, allow_redirects=False)
+            assert answer.status_code in (200, 303), answer.text
+
+        sent("/login", name=name, password=PASSWORD, csrf=field(browser.get(f"{url}/login").text, "csrf"))
+        page = browser.get(f"{url}/account/second-factor").text
+        secret = page.partition('id="totp-secret">')[2].partition("<")[0]
+        code = totp.code_at(secret, int(time.time() * 1000) // totp.STEP_MS)
+        form = {"csrf": field(page, "csrf"), "pending": field(page, "pending"), "current": PASSWORD, "code": code}
+        sent("/account/second-factor", **form)
+        (cookie,) = [cookie.value for cookie in browser.cookies if cookie.name.startswith("henge_session_")]
+        assert cookie is not None
+        return keys.digest(cookie)
 
 
 def tame(case: Case) -> None:

@@ -94,7 +94,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "api_access.delete_second_factor": Operation(answer=answers.Deleted),
     "api_access.list_sessions": Operation(answer=answers.StoredSession, is_list=True, asked={"user_id": TEXT}),
     "api_access.delete_session": Operation(answer=answers.Deleted),
-    "api_audit.list_audit": Operation(answer=answers.Audit, asked=AUDIT_ASKED),
+    "api_audit.list_audit": Operation(answer=answers.Audit, asked=AUDIT_ASKED, refusals=(422,)),
     "api_channels.list_channels": Operation(answer=answers.StoredChannel, is_list=True),
     "api_channels.create_channel": Operation(answer=answers.StoredChannel, body="Channel", refusals=(409,)),
     "api_channels.get_channel": Operation(answer=answers.StoredChannel),

@@ -31,6 +31,7 @@ _LEFT_OUT = {
     "before_from": "points are before that and were left out",
     "future": "points lie in the future and were left out: the clock of who wrote them was wrong",
     "nan": "points are no numbers and were left out",
+    "sent_before": "points were imported before, of files that changed since, and are past raw: not sent again",
 }
 
 
@@ -100,8 +101,9 @@ def _import(source: Source, data: Path | None, *, verifies_all: bool, restarts: 
     from tsdb.importing.transfer import Transfer
 
     with connected(data) as (config, client):
-        keep_ms = _keep_ms(config)
-        source = _within_retention(source, keep_ms)
+        keep_ms, raw_keep_ms = _keeps_ms(config)
+        rolled_before_ms = 0 if raw_keep_ms is None else source.now_ms - raw_keep_ms
+        source = replace(_within_retention(source, keep_ms), rolled_before_ms=rolled_before_ms)
         path = journal_path(config.data_dir, source.root, source.wanted.prefix)
         with Journal(path, is_fresh=restarts) as journal:
             tally, began_s = Tally(), time.monotonic()
@@ -121,19 +123,21 @@ def _import(source: Source, data: Path | None, *, verifies_all: bool, restarts: 
             return _tell_counted(counted) and is_good
 
 
-def _keep_ms(config: Config) -> int | None:
-    """How long the running store keeps samples or rollups, in whichever way it was told. Raises: NotReady."""
+def _keeps_ms(config: Config) -> tuple[int | None, int | None]:
+    """How long the running store keeps anything, and how long samples of every series, however it was told.
+
+    Raises: NotReady."""
     from appliance.bus import BusError, Client
     from tsdb.errors import NotReady
 
     store = Client(config.run_dir, "store")
     try:
-        keep_ms: int | None = store.call("stats", timeout_s=STATS_TIMEOUT_S).body["keep_ms"]
+        told = store.call("stats", timeout_s=STATS_TIMEOUT_S).body
     except BusError as error:
         raise NotReady(str(error)) from error
     finally:
         store.close()
-    return keep_ms
+    return told["keep_ms"], told["raw_keep_min_ms"]
 
 
 def _within_retention(source: Source, keep_ms: int | None) -> Source:

@@ -28,12 +28,16 @@ Step = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The files of a tree and which of their points are meant."""
+    """The files of a tree and which of their points are meant.
+
+    rolled_before_ms: older points that were sent before may be in rollups by now; sent again they would count twice.
+    """
 
     root: Path
     wanted: Wanted
     from_ms: int
     now_ms: int
+    rolled_before_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -110,9 +114,18 @@ def histories(
             except BadFile as error:
                 tally.set_aside(found.path, str(error))
             else:
+                sent_ms = None if journal is None else journal.sent_ms(found)
+                history = history if sent_ms is None else _without_sent(history, sent_ms, source.rolled_before_ms)
                 tally.note(history)
                 yield found, name, history
         step(found.size_bytes)
+
+
+def _without_sent(history: History, sent_ms: tuple[int, int], rolled_before_ms: int) -> History:
+    time_ms = history.timestamp_ms
+    is_sent = (time_ms >= sent_ms[0]) & (time_ms <= sent_ms[1]) & (time_ms < rolled_before_ms)
+    sent_count = int(np.count_nonzero(is_sent))
+    return History(time_ms[~is_sent], history.value[~is_sent], history.left_out | {"sent_before": sent_count})
 
 
 def send(source: Source, tally: Tally, step: Step, journal: Journal, transfer: Transfer) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from tsdb.client import WriteAnswer
 from tsdb.errors import NotReady
 from tsdb.export.arrow import ArrowWriter
+from tsdb.importing.journal import Done
 from tsdb.importing.tree import Found
 from tsdb.importing.whisper import History
 from tsdb.sample import Float64s, Int64s
@@ -44,9 +45,7 @@ class _Batch:
         self.counts: list[int] = []
         self.timestamp_ms: list[Int64s] = []
         self.value: list[Float64s] = []
-        self.done: list[
-            tuple[Found, str, int]
-        ] = []  # File, name, points; the files of which the last point is in this batch.
+        self.done: list[tuple[str, Done]] = []  # By name, the files of which the last point is in this batch.
         self.points_count = 0
 
     def add(self, name: str, timestamp_ms: Int64s, value: Float64s) -> None:
@@ -72,7 +71,7 @@ class Transfer:
     Every method raises: TsdbError, when the appliance refuses a whole batch or is not ready for NOT_READY_S_MAX.
     """
 
-    def __init__(self, door: Door, note: Callable[[list[tuple[Found, int]]], None]) -> None:
+    def __init__(self, door: Door, note: Callable[[list[Done]], None]) -> None:
         self._door = door
         self._note = note
         self._threads = ThreadPoolExecutor(_IN_FLIGHT_COUNT_MAX, thread_name_prefix="import")
@@ -99,7 +98,7 @@ class Transfer:
             if self._batch.points_count + end - start > BATCH_POINTS_COUNT_MAX:
                 self._send()
             self._batch.add(name, history.timestamp_ms[start:end], history.value[start:end])
-        self._batch.done.append((found, name, size))
+        self._batch.done.append((name, Done(found, size, int(history.timestamp_ms[-1]) if size else 0)))
         if len(self._batch.done) >= BATCH_FILES_COUNT_MAX:
             self._send()
 
@@ -118,7 +117,7 @@ class Transfer:
         elif batch.done:
             while self._in_flight:  # Files are noted in the order in which they came.
                 self._land()
-            self._note([(found, size) for found, _, size in batch.done])
+            self._note([done for _, done in batch.done])
 
     def _land(self) -> None:
         """Wait for the oldest batch."""
@@ -134,8 +133,8 @@ class Transfer:
         if any(reason not in FINAL_REFUSALS for reason in answer.refused):
             doubtful.update(batch.names)
         self._carried = batch.names[-1] if batch.names[-1] in doubtful else ""
-        self.undone_count += sum(name in doubtful for _, name, _ in batch.done)
-        self._note([(found, size) for found, name, size in batch.done if name not in doubtful])
+        self.undone_count += sum(name in doubtful for name, _ in batch.done)
+        self._note([done for name, done in batch.done if name not in doubtful])
 
     def _write(self, body: memoryview) -> WriteAnswer:
         deadline_s = time.monotonic() + NOT_READY_S_MAX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -93,6 +94,8 @@ def _looked_at(root: Path, path: str) -> Found | tuple[str, str]:
         told = os.stat(f"{root}/{path}")  # noqa: PTH116 - A Path for each of a million files costs more than the call.
     except OSError as error:
         return path, error.strerror or str(error)
+    if not stat.S_ISREG(told.st_mode):
+        return path, "not a file but a pipe, a socket or a device"  # Opening a pipe would wait for who writes to it.
     return Found(path, told.st_size, told.st_mtime_ns)
 
 

@@ -47,7 +47,7 @@ class History:
 
     timestamp_ms: Int64s
     value: Float64s
-    left_out: dict[str, int]  # reason → points: before_from, future, nan
+    left_out: dict[str, int]  # reason → points: before_from, future, nan; sent_before
 
 
 def read(data: bytes, *, from_ms: int, now_ms: int) -> History:

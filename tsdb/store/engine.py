@@ -377,7 +377,7 @@ class Engine:
             **self._retention.stats(),
             **self._budget.stats(entries, self._schemas.raw_max_ms),
             "replay_s": self._replay_s,
-            "keep_ms": self._schemas.keep_max_ms,
+            **self._schemas.stats(),
         }
 
     def close(self) -> None:

@@ -80,6 +80,10 @@ class SchemaTable:
         found = [keep_ms for schema in self.schemas if (keep_ms := schema.keep_ms(tier_ms)) is not None]
         return min(found, default=None)
 
+    def stats(self) -> dict[str, int | None]:
+        """How long anything is kept, and how long samples of every series; None: forever."""
+        return {"keep_ms": self.keep_max_ms, "raw_keep_min_ms": self.keep_min_ms(0)}
+
     def numbers_of(self, index: SeriesIndex) -> Numbers:
         """By id, the number of the schema of each series of an index; conditions are tried on distinct values."""
         numbers = np.full(len(index), len(self.schemas) - 1, np.int8)

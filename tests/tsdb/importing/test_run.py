@@ -17,7 +17,7 @@ from tests.tsdb.importing.whisper_files import POINT, file_of, ring, write_file
 from tsdb.client import WriteAnswer
 from tsdb.errors import NotReady
 from tsdb.importing import transfer as transfer_module
-from tsdb.importing.journal import Journal
+from tsdb.importing.journal import Done, Journal
 from tsdb.importing.run import Source, Tally, _is_there, send
 from tsdb.importing.transfer import Transfer
 from tsdb.importing.tree import Found, Wanted, files, series_name
@@ -75,8 +75,64 @@ def test_the_files_of_a_tree_come_in_order_and_links_to_folders_are_told(tmp_pat
     for path in ("b/z.wsp", "b/a.wsp", "a.wsp", "a.txt"):
         write_file(tmp_path, path, b"")
     (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "b/link.wsp").symlink_to(tmp_path / "a.wsp")
     found = [one.path if isinstance(one, Found) else one[0] for one in files(tmp_path)]
-    assert found == ["round", "a.wsp", "b/a.wsp", "b/z.wsp"]
+    assert found == ["round", "a.wsp", "b/a.wsp", "b/link.wsp", "b/z.wsp"]
+
+
+def test_what_is_no_file_is_told_with_its_name_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wsp")
+    (tmp_path / "device.wsp").symlink_to("/dev/zero")
+    (tmp_path / "gone.wsp").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "round.wsp").symlink_to(tmp_path / "round.wsp")
+    (tmp_path / "folder.wsp").mkdir()
+    told = dict(one for one in files(tmp_path) if not isinstance(one, Found))
+    assert told.keys() == {"pipe.wsp", "device.wsp", "gone.wsp", "round.wsp"}
+    assert told["pipe.wsp"] == told["device.wsp"] == "not a file but a pipe, a socket or a device"
+
+
+def test_a_file_that_shrinks_or_goes_while_it_is_read_is_set_aside(tmp_path: Path) -> None:
+    write_file(tmp_path, "tree/odd name é;\n.wsp", whole())
+    paths = [write_file(tmp_path, f"tree/{name}.wsp", whole()) for name in ("a", "b", "c", "d")]
+    door, tally = KeptDoor(), Tally()
+    changes = iter([lambda: paths[1].write_bytes(whole()[:500]), paths[2].unlink, lambda: None, lambda: None])
+    with Journal(tmp_path / "journal") as journal, Transfer(door, lambda done: journal.note(done, 0)) as transfer:
+        send(source_of(tmp_path / "tree"), tally, lambda _: next(changes)(), journal, transfer)
+        assert len(journal) == 2
+    assert (tally.files_count, tally.bad_count) == (2, 3)
+    assert [path for path, _ in tally.bad] == ["b.wsp", "c.wsp", "odd name é;\n.wsp"]
+
+
+def test_of_a_file_that_changed_what_may_be_rolled_up_is_not_sent_again(tmp_path: Path) -> None:
+    path = write_file(tmp_path, "tree/a.wsp", file_of([(60, ring(60, 100, NOW_S - 600))]))
+    source = replace(source_of(tmp_path / "tree"), rolled_before_ms=1_000 * (NOW_S - 3_000))
+    with Journal(tmp_path / "journal") as journal:
+        sent(tmp_path / "tree", journal, KeptDoor())
+    path.write_bytes(file_of([(60, ring(60, 200, NOW_S))]))
+    for is_told, wanted in ((True, (51, 149)), (False, (200, 0))):
+        tally, door = Tally(), KeptDoor()
+        with (
+            Journal(tmp_path / "journal", is_fresh=not is_told) as journal,
+            Transfer(door, lambda done: None) as transfer,
+        ):
+            send(source, tally, lambda _: None, journal, transfer)
+        assert (tally.points_count, tally.left_out["sent_before"]) == wanted
+
+
+def test_the_times_that_were_sent_of_a_path_grow_together_unless_there_is_a_gap(tmp_path: Path) -> None:
+    def changed(size_bytes: int) -> Found:
+        return Found("a.wsp", size_bytes, 5)
+
+    with Journal(tmp_path / "journal") as journal:
+        for number, (from_ms, newest_ms) in enumerate([(100, 200), (150, 300), (50, 250), (301, 400)]):
+            journal.note([Done(changed(number), 1, newest_ms)], from_ms)
+        assert journal.sent_ms(changed(9)) == (301, 400)
+    lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(b"".join(lines[:3]))
+    with Journal(tmp_path / "journal") as journal:
+        assert journal.sent_ms(changed(9)) == (50, 300)
+        assert journal.has(changed(2), 50)
+        assert not journal.has(changed(1), 150), "the file has changed"
 
 
 def test_a_tree_is_imported_counted_and_not_imported_again(appliance: Appliance, tmp_path: Path) -> None:
@@ -223,12 +279,12 @@ def test_a_torn_line_of_the_journal_costs_its_file_alone(tmp_path: Path) -> None
     path = tmp_path / "journal"
     one, two, three = (Found(f"{name}.wsp", 100, 5) for name in "abc")
     with Journal(path) as journal:
-        journal.note([(one, 3), (two, 3)], 1_000)
+        journal.note([Done(one, 3, 5_000), Done(two, 3, 5_000)], 1_000)
     path.write_bytes(path.read_bytes()[:-4])
     with Journal(path) as journal:
         assert journal.has(one, 1_000)
         assert not journal.has(two, 1_000)
-        journal.note([(three, 1)], 0)
+        journal.note([Done(three, 1, 5_000)], 0)
     with Journal(path) as journal:
         assert journal.has(three, 0)
         assert not journal.has(one, 999), "older points are wanted now"

@@ -228,7 +228,7 @@ class BlockReader:
                 count += rows.value.size
                 return as_read(rows, tier_ms)
 
-            return RolledBlock(block.name, wanted.rows_of(block)[0], read)
+            return RolledBlock(block.name, block.file.summary.min_ms, wanted.rows_of(block)[0], read)
 
         rollups = {
             aggregate: [rolled(block) for block in blocks if block.name.aggregate is aggregate]

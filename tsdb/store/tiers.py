@@ -32,12 +32,20 @@ _SPARE_STRETCHES = 10
 class RolledBlock:
     """One block of rollups, open: which series of the selection it has, and how to read them.
 
+    min_ms: the end of its first bucket. Where rollups of long ago were joined, that may be long after the beginning of
+    the window: what lies before was past the time of this tier when it was written, and is a coarser one's to answer.
     read: the buckets of the block by their ends, a row's number being the place of its series.
     """
 
     name: BlockName
+    min_ms: int
     place: Int64s
     read: Callable[[], Rows]
+
+    @property
+    def from_ms(self) -> int:
+        """The first millisecond for which it answers."""
+        return max(self.name.start_ms, self.min_ms - self.name.tier_ms + 1)
 
 
 class Answer(NamedTuple):
@@ -84,7 +92,7 @@ class Choice:
         chosen = np.full((len(edges) - 1, series_count), len(self._order), np.int8)
         for part in parts:
             rank = self._order.index(part.name.tier_ms)
-            first, end = np.searchsorted(self._edges, (part.name.start_ms, part.name.end_ms))
+            first, end = np.searchsorted(self._edges, (part.from_ms, part.name.end_ms))
             for stretch in range(int(first), int(end)):
                 chosen[stretch, part.place] = np.minimum(chosen[stretch, part.place], rank)
         for stretch in reversed(range(len(edges) - 2)):  # A gap goes to what comes after it.
@@ -128,8 +136,8 @@ class Choice:
 
 
 def _edges(parts: Sequence[RolledBlock]) -> list[int]:
-    """The times between which no block begins or ends."""
-    return sorted({edge for part in parts for edge in (part.name.start_ms, part.name.end_ms)})
+    """The times between which no block begins or ends to answer."""
+    return sorted({edge for part in parts for edge in (part.from_ms, part.name.end_ms)})
 
 
 def choice_bytes(parts: Sequence[RolledBlock], series_count: int) -> int:

@@ -11,6 +11,7 @@ from tests.sim.disk import MemoryDisk
 from tests.tsdb.store.stores import HOUR_MS, NOW_MS, DrivenClock, Row, append, bits_of, labels, open_engine
 from tests.tsdb.store.test_retention import everything_raw, expected, live, rollups_of
 from tsdb.errors import DiskFull
+from tsdb.sample import Matcher, MatchOp
 from tsdb.store.engine import Engine
 from tsdb.store.schemas import SchemaTable
 from tsdb.store.settling import SETTLING_AFTER_START_S, SETTLING_S
@@ -111,3 +112,18 @@ def test_on_a_full_disk_history_waits_for_nobody(monkeypatch: pytest.MonkeyPatch
 
 def _fail(*_: object) -> NoReturn:
     raise DiskFull("full")
+
+
+def test_where_the_time_of_a_finer_tier_begins_no_bucket_of_the_coarser_one_is_hidden() -> None:
+    clock = DrivenClock()
+    schemas = SchemaTable.of(parse_retention("raw:6h,10m:360d,1h:5y"))  # Joined into windows of up to 512 h.
+    engine = open_engine(MemoryDisk(), clock=clock, schemas=schemas, future_max_ms=DAY_MS)
+    times = [NOW_MS // HOUR_MS * HOUR_MS - hour * HOUR_MS for hour in range(330 * 24, 400 * 24)]
+    send(engine, clock, [*((labels(name="a"), at_ms, bits_of(1.0)) for at_ms in times), *NEW])
+    clock.time_ms += round(1_000 * SETTLING_S)
+    send(engine, clock, [(labels(name="c"), clock.time_ms, bits_of(1.0))])
+    live(engine, clock, clock.time_ms)
+    assert not {at_ms for _, at_ms, _ in everything_raw(engine)} & set(times)
+    assert rollups_of(engine, 600_000)
+    found = engine.select([Matcher("__name__", MatchOp.EQUAL, "a")], 0, 2**62)
+    assert sorted(found.timestamp_ms.tolist()) == sorted(times)

@@ -70,6 +70,8 @@ PAGES = {  # a page of docs/format: the kinds of file that it lays out below sam
     "export.md": set(),  # goes out
     "metadata.md": set(),  # beside samples/, and no samples
     "snapshot.md": set(),  # beside samples/; its damage is in test_snapshot.py
+    "backup.md": set(),  # goes out; its damage is in test_sealed_file.py
+    "audit.md": set(),  # in the state file and beside it; its damage is in test_audit.py
 }
 
 

@@ -45,17 +45,18 @@ class Handover(msgspec.Struct, frozen=True):
     ready_fd: int
     lifeline_fd: int
     lock_fd: int
+    settings_fd: int  # See appliance.accepted.
     socket_fds: dict[str, int] = {}
 
     @property
     def fds(self) -> tuple[int, ...]:
-        return (self.ready_fd, self.lifeline_fd, self.lock_fd, *self.socket_fds.values())
+        return (self.ready_fd, self.lifeline_fd, self.lock_fd, self.settings_fd, *self.socket_fds.values())
 
     def renumbered(self, fds: Sequence[int]) -> Handover:
         """The same descriptors by the numbers that another process has them under, in the order of `fds`."""
-        ready_fd, lifeline_fd, lock_fd, *socket_fds = fds
+        ready_fd, lifeline_fd, lock_fd, settings_fd, *socket_fds = fds
         sockets = dict(zip(self.socket_fds, socket_fds, strict=True))
-        return Handover(self.supervisor_pid, ready_fd, lifeline_fd, lock_fd, sockets)
+        return Handover(self.supervisor_pid, ready_fd, lifeline_fd, lock_fd, settings_fd, sockets)
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ __all__ = [
     "default_data_dir",
     "duration_ms",
     "duration_text",
+    "from_texts",
     "load",
     "size_bytes",
     "size_text",
@@ -123,6 +124,16 @@ def load(
     given.update(_from_file(path, must_exist=file is not None))
     given.update(_from_environment(environ))
     given.update(_from_overrides(overrides))
+    return _config(folder, given)
+
+
+def from_texts(data_dir: Path, texts: Mapping[str, str], sources: Mapping[str, str]) -> Config:
+    """The settings again that somebody else has loaded. data_dir: absolute. Raises: ConfigError."""
+    given = {key: _Given(texts[_known(key, key, source)], source) for key, source in sources.items()}
+    return _config(data_dir, given)
+
+
+def _config(folder: Path, given: Mapping[str, _Given]) -> Config:
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTION_TYPES}
     for setting in SETTINGS:
         found = given.get(setting.key) or _Given(setting.default, "the default")

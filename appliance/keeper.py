@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance import log as logs
@@ -123,10 +123,15 @@ class Keeper:
         log.info("restarting %s, as asked", name)
         self._do(self._supervisor.restart(name))
 
-    def reload(self) -> None:
-        log.info("restarting all processes one at a time, as asked")
-        self._inheritance.nursery.open()  # The new processes have the code that is on disk by now.
-        self._do(self._supervisor.reload())
+    def reload(self, names: Iterable[str], tree: Subtree) -> None:
+        """Restart these one at a time. tree: the same processes, with the limits that they have from now on."""
+        self._processes = {process.name: process for process in processes_of(tree)}
+        assert self._processes.keys() == self.records.keys(), "BUG: another set of processes"
+        wanted = list(names)
+        if wanted:
+            log.info("restarting one at a time, as asked: %s", ", ".join(wanted))
+            self._inheritance.nursery.open()  # The new processes have the code that is on disk by now.
+        self._do(self._supervisor.reload(wanted))
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:

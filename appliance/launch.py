@@ -37,12 +37,13 @@ ONE_THREAD_EACH = {
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Inheritance:
-    """What every child gets from this supervisor."""
+    """What every child gets from this supervisor. A reload changes it for those that start from then on."""
 
-    options: Sequence[str]  # Of `henge run`: the same data folder, file and settings.
+    options: Sequence[str]  # Of `henge run`: the same data folder and process table.
     sockets: Mapping[str, socket.socket]
+    settings_fd: int  # See appliance.accepted.
     lock_fd: int
     lifeline_fd: int  # The reading end; only the supervisor holds the other one.
     nursery: Nursery
@@ -97,7 +98,9 @@ class RunningChild:
     def _start(self, process: Process, inheritance: Inheritance, ready_fd: int, output_fd: int) -> None:
         """Fork the child from the nursery; execute it where there is none."""
         sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
-        handover = Handover(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, sockets)
+        handover = Handover(
+            *(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, inheritance.settings_fd), sockets
+        )
         arguments = ["run", process.name, *inheritance.options]
         self._popen: subprocess.Popen[bytes] | None = None
         pid = inheritance.nursery.start(Seed(arguments, handover), [output_fd, *handover.fds])

@@ -36,6 +36,9 @@ class Process(Child):
 
     entry: str  # "module:function"; the function takes a ChildContext and serves until context.stopping.
     sockets: tuple[str, ...] = ()  # Names of appliance.listeners.LISTENERS.
+    # The settings that it reads at its start, or whole sections of them; None: any of them, so a change of any
+    # restarts it. It inherits the listeners of its sockets as well.
+    reads: tuple[str, ...] | None = None
     start_timeout_s: float = 20.0  # From the start to context.ready(); a fast machine needs 1 s, a loaded one 5 s.
     stop_timeout_s: float = 5.0  # From SIGTERM to SIGKILL.
     memory_bytes_max: int = GIB  # Private memory; pages of mapped files are the kernel's to take back.
@@ -56,10 +59,17 @@ def tree(config: Config) -> Subtree:
     return Subtree(
         name="henge",
         members=(
-            Process(name="state", entry="appliance.state.process:run_state", others_wait=True, start_timeout_s=60),
+            Process(
+                name="state",
+                entry="appliance.state.process:run_state",
+                reads=("log",),
+                others_wait=True,
+                start_timeout_s=60,
+            ),
             Process(
                 name="store",
                 entry="tsdb.node.store:run_store",
+                reads=("store", "log"),
                 start_timeout_s=300,  # Recovery reads the whole WAL: tens of millions of samples on a slow disk.
                 stop_timeout_s=20,  # The last flush.
                 memory_bytes_max=store_bytes_max,
@@ -68,18 +78,27 @@ def tree(config: Config) -> Subtree:
                 name="intake",
                 entry="tsdb.node.intake:run_intake",
                 sockets=("graphite", "graphite_udp", "graphite_pickle", "statsd", "statsd_udp", "statsd_management"),
+                reads=("graphite", "statsd", "log"),
                 memory_bytes_max=2 * GIB,
             ),
             # All queries together hold twice query.bytes_max at most (3 GiB by default); the rest is for the index of
             # names, decoded tiles, and blocks of memory that are kept for the next query.
-            Process(name="query", entry="tsdb.node.query:run_query", memory_bytes_max=GIB + 2 * config.query.bytes_max),
+            Process(
+                name="query",
+                entry="tsdb.node.query:run_query",
+                reads=("query", "store.schemas", "graphite.aggregation", "log"),
+                memory_bytes_max=GIB + 2 * config.query.bytes_max,
+            ),
             Process(
                 name="spawner",
                 entry="checks.nagios.spawner:run_spawner",
+                reads=("log",),
                 memory_bytes_max=256 * MIB,
                 orphan_signal=signal.SIGTERM,
             ),
-            Process(name="scheduler", entry="scheduler.process:run_scheduler", memory_bytes_max=2 * GIB),
+            Process(
+                name="scheduler", entry="scheduler.process:run_scheduler", reads=("log",), memory_bytes_max=2 * GIB
+            ),
             Process(name="web", entry="web.process:run_web", sockets=("web",), memory_bytes_max=2 * GIB),
         ),
     )

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import click
 import msgspec
 
 from appliance import readyfile
+from appliance.accepted import settings_fd
 from appliance.browser import open_page
 from appliance.bus import AsyncClient, BusError, Request, Server
+from appliance.changes import ReloadAsked, Report
 from appliance.clock import Clock, SystemClock
-from appliance.config import Config
+from appliance.config import Config, ConfigError
 from appliance.errors import CannotStart
 from appliance.keeper import Keeper
 from appliance.launch import Inheritance, new_nursery
@@ -31,6 +33,7 @@ from appliance.log import LOG_FOLDER, LOG_NAME, TERMINAL_LOGGER, supervisor_log
 from appliance.metrics import Metrics
 from appliance.processes import load_tree, processes_of
 from appliance.readyfile import ReadyFile, web_url
+from appliance.reloading import Prepared, Reloading
 from appliance.supervisor import Ended, Subtree
 from appliance.version import version
 
@@ -38,6 +41,7 @@ log = logging.getLogger(TERMINAL_LOGGER)
 
 SERVICE = "supervisor"
 STDERR_FD = 2
+APPLY_WAIT_S = 20.0  # For the loop to begin with a reload; a nursery takes a second to start on a loaded machine.
 LOGIN_LINK_WAIT_S = 3.0  # For the page's process to answer; without an answer the start goes on without a link.
 # A process is shown in the ready file when it is ready, and at the latest so long after the end of the one before:
 # a reader never holds a dead pid for longer, however long the recovery takes.
@@ -52,7 +56,7 @@ class UpOptions:
     child_options: tuple[str, ...]  # The options of `henge run` that give a child the same settings.
     ready_file: Path | None
     open_browser: bool
-    check_settings: Callable[[], object] = lambda: None  # Reads the settings again; raises ConfigError.
+    load_settings: Callable[[], Config]  # Reads the settings again; raises ConfigError.
 
 
 def run_appliance(config: Config, options: UpOptions) -> int:
@@ -78,8 +82,9 @@ def run_appliance(config: Config, options: UpOptions) -> int:
         stack.callback(os.close, lifeline_write_fd)
         stack.callback(os.close, lifeline_read_fd)
         inheritance = Inheritance(
-            options=(*options.child_options, *_real_addresses(listeners)),
-            sockets=listeners.sockets,
+            options=options.child_options,
+            sockets=dict(listeners.sockets),
+            settings_fd=settings_fd(config, listeners.addresses),
             lock_fd=lock.fd,
             lifeline_fd=lifeline_read_fd,
             nursery=nursery,
@@ -110,12 +115,6 @@ def _prepare_ready_file(path: Path | None) -> None:
         )
 
 
-def _real_addresses(listeners: OpenListeners) -> Iterator[str]:
-    """Settings that tell the children the ports that port 0 came to."""
-    for setting, address in listeners.addresses.items():
-        yield from ("--set", f"{setting}={address}")
-
-
 class _RestartBody(msgspec.Struct):
     name: str
 
@@ -134,6 +133,7 @@ class _Appliance:
     clock: Clock
     metrics: Metrics = field(default_factory=Metrics)
     keeper: Keeper = field(init=False)
+    reloading: Reloading = field(init=False)
     started_ms: int = field(init=False)
     login_url: str | None = None
     announcing: asyncio.Task[None] | None = None
@@ -144,6 +144,14 @@ class _Appliance:
         self.started_ms = self.clock.now_ms()
         self.keeper = Keeper(
             tree, inheritance, clock=self.clock, metrics=self.metrics, on_change=self._process_table_changed
+        )
+        self.reloading = Reloading(
+            config=self.config,
+            tree_target=self.options.tree,
+            load=self.options.load_settings,
+            listeners=self.listeners,
+            inheritance=inheritance,
+            keeper=self.keeper,
         )
         self._listen_to_signals()
         stopping = threading.Event()
@@ -162,8 +170,27 @@ class _Appliance:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, signal.SIGTERM)
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, signal.SIGINT)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Ignored under nohup, and stays so.
-            loop.add_signal_handler(signal.SIGHUP, self._asked_to_stop, signal.SIGHUP)
+        if _at_terminal():  # It has gone away then. Under nohup it does not concern us, and stays so.
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                loop.add_signal_handler(signal.SIGHUP, self._asked_to_stop, signal.SIGHUP)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+
+    def _asked_to_reload(self) -> None:
+        """By a signal, which nobody waits for the answer of: the log has it."""
+        try:
+            self._reload(self.reloading.prepare(ReloadAsked()))
+        except (ConfigError, CannotStart) as error:
+            log.error("the reload is refused, and everything goes on as it was: %s", error)
+
+    def _reload(self, prepared: Prepared) -> Report:
+        report = self.reloading.apply(prepared)
+        if report.addresses:
+            log.info(
+                "addresses now: %s", ", ".join(f"{key} {value or 'off'}" for key, value in report.addresses.items())
+            )
+            self._process_table_changed()
+        return report
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if not self.keeper.ending:
@@ -183,14 +210,17 @@ class _Appliance:
                 raise _NoSuchProcess(f"there is no process {request.body.name!r}; the processes are {known}")
             loop.call_soon_threadsafe(self.keeper.restart, request.body.name)
 
-        def reload(_request: Request) -> None:
-            self.options.check_settings()
-            loop.call_soon_threadsafe(self.keeper.reload)
+        async def apply(prepared: Prepared) -> Report:
+            return self._reload(prepared)
+
+        def reload(request: Request) -> Report:
+            prepared = self.reloading.prepare(request.body or ReloadAsked())
+            return asyncio.run_coroutine_threadsafe(apply(prepared), loop).result(APPLY_WAIT_S)
 
         server = Server(self.config.run_dir, SERVICE, metrics=self.metrics)
         server.handle("status", lambda _request: self.status())
         server.handle("restart", restart, _RestartBody)
-        server.handle("reload", reload)
+        server.handle("reload", reload, ReloadAsked | None)
         # A fault in this service must not take the tree down: the server has logged it.
         return server.start_thread(stopping, on_crash=lambda _error: None)
 

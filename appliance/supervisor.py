@@ -174,10 +174,11 @@ class Supervisor:
             self._recycle([leaf])
         return self._advance()
 
-    def reload(self) -> list[Action]:
-        """Restart the children one at a time in start order, the next when all are up again."""
+    def reload(self, names: Iterable[str] | None = None) -> list[Action]:
+        """Restart these children, or all, one at a time in start order, the next when all are up again."""
         if self._ending is None:
-            self._reload_queue = deque(self._leaves)
+            wanted = {*self._reload_queue, *(self._leaves if names is None else names)}
+            self._reload_queue = deque(name for name in self._leaves if name in wanted)
         return self._advance()
 
     def stop(self, reason: str, *, failed: bool = False) -> list[Action]:

@@ -35,6 +35,12 @@ class Settings:
             options += ["--set", override]
         return tuple(options)
 
+    @property
+    def data_dir(self) -> Path:
+        """As a supervisor tells it to its children: absolute."""
+        assert self.data is not None
+        return self.data
+
 
 def data_option(command: F) -> F:
     """--data alone, for commands that speak to a running appliance."""

@@ -1,32 +1,66 @@
-"""`henge reload`: restart the processes one at a time."""
+"""`henge reload`: what has changed in the settings is applied, and whoever reads it is restarted."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from appliance.bus import BusTimeout
+from appliance.changes import Report
 from appliance.commands.options import data_option
 from appliance.commands.running_appliance import Supervisor
 from appliance.errors import CannotStart
 
 POLL_EVERY_S = 0.1
 RELOAD_WAIT_S = 600.0  # Longer than every start and stop limit of the tree together, but for a store that recovers.
+VALUE_CHARS_MAX = 40
 
 
 @click.command()
 @data_option
-def reload(data: Path | None) -> None:
-    """Restart the processes of the running appliance one at a time, with the settings as they are now.
+@click.option("--all", "wants_all", is_flag=True, help="Restart every process, also where nothing has changed.")
+def reload(data: Path | None, wants_all: bool) -> None:
+    """Apply the settings as they are now to the running appliance.
 
-    The listening sockets stay open: nobody is refused. Addresses and ports do not change by this.
-    Exit status 1 when the settings cannot be used (nothing is restarted then) or a process does not come back."""
+    Says what has changed, and restarts the processes that read it one at a time. The listening sockets stay open:
+    nobody is refused. A changed address is opened before the old one is closed.
+    Exit status 1 when the settings cannot be used or an address is taken (nothing changes then), or a process does not
+    come back."""
     supervisor = Supervisor(data)
     before = {row.name: row.pid for row in supervisor.status().processes}
-    supervisor.reload()
-    waiting = set(before)
+    report = supervisor.reload(wants_all)
+    for line in _table(report):
+        click.echo(line)
+    _wait(supervisor, before, set(report.restarting))
+
+
+def _table(report: Report) -> Iterator[str]:
+    """What was found, as rows: setting, old, new, who is restarted for it."""
+    if not report.changes:
+        yield "no setting has changed" + ("" if report.restarting else "; every process goes on as it is")
+        return
+    rows = [("SETTING", "OLD", "NEW", "RESTARTED")]
+    for each in report.changes:
+        new = _short(each.new)
+        if (real := report.addresses.get(each.setting)) and real != each.new:
+            new += f" (now {real})"
+        rows.append((each.setting, _short(each.old), new, ", ".join(each.processes) or "nobody"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+
+
+def _short(text: str) -> str:
+    if not text:
+        return "(off)"
+    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
+
+
+def _wait(supervisor: Supervisor, before: dict[str, int | None], waiting: set[str]) -> None:
+    """Raises: CannotStart."""
     deadline_s = time.monotonic() + RELOAD_WAIT_S
     while waiting:
         if time.monotonic() > deadline_s:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from appliance.accepted import accepted
 from appliance.child import inherited, run_alone, run_supervised
 from appliance.commands.options import Settings, settings_options, tree_option
 from appliance.config import Config
@@ -26,7 +27,8 @@ def run(name: str, data: Path | None, config: Path | None, overrides: tuple[str,
     It opens its own sockets and writes its log to the terminal. `henge up` runs them all.
     Exit status 1 when it fails."""
     handover = inherited()
-    loaded = Settings(data, config, overrides).load()
+    settings = Settings(data, config, overrides)
+    loaded = accepted(handover.settings_fd, settings.data_dir) if handover else settings.load()
     process = _process(name, tree, loaded)
     status = run_supervised(process, loaded, handover) if handover else _run_alone(process, loaded)
     logging.shutdown()

@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.changes import ReloadAsked, Report
 from appliance.config import load
 from appliance.errors import CannotStart
 from appliance.lock import running_pid
+
+RELOAD_TIMEOUT_S = 30.0
 
 
 class Row(msgspec.Struct):
@@ -54,6 +57,10 @@ class Supervisor:
         status: Status = self._client.call("status", type=Status).body
         return status
 
-    def reload(self) -> None:
-        """Raises: BusError; BusRefused with code "config" when the settings cannot be used."""
-        self._client.call("reload")
+    def reload(self, wants_all: bool) -> Report:
+        """Raises: BusError; BusRefused with code "config" when the settings cannot be used, "cannot_start" when an
+        address is taken."""
+        report: Report = self._client.call(
+            "reload", ReloadAsked(all=wants_all), timeout_s=RELOAD_TIMEOUT_S, type=Report
+        ).body
+        return report

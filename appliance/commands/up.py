@@ -37,9 +37,9 @@ def up(
     loaded = settings.load()
     options = UpOptions(
         tree=tree,
-        child_options=(*settings.as_options(loaded), "--tree", tree),
+        child_options=("--data", str(loaded.data_dir), "--tree", tree),
         ready_file=ready_file.expanduser().absolute() if ready_file is not None else None,
         open_browser=not no_browser,
-        check_settings=settings.load,
+        load_settings=settings.load,
     )
     sys.exit(run_appliance(loaded, options))

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import psutil  # type: ignore[import-untyped]
 
 from appliance.config import Address
 from appliance.doctor.finding import Finding, advice, fault, ok
 from appliance.doctor.patient import Patient
 from appliance.errors import CannotStart
+from appliance.holders import Holder, holders
 from appliance.listeners import LISTENERS, open_listeners
 
 LOOKED_ELSEWHERE = "restart it if the settings are meant, or give its --config and --set to henge doctor as well"
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process with a socket at a port. pid: None, if only root may know it."""
-
-    pid: int | None
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +52,7 @@ def read(patient: Patient) -> Iterator[Reading]:
             had=had,
             is_running=patient.status is not None,
             trouble=trouble,
-            holders=tuple(_holders(asked.port)) if asked is not None and asked.port and (trouble or had) else (),
+            holders=tuple(holders(asked.port)) if asked is not None and asked.port and (trouble or had) else (),
             our_pids=patient.pids,
         )
 
@@ -73,29 +63,6 @@ def _address(told: object) -> Address | None:
         return None
     host, _, port = told.removeprefix("http://").removeprefix("https://").rpartition(":")
     return Address(host.strip("[]"), int(port))
-
-
-def _holders(port: int) -> Iterable[Holder]:
-    """Who listens there, or has a datagram socket there."""
-    try:
-        connections = psutil.net_connections("inet")
-    except (psutil.Error, OSError):
-        return ()
-    pids = {
-        each.pid
-        for each in connections
-        if each.laddr
-        and each.laddr.port == port
-        and (each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr))
-    }
-    return sorted((Holder(pid, _name(pid)) for pid in pids), key=lambda holder: holder.pid or 0)
-
-
-def _name(pid: int | None) -> str:
-    try:
-        return str(psutil.Process(pid).name()) if pid is not None else ""
-    except psutil.Error:
-        return ""
 
 
 def judge(reading: Reading) -> Finding:

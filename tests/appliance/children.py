@@ -106,7 +106,7 @@ def flood(context: ChildContext) -> None:
 
 def echo(context: ChildContext) -> None:
     """Answer each connection on the inherited socket with this process's number."""
-    listener = context.sockets["web"]
+    listener = next(iter(context.sockets.values()))
     context.when_stopping(lambda: os.kill(os.getpid(), signal.SIGKILL))
     context.ready()
     while True:
@@ -189,6 +189,12 @@ def diary_tree(_config: Config) -> Subtree:
 
 def web_tree(_config: Config) -> Subtree:
     return _tree(_process("serve", "first"), _process("echo", sockets=("web",)))
+
+
+def moving_tree(_config: Config) -> Subtree:
+    """Its settings are read by nobody but the one whose sockets they open."""
+    sockets = ("statsd", "statsd_udp", "graphite_pickle")
+    return _tree(_process("serve", "other", reads=("log",)), _process("echo", sockets=sockets, reads=("log",)))
 
 
 def listening_tree(_config: Config) -> Subtree:

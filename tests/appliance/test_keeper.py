@@ -230,7 +230,7 @@ def _ask_pid(port: int) -> int | str | None:
 def test_reload_replaces_every_process_and_refuses_nobody(tmp_path: Path) -> None:
     with running("web_tree", tmp_path) as house:
         before = house.wait_ready()
-        house.ask("reload")
+        house.ask("reload", {"all": True})
 
         def all_new() -> bool:
             rows = house.status().values()

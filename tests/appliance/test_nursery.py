@@ -56,7 +56,7 @@ def test_a_killed_or_hanging_nursery_stops_nobody_and_is_replaced_by_the_next_re
         assert psutil.Process(again["pid"]).ppid() == house.popen.pid
         assert any(GONE_WORDS in line["text"] for line in house.log())
         assert {row["pid"] for row in house.status().values()} - {again["pid"]} == set(before.values()) - {pid}
-        house.ask("reload")
+        house.ask("reload", {"all": True})
         old = {again["pid"], *before.values()}
         wait_until(lambda: all(row["state"] == "up" and row["pid"] not in old for row in house.status().values()))
         # One that hangs keeps no killed child away; if a fork could last as long as the imports, it would for 10 s.
@@ -72,15 +72,15 @@ def test_a_system_without_room_for_a_process_is_told_as_such(monkeypatch: pytest
     monkeypatch.setattr(os, "fork", refuse)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        sprout = nursery._forked(theirs, Seed(["run", "nobody"], Handover(1, 3, 4, 5)), [])
+        sprout = nursery._forked(theirs, Seed(["run", "nobody"], Handover(1, 3, 4, 5, 6)), [])
     assert (sprout.pid, sprout.error_number) == (0, errno.EAGAIN)
 
 
 def test_a_handover_keeps_its_names_when_the_descriptors_have_other_numbers() -> None:
-    handover = Handover(1, ready_fd=3, lifeline_fd=4, lock_fd=5, socket_fds={"web": 6, "graphite": 7})
-    other = handover.renumbered([13, 14, 15, 16, 17])
-    assert other.fds == (13, 14, 15, 16, 17)
-    assert other.socket_fds == {"web": 16, "graphite": 17}
+    handover = Handover(1, ready_fd=3, lifeline_fd=4, lock_fd=5, settings_fd=6, socket_fds={"web": 7, "graphite": 8})
+    other = handover.renumbered([13, 14, 15, 16, 17, 18])
+    assert other.fds == (13, 14, 15, 16, 17, 18)
+    assert other.socket_fds == {"web": 17, "graphite": 18}
     assert other.supervisor_pid == 1
 
 
@@ -109,7 +109,7 @@ def test_a_child_whose_number_never_reached_the_supervisor_never_begins(tmp_path
     mother = Nursery([sys.executable, "-c", FORKS_AND_ENDS, str(tmp_path)], ENVIRONMENT)
     with contextlib.closing(mother):
         mother.open()
-        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0)), [0]) is None
+        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0, 0)), [0]) is None
     pid = int(wait_until((tmp_path / "pid").read_text))
     wait_until(lambda: not alive(pid))
     with contextlib.suppress(ChildProcessError):
@@ -124,7 +124,7 @@ def test_without_a_subreaper_children_are_executed(
     mother = Nursery(command("nursery"), ENVIRONMENT)
     with contextlib.closing(mother):
         mother.open()
-        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0)), [0]) is None
+        assert mother.start(Seed(["run", "nobody"], Handover(1, 0, 0, 0, 0)), [0]) is None
     assert "no subreaper: Invalid argument" in caplog.text
 
 

@@ -238,9 +238,9 @@ def test_status_shows_the_tree_and_says_when_nothing_runs(tmp_path: Path) -> Non
 def test_reload_command_waits_until_all_are_new(tmp_path: Path) -> None:
     with running("good_tree", tmp_path) as house:
         before = house.wait_ready()["processes"]
-        ended = run_henge("reload", "--data", str(house.data_dir))
+        ended = run_henge("reload", "--all", "--data", str(house.data_dir))
         assert ended.returncode == 0, ended.stderr
-        assert [line.split(" restarted, process ")[0] for line in ended.stdout.splitlines()] == list(before)
+        assert [line.split(" restarted, process ")[0] for line in ended.stdout.splitlines()[1:]] == list(before)
         now = {name: row["pid"] for name, row in house.status().items()}
         assert not set(now.values()) & set(before.values())
 

@@ -25,7 +25,7 @@ import msgspec
 
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config
-from appliance.lock import lock_process
+from appliance.lock import lock_process, wait_for_process_lock
 from appliance.log import child_log
 from appliance.metrics import Metrics
 from appliance.processes import Process, resolved
@@ -47,6 +47,7 @@ class Handover(msgspec.Struct, frozen=True):
     lock_fd: int
     settings_fd: int  # See appliance.accepted.
     socket_fds: dict[str, int] = {}
+    is_successor: bool = False  # Another process of this name runs, and is asked to stop when this one is ready.
 
     @property
     def fds(self) -> tuple[int, ...]:
@@ -56,7 +57,7 @@ class Handover(msgspec.Struct, frozen=True):
         """The same descriptors by the numbers that another process has them under, in the order of `fds`."""
         ready_fd, lifeline_fd, lock_fd, settings_fd, *socket_fds = fds
         sockets = dict(zip(self.socket_fds, socket_fds, strict=True))
-        return Handover(self.supervisor_pid, ready_fd, lifeline_fd, lock_fd, settings_fd, sockets)
+        return Handover(self.supervisor_pid, ready_fd, lifeline_fd, lock_fd, settings_fd, sockets, self.is_successor)
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ def run_supervised(process: Process, config: Config, handover: Handover) -> int:
         sockets={name: socket.socket(fileno=fd) for name, fd in handover.socket_fds.items()},
         _ready_fd=handover.ready_fd,
     )
-    return _run(process, context, lifeline_fd=handover.lifeline_fd)
+    return _run(process, context, lifeline_fd=handover.lifeline_fd, is_successor=handover.is_successor)
 
 
 def run_alone(process: Process, config: Config, sockets: Mapping[str, socket.socket]) -> int:
@@ -151,13 +152,16 @@ def end_with_parent(parent_pid: int, orphan_signal: signal.Signals = signal.SIGK
         os._exit(STATUS_FAILED)
 
 
-def _run(process: Process, context: ChildContext, lifeline_fd: int | None) -> int:
+def _run(process: Process, context: ChildContext, lifeline_fd: int | None, *, is_successor: bool = False) -> int:
     faulthandler.enable()  # The supervisor ends a start that hangs with SIGABRT: the log then says where it hung.
     _watch(context, lifeline_fd)
     try:
         run_dir = context.config.run_dir
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock_process(run_dir, process.name)
+        if is_successor:
+            wait_for_process_lock(run_dir, process.name)
+        else:
+            lock_process(run_dir, process.name)
         resolved(process.entry)(context)
     except Exception as error:
         context.log.critical("%s: %s", type(error).__name__, error, exc_info=True)

@@ -18,7 +18,7 @@ from appliance.clock import Clock
 from appliance.launch import Inheritance, RunningChild
 from appliance.metrics import Metrics
 from appliance.processes import GIB, MIB, Process, processes_of
-from appliance.supervisor import Action, Ended, GaveUp, Phase, Start, Stop, Subtree, Supervisor
+from appliance.supervisor import Action, Ended, GaveUp, Phase, Replace, Start, Stop, Subtree, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Record:
     last_words: str | None = None  # The last grave line of a process that ended by itself.
     started_ms: int | None = None
     resident_bytes: int = 0
+    kept_because: str | None = None  # Why the last replacement came to nothing: the process before it goes on.
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +49,9 @@ class _Life:
     process: Process
     child: RunningChild
     timers: list[asyncio.TimerHandle]
+    started_ms: int
     ended_because: str | None = None  # Why we killed it, if we did.
+    is_ready: bool = False
     words: str | None = None
     lines_second: int = 0
     lines_count: int = 0
@@ -73,6 +76,9 @@ class Keeper:
         self._clock = clock
         self._on_change = on_change
         self._lives: dict[str, _Life] = {}
+        self._successors: dict[str, _Life] = {}  # They start beside those that they will replace.
+        self._retired: set[_Life] = set()  # They have been replaced, and finish what they have in hand.
+        self._one_has_ended = asyncio.Event()
         self._pauses: dict[str, asyncio.TimerHandle] = {}  # Of those that are to be started after a pause.
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._restarts_total = metrics.counter(
@@ -105,7 +111,11 @@ class Keeper:
         watching = asyncio.create_task(self._watch_memory())
         try:
             self._do(self._supervisor.start())
-            return await self._ended
+            ended = await self._ended
+            while self._retired or self._successors:  # Their limits are those of every stop.
+                self._one_has_ended.clear()
+                await self._one_has_ended.wait()
+            return ended
         finally:
             watching.cancel()
 
@@ -116,8 +126,11 @@ class Keeper:
     def kill_all(self) -> None:
         """End everything now. For somebody who will not wait for a stop."""
         self.stop("killed", failed=True)
-        for life in list(self._lives.values()):
+        for life in self._all_lives():
             life.child.send(signal.SIGKILL)
+
+    def _all_lives(self) -> list[_Life]:
+        return [*self._lives.values(), *self._successors.values(), *self._retired]
 
     def restart(self, name: str) -> None:
         log.info("restarting %s, as asked", name)
@@ -140,6 +153,8 @@ class Keeper:
                     self._start_after(after_s, self._processes[name])
                 case Stop(name):
                     self._stop(name)
+                case Replace(name):
+                    self._replace(self._processes[name])
                 case GaveUp(subtree, reason):
                     log.error("%s gives up and is restarted as a whole: %s", subtree, reason)
                 case Ended():
@@ -147,7 +162,7 @@ class Keeper:
                         self._ended.set_result(action)
 
     def _start_after(self, pause_s: float, process: Process) -> None:
-        if pause_s:
+        if pause_s and process.name not in self._lives:
             self._pauses[process.name] = asyncio.get_running_loop().call_later(pause_s, self._start, process)
         else:
             self._start(process)
@@ -155,60 +170,124 @@ class Keeper:
     def _start(self, process: Process) -> None:
         name = process.name
         self._pauses.pop(name, None)
+        if (successor := self._lives.get(name)) is not None:  # It was about to replace the one that has just ended.
+            if successor.is_ready:
+                asyncio.get_running_loop().call_soon(self._ready, successor)
+            return
+        life = self._begun(process, is_successor=False)
+        if isinstance(life, str):  # As if it had started and ended.
+            asyncio.get_running_loop().call_soon(self._gone, process, life)
+            return
+        self._lives[name] = life
+        self._note(life)
+
+    def _replace(self, process: Process) -> None:
+        life = self._begun(process, is_successor=True)
+        if isinstance(life, str):
+            asyncio.get_running_loop().call_soon(self._not_replaced, process.name, life)
+        else:
+            self._successors[process.name] = life
+
+    def _begun(self, process: Process, *, is_successor: bool) -> _Life | str:
+        """A process that has been started; or why it could not be: no memory or no process numbers left."""
         try:
             child = RunningChild(
                 process,
                 self._inheritance,
-                on_ready=lambda: self._ready(name),
+                is_successor=is_successor,
+                on_ready=lambda: self._ready(life),
                 on_line=lambda line: self._line(life, line),
                 on_exit=lambda status: self._exited(life, status),
             )
-        except OSError as error:  # No memory or no process numbers left: as if it had started and ended.
-            asyncio.get_running_loop().call_soon(self._gone, process, f"cannot be started: {error.strerror}")
-            return
-        life = _Life(process, child, [])
-        self._lives[name] = life
+        except OSError as error:
+            return f"cannot be started: {error.strerror}"
+        life = _Life(process, child, [], self._clock.now_ms())
         self._after(life, process.start_timeout_s, self._start_too_long)
-        record = self.records[name]
-        record.pid = child.pid
-        record.started_ms = self._clock.now_ms()
-        self._start_time.set(record.started_ms / 1000, process=name)
-        log.info("%s is process %d", name, child.pid)
+        log.info("%s is process %d%s", process.name, child.pid, ", beside the one before it" * is_successor)
+        return life
+
+    def _note(self, life: _Life) -> None:
+        """From now on this is the process of its name."""
+        record = self.records[life.process.name]
+        record.pid, record.started_ms = life.child.pid, life.started_ms
+        self._start_time.set(life.started_ms / 1000, process=record.name)
 
     def _stop(self, name: str) -> None:
         if (pause := self._pauses.pop(name, None)) is not None:
             pause.cancel()
             asyncio.get_running_loop().call_soon(self._gone, self._processes[name], "not started again")
             return
-        life = self._lives.get(name)
-        if life is None:
-            return  # It could not even be started; that is about to be told.
+        for life in (self._lives.get(name), self._successors.get(name)):
+            if life is not None:  # It could not even be started; that is about to be told.
+                self._let_go(life)
+
+    def _let_go(self, life: _Life) -> None:
         life.child.send(signal.SIGTERM)
         self._after(life, life.process.stop_timeout_s, self._stop_too_long)
 
-    def _ready(self, name: str) -> None:
-        life = self._lives[name]
+    def _ready(self, life: _Life) -> None:
+        name = life.process.name
+        if self._successors.get(name) is life:
+            self._take_over(life)
+            return
         if life.ended_because is not None or self.phases[name] is not Phase.STARTING:
             return  # Ready too late: it is being ended, and the timer that sees to it must run on.
         _cancel(life)
+        life.is_ready = True
         log.info("%s is ready", name)
         self._do(self._supervisor.ready(name))
         self._on_change()
 
+    def _take_over(self, life: _Life) -> None:
+        """Another process has the name; the one before it finishes what it has in hand."""
+        name = life.process.name
+        if life.ended_because is not None or self._supervisor.ending:
+            return
+        _cancel(life)
+        life.is_ready = True
+        old, self._lives[name] = self._lives[name], self._successors.pop(name)
+        self._retired.add(old)
+        self._let_go(old)
+        self._note(life)
+        self.records[name].kept_because = None
+        log.info("%s is ready in the place of process %d", name, old.child.pid)
+        self._do(self._supervisor.replaced(name))
+        self._on_change()
+
+    def _not_replaced(self, name: str, cause: str) -> None:
+        if not self._supervisor.ending:
+            log.warning("the new %s ended: %s; the one before it goes on", name, cause)
+        self.records[name].kept_because = cause
+        self._do(self._supervisor.replaced(name))
+
     def _exited(self, life: _Life, status: int) -> None:
         _cancel(life)
+        self._one_has_ended.set()
         name = life.process.name
-        del self._lives[name]
         if life.lines_left_out_count:
             log.warning("%s wrote %d more lines than are kept", name, life.lines_left_out_count)
         exit_text = life.ended_because or exit_text_of(status)
+        has_words = life.ended_because is None and status != 0 and life.words
+        cause = f"{exit_text} ({life.words})" if has_words else exit_text
+        if life in self._retired:
+            self._retired.discard(life)
+            log.info("%s, process %d, has stopped: %s", name, life.child.pid, cause)
+            return
+        if self._successors.get(name) is life:
+            del self._successors[name]
+            self._not_replaced(name, cause)
+            return
         record = self.records[name]
         record.pid = None
         record.resident_bytes = 0
         record.last_exit = exit_text
         record.last_words = life.words
-        has_words = life.ended_because is None and status != 0 and life.words
-        self._gone(life.process, f"{exit_text} ({life.words})" if has_words else exit_text)
+        if (successor := self._successors.pop(name, None)) is not None:
+            self._lives[name] = successor
+            self._note(successor)
+        else:
+            del self._lives[name]
+        self._gone(life.process, cause)
 
     def _gone(self, process: Process, cause: str) -> None:
         name = process.name
@@ -240,14 +319,15 @@ class Keeper:
 
     async def _watch_memory(self) -> None:
         while True:
-            for life in list(self._lives.values()):
+            for life in self._all_lives():
                 self._weigh(life)
             await asyncio.sleep(MEMORY_EVERY_S)
 
     def _weigh(self, life: _Life) -> None:
         resident_bytes, private_bytes = life.child.memory_bytes()
-        self.records[life.process.name].resident_bytes = resident_bytes
-        self._resident.set(resident_bytes, process=life.process.name)
+        if self._lives.get(life.process.name) is life:
+            self.records[life.process.name].resident_bytes = resident_bytes
+            self._resident.set(resident_bytes, process=life.process.name)
         if private_bytes > life.process.memory_bytes_max and life.ended_because is None:
             life.ended_because = f"memory {_size(private_bytes)} over {_size(life.process.memory_bytes_max)}"
             life.child.send(signal.SIGKILL)

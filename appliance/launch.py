@@ -69,6 +69,7 @@ class RunningChild:
         process: Process,
         inheritance: Inheritance,
         *,
+        is_successor: bool,
         on_ready: Callable[[], None],
         on_line: Callable[[str], None],
         on_exit: Callable[[int], None],
@@ -79,7 +80,7 @@ class RunningChild:
         ready_read_fd, ready_write_fd = os.pipe()
         output_read_fd, output_write_fd = os.pipe()
         try:
-            self._start(process, inheritance, ready_write_fd, output_write_fd)
+            self._start(process, inheritance, is_successor, ready_write_fd, output_write_fd)
         except BaseException:
             os.close(ready_read_fd)
             os.close(output_read_fd)
@@ -95,11 +96,15 @@ class RunningChild:
         self._loop.add_reader(output_read_fd, self._read_output)
         threading.Thread(target=self._wait, name=f"wait {process.name}", daemon=True).start()
 
-    def _start(self, process: Process, inheritance: Inheritance, ready_fd: int, output_fd: int) -> None:
+    def _start(
+        self, process: Process, inheritance: Inheritance, is_successor: bool, ready_fd: int, output_fd: int
+    ) -> None:
         """Fork the child from the nursery; execute it where there is none."""
         sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
         handover = Handover(
-            *(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, inheritance.settings_fd), sockets
+            *(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, inheritance.settings_fd),
+            sockets,
+            is_successor,
         )
         arguments = ["run", process.name, *inheritance.options]
         self._popen: subprocess.Popen[bytes] | None = None

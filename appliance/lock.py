@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +88,17 @@ def lock_process(run_dir: Path, name: str) -> None:
         os.close(fd)
         raise CannotStart(f"{name} runs already on {run_dir.parent}, as process {pid}; stop that one (kill {pid})")
     _note_pid(fd)
+
+
+def wait_for_process_lock(run_dir: Path, name: str) -> None:
+    """Have the same lock as soon as the one before has ended, which may work on for a moment. Raises: CannotStart."""
+    fd = _opened(run_dir / f"{name}.lock")
+
+    def take() -> None:
+        fcntl.lockf(fd, fcntl.LOCK_EX)
+        _note_pid(fd)
+
+    threading.Thread(target=take, name="lock", daemon=True).start()
 
 
 def running_pid(data_dir: Path) -> int | None:

@@ -87,6 +87,7 @@ def tree(config: Config) -> Subtree:
                 name="query",
                 entry="tsdb.node.query:run_query",
                 reads=("query", "store.schemas", "graphite.aggregation", "log"),
+                overlaps=True,  # It writes nothing.
                 memory_bytes_max=GIB + 2 * config.query.bytes_max,
             ),
             Process(
@@ -99,7 +100,13 @@ def tree(config: Config) -> Subtree:
             Process(
                 name="scheduler", entry="scheduler.process:run_scheduler", reads=("log",), memory_bytes_max=2 * GIB
             ),
-            Process(name="web", entry="web.process:run_web", sockets=("web",), memory_bytes_max=2 * GIB),
+            Process(
+                name="web",
+                entry="web.process:run_web",
+                sockets=("web",),
+                overlaps=True,  # Both take connections from one socket, and write through state and intake alone.
+                memory_bytes_max=2 * GIB,
+            ),
         ),
     )
 

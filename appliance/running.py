@@ -243,6 +243,7 @@ class _Appliance:
                     "last_words": record.last_words,
                     "rss_bytes": record.resident_bytes,
                     "started_ms": record.started_ms,
+                    "kept_because": record.kept_because,
                 }
                 for record in self.keeper.records.values()
             ],

@@ -28,6 +28,7 @@ class Child:
 
     name: str
     others_wait: bool = False  # Those after it in the tree start only when this one is ready.
+    overlaps: bool = False  # A restart on purpose has the next one ready before this one is asked to stop.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Start another beside the one that runs, and stop the old one when the new one is ready. replaced() ends it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class GaveUp:
     """A subtree handed its trouble to its parent. Only told: what follows from it comes as actions of its own."""
 
@@ -69,7 +77,7 @@ class Ended:
     failed: bool
 
 
-Action = Start | Stop | GaveUp | Ended
+Action = Start | Stop | Replace | GaveUp | Ended
 
 
 # Before the start that follows the first failed one, and doubled with each that follows: with the default of five,
@@ -97,6 +105,7 @@ class _Leaf:
     parent: _Branch
     phase: Phase = Phase.DOWN
     wanted: bool = False
+    is_replaced: bool = False  # Another one starts beside it.
     must_stop: bool = False  # It has to go down before it is started again, or for good.
     stops_after: set[str] = field(default_factory=set)
     starts_after_down: set[str] = field(default_factory=set)
@@ -136,7 +145,7 @@ class Supervisor:
 
     @property
     def reloading(self) -> bool:
-        return bool(self._reload_queue)
+        return bool(self._reload_queue) or not self._is_calm()
 
     def start(self) -> list[Action]:
         self._recycle(self._leaves.values())
@@ -157,6 +166,7 @@ class Supervisor:
         leaf = self._leaves[name]
         assert leaf.phase is not Phase.DOWN, f"BUG: {name} ended twice"
         was, leaf.phase = leaf.phase, Phase.DOWN
+        leaf.is_replaced = False  # Whoever was to follow it is started in its place.
         was_meant, leaf.must_stop = leaf.must_stop or was is Phase.STOPPING, False
         for other in self._leaves.values():
             other.stops_after.discard(name)
@@ -171,7 +181,12 @@ class Supervisor:
         """Restart one child because somebody asked; not counted against the intensity."""
         leaf = self._leaves[name]
         if self._ending is None and leaf.phase in (Phase.STARTING, Phase.UP):
-            self._recycle([leaf])
+            return self._renew(leaf) + self._advance()
+        return self._advance()
+
+    def replaced(self, name: str) -> list[Action]:
+        """A replacement is over: another process has the name, or the one that ran has kept it."""
+        self._leaves[name].is_replaced = False
         return self._advance()
 
     def reload(self, names: Iterable[str] | None = None) -> list[Action]:
@@ -215,6 +230,18 @@ class Supervisor:
                 waited_for = waited_for | {leaf.child.name}
         _stop_in_reverse(batch)
 
+    def _is_calm(self) -> bool:
+        return self.all_up and not any(leaf.must_stop or leaf.is_replaced for leaf in self._leaves.values())
+
+    def _renew(self, leaf: _Leaf) -> list[Action]:
+        """Another process for a child, because somebody asked."""
+        if not leaf.child.overlaps or leaf.phase is not Phase.UP or leaf.must_stop:
+            self._recycle([leaf])
+        elif not leaf.is_replaced:
+            leaf.is_replaced = True
+            return [Replace(leaf.child.name)]
+        return []
+
     def _end(self, ended: Ended) -> None:
         self._ending = ended
         self._reload_queue.clear()
@@ -224,9 +251,9 @@ class Supervisor:
 
     def _advance(self) -> list[Action]:
         """Everything that nothing holds back any more."""
-        if self._reload_queue and self.all_up and not any(leaf.must_stop for leaf in self._leaves.values()):
-            self._recycle([self._leaves[self._reload_queue.popleft()]])
         actions: list[Action] = []
+        if self._reload_queue and self._is_calm():
+            actions += self._renew(self._leaves[self._reload_queue.popleft()])
         for leaf in self._leaves.values():
             if leaf.must_stop and leaf.phase in (Phase.STARTING, Phase.UP) and not leaf.stops_after:
                 leaf.phase = Phase.STOPPING

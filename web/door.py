@@ -59,8 +59,9 @@ class Answer(WSGITask):  # type: ignore[misc]
 
     def service(self) -> None:
         """Answer one request, and those that the client sends as soon as it has the answer: no thread wakes another."""
-        super().service()
         channel: Channel = self.channel
+        channel.has_asked = True
+        super().service()
         while not self.close_on_finish and (request := channel.asked_again()) is not None:
             self.__dict__.clear()  # The task of the next request from now on: so its failures are answered as its own.
             WSGITask.__init__(self, channel, request)
@@ -81,6 +82,8 @@ class Answer(WSGITask):  # type: ignore[misc]
             channel.write_soon(piece)
 
     def build_response_header(self) -> bytes:
+        if self.channel.server.drains:
+            super().set_close_on_finish()
         self._builds_head = True
         try:
             head: bytes = super().build_response_header()
@@ -102,6 +105,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     task_class = Answer
     error_task_class = Refused
     lingers = False
+    has_asked = False  # A first request has come.
     kept: list[bytes] | None = None  # What is written meanwhile, instead of being sent.
     _until_s: float | None = None
     _left_bytes = LINGER_BYTES_MAX
@@ -144,6 +148,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         answered, self.requests[0] = self.requests[0], request
         answered.close()
         return request
+
+    def rests(self, *, waits_for_first: bool) -> bool:
+        """Whether nothing is under way: no request, no part of one, no part of an answer, nothing that lies unread."""
+        is_between = not self.requests and self.request is None
+        is_between = is_between and not self.total_outbufs_len and self._until_s is None
+        return is_between and (self.has_asked or not waits_for_first) and not is_readable(self._fileno, 0)
 
     def _sent_at_once(self, data: memoryview) -> int:
         """How much of a piece the client took from where it lies, as long as nothing stands before it and he reads.
@@ -230,8 +240,8 @@ def takes_more(fileno: int) -> bool:
     return [event for _, event in poll.poll(READING_MS_MAX)] == [select.POLLOUT]
 
 
-def is_readable(fileno: int) -> bool:
+def is_readable(fileno: int, wait_ms: int = AGAIN_MS_MAX) -> bool:
     """Whether something comes, or the end, within a moment."""
     poll = select.poll()
     poll.register(fileno, select.POLLIN)
-    return bool(poll.poll(AGAIN_MS_MAX))
+    return bool(poll.poll(wait_ms))

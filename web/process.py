@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from typing import Any
 
 import msgspec
@@ -38,6 +39,10 @@ KEPT_BYTES_MAX = 16 * 2**20  # Of each: the bodies of a few senders, received wh
 CONNECTION_COUNT_MAX = 1_000
 LOOP_S = 0.5  # How soon a stop is noticed.
 DRAIN_S = 3.0  # For answers that are being written at a stop.
+DRAIN_LOOK_S = 0.02
+FIRST_REQUEST_S = (
+    1.0  # So long a connection that has asked nothing yet keeps a stop waiting; browsers open some to spare.
+)
 
 
 FOLLOW_S = 0.5  # How soon the follower notices a stop.
@@ -152,8 +157,25 @@ def serve(app: Any, listening: socket.socket, stopping: threading.Event) -> None
         expose_tracebacks=False,
     )
     server.channel_class = Channel
+    server.drains = False
     while not stopping.is_set():
         wasyncore.loop(timeout=LOOP_S, use_poll=True, map=connections, count=1)
+    drain(server, connections)
     server.task_dispatcher.shutdown(timeout=DRAIN_S)
     wasyncore.loop(timeout=0, use_poll=True, map=connections, count=20)
     wasyncore.close_all(connections)
+
+
+def drain(server: Any, connections: dict[int, Any]) -> None:
+    """Take no new connection, answer what is under way, and close each connection between two requests.
+
+    Who is answered meanwhile is told that the connection closes. One that has not asked anything yet was opened a
+    moment ago, and is waited for: its first request must not meet a closed door.
+    """
+    server.drains, server.accepting = True, False
+    began_s = time.monotonic()
+    while server.active_channels and (passed_s := time.monotonic() - began_s) < DRAIN_S:
+        wasyncore.loop(timeout=DRAIN_LOOK_S, use_poll=True, map=connections, count=1)
+        for channel in list(server.active_channels.values()):
+            if channel.rests(waits_for_first=passed_s < FIRST_REQUEST_S):
+                channel.will_close = True  # The next turn of the loop closes it.

@@ -9,10 +9,11 @@ from appliance.bus.asynchronous import AsyncClient, AsyncSubscriber
 from appliance.bus.client import Client
 from appliance.bus.errors import BusAbsent, BusError, BusGone, BusRefused, BusTimeout
 from appliance.bus.publish import RESYNC, Hint, Publisher, Resync, Subscriber
-from appliance.bus.server import Answer, Handler, Request, Server
+from appliance.bus.server import FINISH_S, Answer, Handler, Request, Server
 from appliance.bus.wire import Columns, Reply
 
 __all__ = [
+    "FINISH_S",
     "RESYNC",
     "Answer",
     "AsyncClient",

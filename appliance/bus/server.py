@@ -32,6 +32,7 @@ MAIN_LANE = ""
 POLL_MS = 100  # How soon a stop is seen; half of the 200 ms that a stop may take.
 STOP_S = 0.05
 STOP_POLL_MS = 5
+FINISH_S = 2.0  # For services whose callers would be told to ask again; a stop is killed after 5 s at the earliest.
 STOP_LOOKS_MIN = 20  # On a loaded machine the time may be over before callers had a turn: so often we look anyway.
 STOP_QUIET_LOOKS = 4  # One alone may be the pause of a caller whose turn did not come.
 RECEIVE_COUNT_MAX = 100  # Requests taken at once, so that answers do not wait behind a flood.
@@ -80,6 +81,7 @@ class Server:
     threads: how many handlers run at once; with 1, requests are handled one after the other.
     lanes: threads of their own, by name, for operations that must not keep the others waiting, nor wait for them.
     is_direct: clients may have connections of their own, see direct.py.
+    finish_s: how long a stop waits for what is in hand; nothing is waited for when nothing is.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Server:
         lanes: Mapping[str, int] | None = None,
         queue_count_max: int = 1_000,
         is_direct: bool = False,
+        finish_s: float = STOP_S,
     ) -> None:
         self.name = name
+        self._finish_s = finish_s
         self._is_direct = is_direct
         self._place = Place(run_dir, make=True)
         self._metrics = metrics
@@ -208,8 +212,9 @@ class Server:
             for job in jobs.end(self._threads_by_lane[lane]):
                 self._refuse_stopping(job.peer, job.head)
         deadline_s = time.monotonic() + STOP_S
-        looks_left, quiet_looks = STOP_LOOKS_MIN, 0
-        while looks_left > 0 or time.monotonic() < deadline_s:
+        finish_s = deadline_s - STOP_S + max(STOP_S, self._finish_s)
+        looks_left, quiet_looks, are_working = STOP_LOOKS_MIN, 0, True
+        while looks_left > 0 or (now_s := time.monotonic()) < deadline_s or (are_working and now_s < finish_s):
             looks_left -= 1
             are_working = any(worker.is_alive() for worker in workers)
             self._receive(router, RECEIVE_COUNT_MAX)

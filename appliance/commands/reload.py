@@ -71,6 +71,8 @@ def _wait(supervisor: Supervisor, before: dict[str, int | None], waiting: set[st
         except BusTimeout as error:
             raise CannotStart(f"the appliance stopped during the reload; its log says why ({error})") from error
         for row in rows:
+            if row.name in waiting and row.kept_because is not None:
+                raise CannotStart(f"the new {row.name} ended: {row.kept_because}; the one before it goes on")
             if row.name in waiting and row.state == "up" and row.pid != before[row.name]:
                 waiting.remove(row.name)
                 click.echo(f"{row.name} restarted, process {row.pid}")

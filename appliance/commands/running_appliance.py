@@ -26,6 +26,7 @@ class Row(msgspec.Struct):
     last_words: str | None
     rss_bytes: int
     started_ms: int | None
+    kept_because: str | None = None  # Why another process could not take its place.
 
 
 class Status(msgspec.Struct):

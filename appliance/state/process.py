@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from appliance.bus import Publisher, Request, Server
+from appliance.bus import FINISH_S, Publisher, Request, Server
 from appliance.state.errors import StateError
 from appliance.state.model import CHANGED, SERVICE, Change, state_path
 from appliance.state.mutations import Apply
@@ -42,7 +42,7 @@ def run_state(context: ChildContext) -> None:
             applied_total.inc(len(body.mutations))
             return revision
 
-        server = Server(config.run_dir, SERVICE, metrics=context.metrics, threads=THREADS_COUNT)
+        server = Server(config.run_dir, SERVICE, metrics=context.metrics, threads=THREADS_COUNT, finish_s=FINISH_S)
         server.handle("apply", apply, Apply)
         server.handle("compact", lambda request: writer.compact())
         server.handle("stats", lambda request: _stats(writer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -115,6 +116,28 @@ def echo(context: ChildContext) -> None:
             connection.sendall(str(os.getpid()).encode())
 
 
+def echo_in_peace(context: ChildContext) -> None:
+    """The same, and at a stop it writes down that it still works, until a file lets it go.
+
+    Beside it a second one fails when a file says so, or waits.
+    """
+    folder = context.config.data_dir
+    if (folder / "fail").exists():
+        raise RuntimeError("the well is dry")
+    while (folder / "wait").exists() and not context.stopping.wait(0.02):
+        pass
+    listener = context.sockets["web"]
+    listener.setblocking(False)
+    context.ready()
+    while not context.stopping.wait(0.01):
+        with contextlib.suppress(BlockingIOError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(str(os.getpid()).encode())
+    (folder / f"{os.getpid()}.finishing").touch()
+    wait_until(lambda: not (folder / "finish slowly").exists())
+
+
 def give_login_links(context: ChildContext) -> None:
     """The page's process as the supervisor knows it: its service gives a link while there is no administrator."""
     from appliance.bus import Server
@@ -199,6 +222,11 @@ def moving_tree(_config: Config) -> Subtree:
 
 def listening_tree(_config: Config) -> Subtree:
     return _tree(_process("serve", "intake", sockets=("graphite", "graphite_udp")))
+
+
+def overlapping_tree(_config: Config) -> Subtree:
+    """A pair; the first has its successor beside it, on one socket."""
+    return _tree(_process("echo_in_peace", sockets=("web",), overlaps=True), _process("serve", "other"))
 
 
 def missing_module_tree(_config: Config) -> Subtree:

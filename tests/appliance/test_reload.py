@@ -9,9 +9,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.appliance.house import House, run_henge, running
+from tests.appliance.house import House, alive, run_henge, running
 from tests.waiting import wait_until
 
 FREE = '[statsd]\nlisten = "127.0.0.1:0"\n[graphite]\npickle_listen = ""\n'
@@ -130,3 +131,63 @@ def test_a_hangup_reloads_and_one_that_is_refused_is_told_in_the_log(tmp_path: P
         house.popen.send_signal(signal.SIGHUP)
         wait_until(lambda: house.status()["echo"]["pid"] not in (before["processes"]["echo"], None))
         assert answering_pid(new) == house.status()["echo"]["pid"]
+
+
+def test_one_that_overlaps_is_asked_to_stop_when_the_next_answers(tmp_path: Path) -> None:
+    with running("overlapping_tree", tmp_path) as house:
+        before = house.wait_ready()
+        old, port = before["processes"]["echo_in_peace"], int(before["web"].rpartition(":")[2])
+        (house.data_dir / "finish slowly").touch()
+        (house.data_dir / "wait").touch()
+        house.ask("restart", {"name": "echo_in_peace"})
+        wait_until(lambda: any("beside the one before it" in line["text"] for line in house.log()))
+        assert answering_pid(port) == old, "the next one is not ready yet"
+        assert house.status()["echo_in_peace"]["pid"] == old
+        (house.data_dir / "wait").unlink()
+        new = wait_until(lambda: (pid := house.status()["echo_in_peace"]["pid"]) != old and pid)
+        wait_until((house.data_dir / f"{old}.finishing").exists)
+        assert answering_pid(port) == new
+        assert alive(old), "it may finish what it has in hand"
+        (house.data_dir / "finish slowly").unlink()
+        wait_until(lambda: not alive(old))
+        row = house.status()["echo_in_peace"]
+        assert (row["pid"], row["state"], row["restarts"], row["last_exit"]) == (new, "up", 0, None)
+
+
+def test_one_that_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
+    with running("overlapping_tree", tmp_path) as house:
+        before = house.wait_ready()["processes"]
+        (house.data_dir / "fail").touch()
+        ended = run_henge("reload", "--all", "--data", str(house.data_dir))
+        assert ended.returncode == 1
+        assert "the new echo_in_peace ended: exit 1 (RuntimeError: the well is dry); the one before it" in ended.stderr
+        row = house.status()["echo_in_peace"]
+        assert (row["pid"], row["state"], row["restarts"]) == (before["echo_in_peace"], "up", 0)
+
+
+def test_one_that_is_killed_beside_its_successor_is_followed_by_it(tmp_path: Path) -> None:
+    with running("overlapping_tree", tmp_path) as house:
+        old = house.wait_ready()["processes"]["echo_in_peace"]
+        (house.data_dir / "wait").touch()
+        house.ask("restart", {"name": "echo_in_peace"})
+        wait_until(lambda: any("beside the one before it" in line["text"] for line in house.log()))
+        os.kill(old, signal.SIGKILL)
+        row = wait_until(lambda: (row := house.status()["echo_in_peace"])["pid"] != old and row)
+        assert row["state"] == "starting"
+        (house.data_dir / "wait").unlink()
+        wait_until(lambda: house.status()["echo_in_peace"]["state"] == "up")
+        assert house.status()["echo_in_peace"]["pid"] == row["pid"], "no third one was started"
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_nobody_is_left_when_the_supervisor_ends_in_a_replacement(tmp_path: Path, by: signal.Signals) -> None:
+    with running("overlapping_tree", tmp_path) as house:
+        house.wait_ready()
+        (house.data_dir / "wait").touch()
+        house.ask("restart", {"name": "echo_in_peace"})
+        wait_until(lambda: any("beside the one before it" in line["text"] for line in house.log()))
+        children = [child.pid for child in psutil.Process(house.popen.pid).children()]
+        assert len(children) == 4, "the pair, the successor, the nursery"
+        house.popen.send_signal(by)
+        assert house.wait_end() == (0 if by is signal.SIGTERM else -by)
+        wait_until(lambda: not any(map(alive, children)), timeout_s=2)

@@ -11,12 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.supervisor import Action, Child, Ended, GaveUp, Phase, Start, Stop, Strategy, Subtree, Supervisor
+from appliance.supervisor import (
+    Action,
+    Child,
+    Ended,
+    GaveUp,
+    Phase,
+    Replace,
+    Start,
+    Stop,
+    Strategy,
+    Subtree,
+    Supervisor,
+)
 
 
 def tree(names: str, **options: object) -> Subtree:
-    """A flat subtree; a name that ends in ! is one whose readiness the others wait for."""
-    members = tuple(Child(name=name.rstrip("!"), others_wait=name.endswith("!")) for name in names.split())
+    """A flat subtree; a name that ends in ! is one whose readiness the others wait for, one in ~ overlaps."""
+    members = tuple(
+        Child(name=name.rstrip("!~"), others_wait=name.endswith("!"), overlaps=name.endswith("~"))
+        for name in names.split()
+    )
     return Subtree(name="top", members=members, **options)  # type: ignore[arg-type]
 
 
@@ -196,6 +211,34 @@ SCRIPTS = {
            exit c   | +c
            ready c  |""",
     ),
+    "one that overlaps is replaced, and the next waits for that": (
+        tree("a~ b"),
+        """start       | +a +b
+           ready a     |
+           ready b     |
+           reload      | *a
+           replaced a  | -b
+           exit b      | +b
+           ready b     |""",
+    ),
+    "one that ends while another starts beside it is started again, and the reload goes on": (
+        tree("a~ b", restarts_max=9),
+        """start    | +a +b
+           ready a  |
+           ready b  |
+           reload   | *a
+           exit a   | +a
+           ready a  | -b""",
+    ),
+    "a stop does not wait for a replacement": (
+        tree("a~"),
+        """start    | +a
+           ready a  |
+           restart a  | *a
+           restart a  |
+           stop     | -a
+           exit a   | end""",
+    ),
     "a stop ends a reload": (
         tree("a b"),
         """start    | +a +b
@@ -261,6 +304,8 @@ def drawn(action: Action) -> str:
             return f"+{name}~{after_s:g}"
         case Stop(name):
             return f"-{name}"
+        case Replace(name):
+            return f"*{name}"
         case GaveUp(subtree, _):
             return f"^{subtree}"
         case Ended(reason, failed):
@@ -276,6 +321,8 @@ def happen(supervisor: Supervisor, event: str, now_s: float) -> list[Action]:
             return supervisor.ready(name)
         case "exit":
             return supervisor.exited(name, "SIGKILL", now_s)
+        case "replaced":
+            return supervisor.replaced(name)
         case "restart":
             return supervisor.restart(name)
         case "reload":
@@ -309,7 +356,9 @@ def trees(draw: st.DrawFn) -> Subtree:
             if depth and draw(st.booleans()):
                 members.append(subtree(depth - 1))
             else:
-                members.append(Child(name=f"c{next(numbers)}", others_wait=draw(st.booleans())))
+                members.append(
+                    Child(name=f"c{next(numbers)}", others_wait=draw(st.booleans()), overlaps=draw(st.booleans()))
+                )
         return Subtree(
             name=f"s{next(numbers)}",
             members=tuple(members),
@@ -327,31 +376,44 @@ def test_whatever_happens_the_tree_comes_up_or_ends_and_never_deadlocks(subtree:
     """Goal: no history leaves a child neither up nor on its way. Method: a random history, then a kind world in
     which every start gets ready and every stop ends: all must be up, or the tree must have ended."""
     supervisor, now_s = Supervisor(subtree), 0.0
-    actions = supervisor.start()
+    replacing: set[str] = set()
+
+    def noted(actions: list[Action]) -> bool:
+        """Whether the tree has ended by them."""
+        replacing.update(action.name for action in actions if isinstance(action, Replace))
+        return any(isinstance(action, Ended) for action in actions)
+
+    ended = noted(supervisor.start())
     for _ in range(data.draw(st.integers(0, 30))):
         alive = [name for name, phase in supervisor.phases.items() if phase is not Phase.DOWN]
         if not alive:
             break
         now_s += data.draw(st.sampled_from([0.0, 1.0, 20.0]))
         name = data.draw(st.sampled_from(alive))
-        match data.draw(st.sampled_from(["exit", "exit", "ready", "ready", "restart", "reload"])):
+        match data.draw(st.sampled_from(["exit", "exit", "ready", "ready", "restart", "reload", "replaced"])):
             case "exit":
-                actions = supervisor.exited(name, "exit 1", now_s)
+                replacing.discard(name)
+                ended = noted(supervisor.exited(name, "exit 1", now_s))
             case "ready":
-                actions = supervisor.ready(name)
+                ended = noted(supervisor.ready(name))
             case "restart":
-                actions = supervisor.restart(name)
+                ended = noted(supervisor.restart(name))
+            case "replaced":
+                if replacing:
+                    ended = noted(supervisor.replaced(replacing.pop()))
             case _:
-                actions = supervisor.reload()
-    ended = any(isinstance(action, Ended) for action in actions)
+                ended = noted(supervisor.reload())
     for _ in range(200):
         starting = [name for name, phase in supervisor.phases.items() if phase is Phase.STARTING]
         stopping = [name for name, phase in supervisor.phases.items() if phase is Phase.STOPPING]
-        if not starting and not stopping:
+        if not starting and not stopping and not replacing:
             break
         for name in starting:
-            ended |= any(isinstance(action, Ended) for action in supervisor.ready(name))
+            ended |= noted(supervisor.ready(name))
         for name in stopping:
-            ended |= any(isinstance(action, Ended) for action in supervisor.exited(name, "exit 0", now_s))
+            replacing.discard(name)
+            ended |= noted(supervisor.exited(name, "exit 0", now_s))
+        while replacing:
+            ended |= noted(supervisor.replaced(replacing.pop()))
     assert ended or supervisor.all_up, supervisor.phases
-    assert not supervisor.reloading
+    assert ended or not supervisor.reloading

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.bus import Client, Request, Server
+from appliance.bus import FINISH_S, Client, Request, Server
 from appliance.child import ChildContext
 from appliance.config import Config, StatsdConfig
 from appliance.memory import keep_large_blocks
@@ -45,7 +45,9 @@ def run_intake(context: ChildContext) -> None:
         tell=partial(told, Client(context.config.run_dir, TOLD_SERVICE)),
         rule_folders=rule_folders(context.config),
     )
-    server = Server(context.config.run_dir, "intake", metrics=context.metrics, threads=THREADS, is_direct=True)
+    server = Server(
+        *(context.config.run_dir, "intake"), metrics=context.metrics, threads=THREADS, is_direct=True, finish_s=FINISH_S
+    )
 
     def write(request: Request) -> dict[str, Any]:
         (body,) = request.columns

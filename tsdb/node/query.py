@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.bus import Client, Server
+from appliance.bus import FINISH_S, Client, Server
 from appliance.child import ChildContext
 from appliance.files import allow_open_files
 from appliance.memory import keep_large_blocks
@@ -39,7 +39,14 @@ def run_query(context: ChildContext) -> None:
         concurrent_count_max=settings.concurrent_count_max,
         queue_count_max=settings.queue_count_max,
     )
-    server = Server(run_dir, "query", metrics=context.metrics, threads=crowd.threads_count, lanes=LANES, is_direct=True)
+    server = Server(
+        *(run_dir, "query"),
+        metrics=context.metrics,
+        threads=crowd.threads_count,
+        lanes=LANES,
+        is_direct=True,
+        finish_s=FINISH_S,
+    )
     limits = Limits(
         series_count_max=settings.series_count_max,
         samples_count_max=settings.samples_count_max,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from appliance.bus import Server
+from appliance.bus import FINISH_S, Server
 from appliance.child import ChildContext
 from appliance.files import allow_open_files
 from appliance.memory import keep_large_blocks
@@ -40,7 +40,12 @@ def run_store(context: ChildContext) -> None:
     try:
         service = StoreService(engine, clock=context.clock, metrics=context.metrics)
         server = Server(
-            context.config.run_dir, "store", metrics=context.metrics, threads=THREADS, lanes=LANES, is_direct=True
+            *(context.config.run_dir, "store"),
+            metrics=context.metrics,
+            threads=THREADS,
+            lanes=LANES,
+            is_direct=True,
+            finish_s=FINISH_S,
         )
         service.register(server)
         upkeep = threading.Thread(target=service.keep_up, args=(context.stopping,), name="upkeep", daemon=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ class AnswerKind(StrEnum):
     STRING = "string"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PathNode:
+class PathNode(NamedTuple):
     """A node of the tree of names. A name may be a series itself (a leaf) and lead on to others (a branch)."""
 
     path: str

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.sample import Int32s
-from tsdb.store.columns import Columns, Rows, ordered, rows_of
+from tsdb.store.columns import Columns, Rows, ordered, places_of, rows_of
 from tsdb.store.index import SeriesIndex
 from tsdb.store.pieces import Pieces
 from tsdb.store.sorted_run import SortedRun, sorted_run
@@ -28,6 +28,8 @@ _FULL_SHARE = 0.75
 # their sorting; for more series that would be as much work.
 _SEARCHED_SERIES_COUNT_MAX = 10_000
 _SEARCHED_COUNT_MAX = 2
+# Samples of an open run in which series are looked for at a time: less than a millisecond.
+_LOOKED_AT_COUNT = 1 << 16
 SPARE_COUNT_MAX = 2  # × 20 MiB, while samples come: as many runs as fill between two steps of upkeep.
 
 
@@ -251,3 +253,35 @@ def present_ids(runs: Sequence[Run], start_ms: int, end_ms: int) -> Int32s:
                 inside = (view.timestamp_ms >= start_ms) & (view.timestamp_ms <= end_ms)
                 found.append(view.series if is_inside else view.series[inside])
     return np.unique(np.concatenate(found)).astype(np.int32) if found else np.empty(0, np.int32)
+
+
+def are_present(runs: Sequence[Run], start_ms: int, end_ms: int, ids: Int32s) -> npt.NDArray[np.bool_]:
+    """Which of some series are among present_ids(); looks no further once it has seen all of them."""
+    found = np.zeros(ids.size, np.bool_)
+    left = np.arange(ids.size)
+    for run in reversed(runs):
+        if left.size and run.count and run.max_ms >= start_ms and run.min_ms <= end_ms:
+            view = run.sort() if run.is_full else run.view()
+            is_inside = run.min_ms >= start_ms and run.max_ms <= end_ms
+            if isinstance(view, SortedRun):
+                place, at = places_of(ids[left], view.row)
+                if not is_inside:
+                    place = place[(view.last_ms[at] >= start_ms) & (view.first_ms[at] <= end_ms)]
+                found[left[place]] = True
+            else:
+                found[left] = _are_among(view, start_ms, end_ms, ids[left])
+            left = left[~found[left]]
+    return found
+
+
+def _are_among(samples: Columns, start_ms: int, end_ms: int, ids: Int32s) -> npt.NDArray[np.bool_]:
+    """Which of some series have samples in a range of time; from the last sample back, until all are seen."""
+    is_seen = np.zeros(int(ids.max()) + 1, np.bool_)
+    for end in range(samples.series.size, 0, -_LOOKED_AT_COUNT):
+        piece = slice(max(0, end - _LOOKED_AT_COUNT), end)
+        times_ms, series = samples.timestamp_ms[piece], samples.series[piece]
+        series = series[(times_ms >= start_ms) & (times_ms <= end_ms)]
+        is_seen[series[series < is_seen.size]] = True
+        if is_seen[ids].all():
+            break
+    return is_seen[ids]

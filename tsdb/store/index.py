@@ -14,14 +14,15 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.answer import PathNode
 from tsdb.canonical import CanonicalColumn, series_keys
 from tsdb.lookup import HashLookup, UInt64s, distinct
-from tsdb.sample import KEY_BYTES, METRIC_NAME, Int32s, Int64s, Labels, Matcher, labels_of
+from tsdb.sample import KEY_BYTES, Int32s, Int64s, Labels, Matcher, labels_of
 from tsdb.store.columns import spread
 from tsdb.store.disk import Bytes
 from tsdb.store.kept_codes import KeptCodes
-from tsdb.store.paths import are_bare_names, find_paths
+from tsdb.store.kept_trees import KeptTrees
+from tsdb.store.path_tree import IsAlive
+from tsdb.store.paths import Found, Glob, are_bare_names
 from tsdb.store.postings import LabelPart, Segment, match, merged_parts, merged_segments, segment_of, set_of
 from tsdb.store.scan import scanned
 from tsdb.store.shapes import Shapes
@@ -85,6 +86,7 @@ class SeriesIndex:
         self._merging_lock = threading.Lock()  # Held by the thread that merges segments, beside the other lock.
         self._scanned_count = 0  # Series without postings that were looked through, each as often as it was.
         self._labels: dict[int, Labels] = {}
+        self._path_trees = KeptTrees()
 
     def __len__(self) -> int:
         return self._count
@@ -94,7 +96,8 @@ class SeriesIndex:
         """The memory of the arrays and the postings."""
         arrays = (self._text, self._ends, self._since_s, self._seen_s)
         parts = (part.size_bytes for segment in self._segments for part in segment.parts.values())
-        return self._lookup.size_bytes + self._shapes.size_bytes + sum(array.nbytes for array in arrays) + sum(parts)
+        more = self._lookup.size_bytes + self._shapes.size_bytes + self._path_trees.size_bytes
+        return more + sum(array.nbytes for array in arrays) + sum(parts)
 
     def find(self, keys: Keys) -> Int32s:
         return self._lookup.find(keys.high, keys.low)
@@ -306,16 +309,13 @@ class SeriesIndex:
         for name in sorted({name for segment in segments for name in segment.parts}):
             yield name.decode(), merged_parts(text, list(_parts_of(segments, name.decode()))), text
 
-    def find_paths(self, pattern: str, among: Int32s | None = None) -> list[PathNode]:
-        """The nodes of the tree of dotted names that a Graphite glob finds at its level; see tsdb.store.paths.
+    def find_paths(self, glob: Glob, found: Found, is_alive: IsAlive | None = None) -> None:
+        """Add the nodes of the tree of bare names that a Graphite glob finds at its level; see tsdb.store.paths.
 
-        among: the series whose names are looked at, as those that live in a range of time; None: all."""
-        parts = list(_parts_of(self._indexed(), METRIC_NAME))
-        if among is not None:
-            is_wanted = np.zeros(self._count, np.bool_)
-            is_wanted[among] = True
-            parts = [part.only(np.flatnonzero(part.counts(is_wanted))) for part in parts]
-        return find_paths([(part, self._text) for part in parts], pattern)
+        is_alive: which series count, as those that live in a range of time; None: all. Raises: QueryTooLarge."""
+        segments = self._indexed()  # Before the text is looked up: it has to be the text of all of them.
+        text = self._text
+        glob.find([(tree, text) for tree in self._path_trees.of(text, self._ends, segments)], found, is_alive)
 
     def bare_names(self, among: Int32s) -> Int32s:
         """Those of some series that have no label beside their name."""

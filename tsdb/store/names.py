@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 
 from tsdb.answer import PathNode
-from tsdb.store.head import Run, by_index, present_ids
-from tsdb.store.paths import merged_nodes
+from tsdb.store.head import Run, are_present, by_index, present_ids
+from tsdb.store.paths import Found, Glob, nodes_of
 from tsdb.store.reader import BlockReader
 from tsdb.store.tombstones import Tombstone
 
@@ -43,9 +44,9 @@ class Names:
         """The nodes of the tree of dotted names that a Graphite glob finds, of series without other labels.
 
         Raises: RefusedQuery, QueryTooLarge."""
+        glob, found = Glob(pattern), Found()
         names, runs, tombstones = self._view(start_ms, end_ms)
-        heads = (
-            index.find_paths(pattern, index.bare_names(present_ids(some, start_ms, end_ms)))
-            for index, some in by_index(runs)
-        )
-        return merged_nodes([*heads, self._reader.find_paths(pattern, names, start_ms, end_ms, tombstones)])
+        for index, some in by_index(runs):
+            index.find_paths(glob, found, partial(are_present, some, start_ms, end_ms))
+        self._reader.find_paths(glob, found, names, start_ms, end_ms, tombstones)
+        return nodes_of(found)

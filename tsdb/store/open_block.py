@@ -65,12 +65,35 @@ class OpenBlock:
         is_alive = self.may_have(np.arange(self.ids.size), start_ms - tier_ms, end_ms + tier_ms)
         return self.ids if is_alive.all() else self.ids[is_alive]
 
+    def may_hold(self, ids: Int32s, start_ms: int, end_ms: int) -> npt.NDArray[np.bool_]:
+        """Which of some series are among ids_in()."""
+        place, at = places_of(ids, self._sorted_ids)
+        tier_ms = self.name.tier_ms
+        found = np.zeros(ids.size, np.bool_)
+        found[place] = self.may_have(self._rows_by_id[at], start_ms - tier_ms, end_ms + tier_ms)
+        return found
+
     def rows_of(self, ids: Int32s) -> tuple[Int64s, Int64s]:
         """The places of those ids that are in the block, and their rows, rising."""
         place, at = places_of(ids, self._sorted_ids)
         rows = self._rows_by_id[at]
         order = np.argsort(rows)
         return place[order], rows[order]
+
+
+def are_in(blocks: Sequence[OpenBlock], mask: Mask, start_ms: int, end_ms: int, ids: Int32s) -> npt.NDArray[np.bool_]:
+    """Which of some series may have samples in a range of time in some block, and not only deleted ones."""
+    found = np.zeros(ids.size, np.bool_)
+    left = np.arange(ids.size)
+    for block in reversed(blocks):  # Mostly all are in the last.
+        some = ids[left]
+        is_held = block.may_hold(some, start_ms, end_ms)
+        listed = mask.listed(block.file, some[is_held], start_ms, end_ms)
+        found[left[np.flatnonzero(is_held)[np.isin(some[is_held], listed)]]] = True
+        left = left[~found[left]]
+        if not left.size:
+            break
+    return found
 
 
 class Known:

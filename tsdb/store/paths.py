@@ -1,15 +1,10 @@
-"""Graphite's globs on dotted names: which nodes of the tree of names `servers.*.cpu.{user,system}` finds.
-
-The sorted names are the tree: the children of a node are found by leaping from one to the next, so the work goes with
-the nodes that are looked at and not with the series under them.
-"""
+"""Graphite's globs on dotted names: which nodes of the tree of names `servers.*.cpu.{user,system}` finds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,16 +14,20 @@ from tsdb import regex
 from tsdb.answer import PathNode
 from tsdb.canonical import CanonicalColumn
 from tsdb.errors import QueryTooLarge, RefusedQuery
-from tsdb.sample import SEPARATOR
+from tsdb.sample import SEPARATOR, Int32s, Int64s
 from tsdb.store.disk import Bytes
-from tsdb.store.postings import LabelPart
+from tsdb.store.path_tree import IsAlive, Level, Nodes, PathTree, Stretches
 
-# Nodes that a search may look at, at about 15 µs each: five seconds.
+# Nodes that a search may look at; each that is found costs about 2 µs, in a process that others wait for.
 _NODES_LOOKED_AT_MAX = 300_000
 _VARIANTS_COUNT_MAX = 1_000
 _GLOB = frozenset("*?[")
 _DOT = b"."
 _CLOSING = {"{": "}", "[": "]"}
+_LEAF, _BRANCH = 1, 2
+
+Found = dict[bytes, int]
+"""By path: whether it is a leaf, a branch or both, as bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +35,44 @@ class _Step:
     """One part of a pattern: literals, and globs with what they begin with."""
 
     literals: Sequence[bytes]
-    globs: Sequence[tuple[bytes, Any]]  # (literal prefix, compiled expression)
+    globs: Sequence[tuple[bytes, Any]]  # (literal prefix, compiled expression; None: anything may follow)
     is_deep: bool = False  # Whether it means all levels below too.
 
 
-def find_paths(parts: Iterable[tuple[LabelPart, Bytes]], pattern: str) -> list[PathNode]:
-    """The nodes at the pattern's level, in order. parts: the values of `__name__` in each segment of an index.
+class Glob:
+    """A pattern. `*` is any text without a dot, `?` one character, `[a-z]` and `[!a-z]` one of some, `{a,b}` either;
+    the part `**` is one part or more.
 
-    `*` is any text without a dot, `?` one character, `[a-z]` and `[!a-z]` one of some, `{a,b}` either; the part `**`
-    is one part or more.
-    Raises: RefusedQuery, if the pattern is wrong; QueryTooLarge, if it looks at too many nodes.
+    Raises: RefusedQuery, if the pattern is wrong.
     """
-    steps = [_step(part) for part in _split(pattern)]
-    found: dict[bytes, tuple[bool, bool]] = {}
-    budget = _Budget(pattern)
-    for part, text in parts:
-        tree = _Tree(part, text, budget)
-        prefixes = [b""]
-        for step in steps[:-1]:
-            below = (path + _DOT for prefix in prefixes for path, _, is_branch in tree.nodes(prefix, step) if is_branch)
-            prefixes = list(dict.fromkeys(below))  # Two parts `**` lead to a node in several ways.
-        for prefix in prefixes:
-            for path, is_leaf, is_branch in tree.nodes(prefix, steps[-1]):
-                before = found.get(path, (False, False))
-                found[path] = (before[0] or is_leaf, before[1] or is_branch)
-    return [PathNode(path.decode(), *kinds) for path, kinds in sorted(found.items())]
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._steps = [_step(part) for part in _split(pattern)]
+
+    def find(self, trees: Iterable[tuple[PathTree, Bytes]], found: Found, is_alive: IsAlive | None = None) -> None:
+        """Add the nodes at the pattern's level. trees: with the text in which their names lie. is_alive: None: all are.
+
+        Raises: QueryTooLarge, if it looks at too many nodes.
+        """
+        budget = _Budget(self.pattern)
+        for tree, text in trees:
+            search = _Search(tree, text, budget)
+            nodes: dict[int, Nodes] = {-1: _TOP}
+            for step in self._steps:
+                nodes = search.step(nodes, step)
+            for depth, some in nodes.items():
+                level = tree.levels[depth]
+                search.tell(level, some if is_alive is None else tree.alive(level, some, is_alive), found)
 
 
-def merged_nodes(parts: Iterable[Iterable[PathNode]]) -> list[PathNode]:
-    """What was found in several places, each node once, in order."""
-    found: dict[str, PathNode] = {}
-    for node in chain.from_iterable(parts):
-        before = found.get(node.path, node)
-        found[node.path] = PathNode(node.path, before.is_leaf or node.is_leaf, before.is_branch or node.is_branch)
-    return sorted(found.values(), key=lambda node: node.path.encode())
+_NONE = np.empty(0, np.int64)
+_TOP = Nodes(np.zeros(1, np.int64), _NONE)
+
+
+def nodes_of(found: Found) -> list[PathNode]:
+    """In order."""
+    return [PathNode(path.decode(), kinds & _LEAF != 0, kinds & _BRANCH != 0) for path, kinds in sorted(found.items())]
 
 
 def are_bare_names(series: CanonicalColumn) -> npt.NDArray[np.bool_]:
@@ -84,8 +87,8 @@ class _Budget:
         self._pattern = pattern
         self._left = _NODES_LOOKED_AT_MAX
 
-    def take(self) -> None:
-        self._left -= 1
+    def take(self, count: int) -> None:
+        self._left -= count
         if self._left < 0:
             raise QueryTooLarge(
                 f"the pattern {self._pattern[:200]!r} leads to more than {_NODES_LOOKED_AT_MAX:,} nodes; "
@@ -93,55 +96,91 @@ class _Budget:
             )
 
 
-class _Tree:
-    """The names of one segment as a tree."""
+class _Search:
+    """One search in one tree, a part of the pattern at a time."""
 
-    def __init__(self, part: LabelPart, text: Bytes, budget: _Budget) -> None:
-        self._part = part
+    def __init__(self, tree: PathTree, text: Bytes, budget: _Budget) -> None:
+        self._tree = tree
         self._text = text
         self._budget = budget
 
-    def nodes(self, prefix: bytes, step: _Step) -> Iterator[tuple[bytes, bool, bool]]:
-        """(path, is leaf, is branch) of each node that a step means from one node on; prefix: its path with a dot."""
-        waiting = [prefix]
-        while waiting:
-            here = waiting.pop()
-            for name, is_leaf, is_branch in self._below(here, step):
-                yield here + name, is_leaf, is_branch
-                if step.is_deep and is_branch:
-                    waiting.append(here + name + _DOT)
+    def step(self, parents: dict[int, Nodes], step: _Step) -> dict[int, Nodes]:
+        """By depth: what a part of the pattern means below some branches."""
+        found: dict[int, list[Nodes]] = {}
+        for depth, some in parents.items():
+            if not some.branches.size:
+                continue
+            below = self._tree.root() if depth < 0 else self._tree.below(self._tree.levels[depth], some.branches)
+            for child, level in enumerate(self._tree.levels[depth + 1 :], depth + 1):
+                found.setdefault(child, []).append(self._children(level, below, step))
+                if not step.is_deep:
+                    break
+        return {depth: _united(nodes) for depth, nodes in found.items()}
 
-    def _below(self, prefix: bytes, step: _Step) -> Iterator[tuple[bytes, bool, bool]]:
-        """(name, is leaf, is branch) of each child that a step means."""
-        seen = set()
-        for name in step.literals:
-            self._budget.take()
-            is_leaf, is_branch = self._kinds(prefix + name)
-            if (is_leaf or is_branch) and name not in seen:
-                seen.add(name)
-                yield name, is_leaf, is_branch
-        for literal, expression in step.globs:
-            for name in self._children(prefix, literal):
-                if name not in seen and expression.fullmatch(name):
-                    seen.add(name)
-                    yield name, *self._kinds(prefix + name)
+    def tell(self, level: Level, nodes: Nodes, found: Found) -> None:
+        """Add the paths of some nodes."""
+        leaves, branches = level.leaves[nodes.leaves], level.firsts[nodes.branches]
+        for rows, ends, kind in (
+            (leaves, None, _LEAF),
+            (branches, level.sizes[nodes.branches].astype(np.int64) - 1, _BRANCH),
+        ):
+            paths = self._tree.names(self._text, rows, np.zeros(rows.size, np.int64), ends)
+            found |= {path: found.get(path, 0) | kind for path in paths}
 
-    def _kinds(self, path: bytes) -> tuple[bool, bool]:
-        place = self._part.place(self._text, path)
-        is_leaf = place < self._part.value_count and self._part.values.at(self._text, place) == path
-        below = self._part.place(self._text, path + _DOT)
-        is_branch = below < self._part.value_count and self._part.values.at(self._text, below).startswith(path + _DOT)
-        return is_leaf, is_branch
+    def _children(self, level: Level, below: Stretches, step: _Step) -> Nodes:
+        """What a step means at one level below some branches."""
+        if step.is_deep:
+            return Nodes(self._taken(level.firsts, below), self._taken(level.leaves, below))
+        found = [Nodes(_NONE, _NONE)]
+        for literal in step.literals:
+            branches = self._taken(level.firsts, below, literal + _DOT)
+            leaves, sizes = self._tree.children(self._text, level.leaves, below, literal)
+            is_whole = self._tree.texts.lengths[level.leaves[leaves]] == sizes + len(literal)
+            found.append(Nodes(branches, leaves[is_whole]))
+        for prefix, expression in step.globs:
+            test = None if expression is None else _Remembered(expression.fullmatch)
+            found.append(
+                Nodes(
+                    self._matching(level.firsts, level.sizes, below, prefix, test),
+                    self._matching(level.leaves, None, below, prefix, test),
+                )
+            )
+        return _united(found)
 
-    def _children(self, prefix: bytes, literal: bytes) -> Iterator[bytes]:
-        """The names of the children that begin so; one may come twice, when others lie between leaf and branch."""
-        place, end = self._part.range_of(self._text, prefix + literal)
-        while place < end:
-            self._budget.take()
-            value = self._part.values.at(self._text, place)
-            name, dot, _ = value[len(prefix) :].partition(_DOT)
-            yield name
-            place = self._part.place(self._text, prefix + name + b"/") if dot else place + 1  # `/` follows the dot.
+    def _taken(self, rows: Int32s, below: Stretches, prefix: bytes = b"") -> Int64s:
+        nodes, _ = self._tree.children(self._text, rows, below, prefix)
+        self._budget.take(nodes.size)
+        return nodes
+
+    def _matching(
+        self, rows: Int32s, sizes: Int32s | None, below: Stretches, prefix: bytes, test: _Remembered | None
+    ) -> Int64s:
+        """sizes: of branches, with the dot."""
+        nodes, starts = self._tree.children(self._text, rows, below, prefix)
+        self._budget.take(nodes.size)
+        if test is None:
+            return nodes
+        ends = None if sizes is None else sizes[nodes].astype(np.int64) - 1
+        names = self._tree.names(self._text, rows[nodes], starts, ends)
+        return nodes[np.fromiter((test[name] for name in names), np.bool_, len(names))]
+
+
+class _Remembered(dict[bytes, bool]):
+    """Whether names match: most are below many branches."""
+
+    def __init__(self, matches: Callable[[bytes], Any]) -> None:
+        super().__init__()
+        self._matches = matches
+
+    def __missing__(self, name: bytes) -> bool:
+        self[name] = is_match = self._matches(name) is not None
+        return is_match
+
+
+def _united(nodes: Sequence[Nodes]) -> Nodes:
+    if len(nodes) == 1:
+        return nodes[0]
+    return Nodes(*(np.unique(np.concatenate(columns)) for columns in zip(*nodes, strict=True)))
 
 
 def _split(pattern: str) -> list[str]:
@@ -170,7 +209,8 @@ def _step(part: str) -> _Step:
             literals.append(variant.encode())
         else:
             first = min(variant.index(char) for char in _GLOB if char in variant)
-            globs.append((variant[:first].encode(), regex.compiled(_expression(variant))))
+            is_free = not variant[first:].strip("*")
+            globs.append((variant[:first].encode(), None if is_free else regex.compiled(_expression(variant))))
     return _Step(literals, globs, is_deep=part == "**")
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tsdb.answer import PathNode
 from tsdb.errors import CorruptData, NotReady
 from tsdb.interface import Aggregate, Bounds, Condense, Grain
 from tsdb.sample import RAW_ALONE_MS, Int32s, Int64s, Labels, Matcher, Selection
@@ -31,7 +30,8 @@ from tsdb.store.even import joined_evenly
 from tsdb.store.headpart import HeadPart, HeadSeries
 from tsdb.store.index import SeriesIndex
 from tsdb.store.labels import LabelColumn
-from tsdb.store.open_block import Known, OpenBlock, Wanted
+from tsdb.store.open_block import Known, OpenBlock, Wanted, are_in
+from tsdb.store.paths import Found, Glob
 from tsdb.store.pieces import Part, joined
 from tsdb.store.tiers import Answer, RolledBlock, aggregates_of, assemble, read_from_ms
 from tsdb.store.tiles import BlockPart, DamagedTiles, TileCache, read_part
@@ -183,12 +183,18 @@ class BlockReader:
         return known.index.label_values(name, known.index.tagged(among) if has_tags else among)
 
     def find_paths(
-        self, pattern: str, names: Iterable[str], start_ms: int, end_ms: int, tombstones: Sequence[Tombstone] = ()
-    ) -> list[PathNode]:
-        """The nodes of the tree of bare names in blocks that overlap the range; see tsdb.store.paths."""
+        self,
+        glob: Glob,
+        found: Found,
+        names: Iterable[str],
+        start_ms: int,
+        end_ms: int,
+        tombstones: Sequence[Tombstone] = (),
+    ) -> None:
+        """Add the nodes of the tree of bare names in blocks that overlap the range; see tsdb.store.paths."""
         known, blocks, _ = self._opened(names, start_ms, end_ms)
-        among = known.index.bare_names(_ids_in(blocks, known.mask(tombstones), start_ms, end_ms))
-        return known.index.find_paths(pattern, among)
+        if blocks:
+            known.index.find_paths(glob, found, partial(are_in, blocks, known.mask(tombstones), start_ms, end_ms))
 
     def take_damage(self) -> Mapping[str, int]:
         """By block, how many parts of it could not be read since the last call, and so are missing from answers;

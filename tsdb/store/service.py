@@ -17,6 +17,7 @@ import numpy as np
 from appliance.bus import Answer, Request, Server
 from appliance.clock import Clock
 from appliance.metrics import Metrics
+from tsdb.answer import PathNode
 from tsdb.canonical import CanonicalColumn
 from tsdb.errors import NotReady
 from tsdb.interface import Grain
@@ -222,10 +223,9 @@ class StoreService:
             values = [value for value in values if wanted in value.casefold()]
         return list(values[: ask.limit])
 
-    def find_paths(self, request: Request) -> list[tuple[str, bool, bool]]:
+    def find_paths(self, request: Request) -> list[PathNode]:
         ask: Find = request.body
-        found = self._engine.names.find_paths(ask.pattern, ask.start_ms, ask.end_ms)
-        return [(node.path, node.is_leaf, node.is_branch) for node in found]
+        return self._engine.names.find_paths(ask.pattern, ask.start_ms, ask.end_ms)
 
     def cardinality(self, request: Request) -> dict[str, Any]:
         return self._engine.cardinality(max(1, min(request.body.count, TOP_COUNT_MAX)))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tsdb.store.stores import labels
+from tests.sim.disk import MemoryDisk
+from tests.tsdb.store.stores import HOUR_MS, NOW_MS, append, labels, open_engine
 from tests.tsdb.store.test_postings import index_of
 from tsdb.answer import PathNode
 from tsdb.errors import QueryTooLarge, RefusedQuery
+from tsdb.sample import Matcher, MatchOp, canonical_bytes
+from tsdb.store.index import SeriesIndex
+from tsdb.store.paths import Found, Glob, nodes_of
 
 segments = st.sampled_from(["a", "b", "ab", "a-b", "a1", "ü", "", "/", "-"])
 names = st.lists(segments, min_size=1, max_size=4).map(".".join).filter(bool)
@@ -23,10 +27,14 @@ globs = st.sampled_from(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _small_parts() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module", params=[0, 16], ids=["by columns", "one by one"])
+def _small_parts(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tsdb.store.index._INDEX_STEP_COUNT", 3)
+        patch.setattr("tsdb.store.kept_trees._STEP_COUNT", 2)
+        patch.setattr("tsdb.store.path_tree._STEP_COUNT", 2)
+        patch.setattr("tsdb.store.path_tree._CELLS_AT_ONCE", 5)
+        patch.setattr("tsdb.store.path_tree._ONE_BY_ONE_COUNT_MAX", request.param)
         yield
 
 
@@ -61,22 +69,26 @@ def nodes(names: list[str], pattern: list[str]) -> list[PathNode]:
     return [PathNode(path, *kinds) for path, kinds in sorted(found.items(), key=lambda item: item[0].encode())]
 
 
+def found_in(index: SeriesIndex, pattern: str, living: Sequence[int] | None = None) -> list[PathNode]:
+    found = Found()
+    is_alive = None if living is None else lambda ids: np.isin(ids, np.array(living, np.int32))
+    index.find_paths(Glob(pattern), found, is_alive)
+    return nodes_of(found)
+
+
 @given(st.lists(names, unique=True, max_size=15), st.lists(globs, min_size=1, max_size=4), st.sets(st.integers(0, 14)))
 def test_globs_find_what_fnmatch_finds_part_by_part(names: list[str], pattern: list[str], alive: set[int]) -> None:
     index = index_of(*(labels(name=name) for name in names), labels(job="no name"))
-    assert index.find_paths(".".join(pattern)) == nodes(names, pattern)
+    assert found_in(index, ".".join(pattern)) == nodes(names, pattern)
     living = sorted(one for one in alive if one < len(names))
-    found = index.find_paths(".".join(pattern), among=np.array(living, np.int32))
-    assert found == nodes([names[one] for one in living], pattern)
+    assert found_in(index, ".".join(pattern), living) == nodes([names[one] for one in living], pattern)
 
 
-def test_names_with_other_labels_are_no_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tsdb.store.index._INDEX_STEP_COUNT", 2)
+def test_names_with_other_labels_are_no_paths() -> None:
     index = index_of(
         labels(name="a.b"), labels(name="a.c", job="x"), labels(job="y"), labels(name="a.d"), labels(name="e", b="")
     )
-    bare = index.bare_names(np.arange(5, dtype=np.int32))
-    assert [node.path for node in index.find_paths("**", bare)] == ["a", "a.b", "a.d", "e"]
+    assert [node.path for node in found_in(index, "**")] == ["a", "a.b", "a.d", "e"]
 
 
 def test_the_work_goes_with_the_nodes_and_not_with_the_series(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,23 +96,52 @@ def test_the_work_goes_with_the_nodes_and_not_with_the_series(monkeypatch: pytes
     names = [f"servers.host{h:02d}.metric{m:03d}" for h, m in itertools.product(range(20), range(300))]
     index = index_of(*(labels(name=name) for name in names))
     monkeypatch.setattr("tsdb.store.paths._NODES_LOOKED_AT_MAX", 25)
-    assert len(index.find_paths("servers.*")) == 20
-    assert len(index.find_paths("servers.host0?")) == 10
-    assert index.find_paths("servers.host07.metric{000,299,x}") == [
+    assert len(found_in(index, "servers.*")) == 20
+    assert len(found_in(index, "servers.host0?")) == 10
+    assert found_in(index, "servers.host07.metric{000,299,x}") == [
         PathNode("servers.host07.metric000", is_leaf=True, is_branch=False),
         PathNode("servers.host07.metric299", is_leaf=True, is_branch=False),
     ]
     with pytest.raises(QueryTooLarge, match=r"more than 25 nodes; write more"):
-        index.find_paths("servers.*.*")
+        found_in(index, "servers.*.*")
+
+
+def test_names_that_come_after_a_search_are_found_by_the_next() -> None:
+    index = index_of(labels(name="a.b"))
+    assert [node.path for node in found_in(index, "a.*")] == ["a.b"]
+    index.add([canonical_bytes(labels(name="a.c")), canonical_bytes(labels(name="d"))])
+    assert [node.path for node in found_in(index, "a.*")] == ["a.b", "a.c"]
+
+
+def test_leaves_of_a_range_are_the_names_of_the_series_that_it_has() -> None:
+    """Goal: paths agree with the values of __name__, which are looked up by another way, in every part of the store."""
+    engine = open_engine(MemoryDisk(), out_of_order_window_ms=99 * HOUR_MS)
+    engine_rows = [(labels(name=f"{'ab'[at % 2]}.n{at % 7}.m{at}"), NOW_MS + at * HOUR_MS, 1) for at in range(24)]
+    append(engine, engine_rows[:8])
+    engine.flush()
+    append(engine, engine_rows[4:16])
+    engine.delete([Matcher("__name__", MatchOp.REGEX, "a.*")], NOW_MS + 2 * HOUR_MS, NOW_MS + 5 * HOUR_MS)
+    engine.flush()
+    engine.delete([Matcher("__name__", MatchOp.REGEX, ".*m9")], 0, 2**60)
+    append(engine, [*reversed(engine_rows[12:]), *engine_rows[:2]])
+    for is_sorted in (False, True):
+        if is_sorted:
+            engine._head.runs[-1].sort()
+            engine._head.runs[-1]._is_closed = True
+        for start, end in itertools.combinations(range(-1, 26, 3), 2):
+            range_ms = (NOW_MS + start * HOUR_MS, NOW_MS + end * HOUR_MS - 1)
+            leaves = [node.path for node in engine.names.find_paths("**", *range_ms) if node.is_leaf]
+            assert leaves == engine.names.label_values("__name__", *range_ms), (is_sorted, start, end)
+            assert len(leaves) < 24
 
 
 @pytest.mark.parametrize("pattern", ["a{b", "a[b", "a}", "{{a}}", "a]b", "{a]", "[a}"])
 def test_wrong_patterns_are_refused(pattern: str) -> None:
     with pytest.raises(RefusedQuery, match="the pattern"):
-        index_of(labels(name="a")).find_paths(pattern)
+        found_in(index_of(labels(name="a")), pattern)
 
 
 @pytest.mark.parametrize("pattern", ["[]", "[!]", "[z-a]"])
 def test_brackets_that_mean_nothing_are_refused(pattern: str) -> None:
     with pytest.raises(RefusedQuery, match="the regular expression"):
-        index_of(labels(name="a")).find_paths(pattern)
+        found_in(index_of(labels(name="a")), pattern)

@@ -30,9 +30,8 @@ OLD_EVERY_STEPS = 60
 # After a look at everything that took so long, what it left is not looked at again.
 OLD_PAUSE_S_MAX = 0.025
 TRIM_EVERY_STEPS = 10
-TRIM_SPARE_BYTES = 24 << 20  # What a process may hold over what it held after the last trim, before there is another.
-# A process that used less of a core for TRIM_EVERY_STEPS is calm: it will not need its spare room at once.
-CALM_SHARE = 0.1
+TRIM_SPARE_BYTES = 24 << 20
+CALM_SHARE = 0.1  # A process that uses less of a core is calm.
 TRIM_SPARE_CALM_BYTES = 2 << 20
 PR_SET_THP_DISABLE = 41  # linux/prctl.h
 ARENA_COUNT_MAX = 2  # One for each core; by default eight, each of which keeps what it once had.
@@ -47,10 +46,16 @@ class Housekeeping:
         name: str,
         metrics: Metrics,
         *,
+        spare_bytes_max: int = TRIM_SPARE_BYTES,
+        calm_after_s: float = TRIM_EVERY_STEPS * STEP_S,
         clock_s: Callable[[], float] = time.perf_counter,
         work_s: Callable[[], float] = time.process_time,
     ) -> None:
+        """spare_bytes_max: what a process at work may hold over what it held after the last trim, before there is
+        another. calm_after_s: a process that used less of a core for so long will not need its spare room at once."""
         self._name = name
+        self._spare_bytes_max = spare_bytes_max
+        self._calm_after_steps = calm_after_s / STEP_S
         self._clock_s = clock_s
         self._work_s = work_s
         self._gauge = metrics.gauge(
@@ -133,10 +138,10 @@ class Housekeeping:
 
     @property
     def _is_calm(self) -> bool:
-        return self._calm_steps >= TRIM_EVERY_STEPS
+        return self._calm_steps >= self._calm_after_steps
 
     def _trim(self) -> None:
-        if resident_bytes() > self._kept_bytes + (TRIM_SPARE_CALM_BYTES if self._is_calm else TRIM_SPARE_BYTES):
+        if resident_bytes() > self._kept_bytes + (TRIM_SPARE_CALM_BYTES if self._is_calm else self._spare_bytes_max):
             give_back()
             self._kept_bytes = resident_bytes()
             self._trim_waited = 0

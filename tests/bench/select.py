@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance.memory import keep_large_blocks
+from appliance.memory import keep_blocks_of_any_size
 from tests.bench.figure import Figure, machine
 from tests.bench.generator import load
+from tsdb.node.query import KEPT_BYTES_MAX
 from tsdb.sample import Matcher, MatchOp, SampleBatch, Selection, canonical_bytes, labels_from
 from tsdb.store.engine import Engine
 from tsdb.store.reader import BlockReader
@@ -72,7 +73,7 @@ class Times:
 
 def run(*, hosts: int, folder: Path | None, rounds: int) -> Iterator[Figure]:
     """Figures for each shape, from head and blocks and from blocks alone, with decoded tiles at hand and without."""
-    keep_large_blocks(4)  # As the query process does.
+    keep_blocks_of_any_size(KEPT_BYTES_MAX)  # As the query process does.
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as place:
         path = Path(place)
         started_s = time.monotonic()

@@ -114,6 +114,36 @@ def test_huge_pages_and_spare_room_are_for_a_process_that_works(monkeypatch: pyt
     assert not are_huge_pages_refused()
 
 
+def test_a_process_with_room_for_its_next_query_keeps_it_between_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    work_s, resident = [0.0], [100 << 20]
+    given_back: list[int] = []
+    monkeypatch.setattr(memory, "resident_bytes", lambda: resident[0])
+    monkeypatch.setattr(memory, "give_back", lambda: given_back.append(resident[0]))
+    housekeeping = Housekeeping(
+        "query", Metrics(), spare_bytes_max=400 << 20, calm_after_s=40.0, work_s=lambda: work_s[0]
+    )
+
+    def step(count: int, share: float) -> None:
+        for _ in range(count):
+            work_s[0] += share * memory.STEP_S
+            housekeeping.step()
+
+    housekeeping.begin()
+    try:
+        resident[0] = 350 << 20
+        for _ in range(4):
+            step(1, 0.5)
+            step(39, 0.0)
+        assert not given_back
+        step(1, 0.0)
+        assert given_back == [350 << 20], "calm for 40 s"
+        resident[0] = 760 << 20
+        step(memory.TRIM_EVERY_STEPS, 0.5)
+        assert given_back == [350 << 20, 760 << 20], "more than it may spare"
+    finally:
+        housekeeping.end()
+
+
 def are_huge_pages_refused() -> bool:
     return bool(ctypes.CDLL(None).prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0))
 

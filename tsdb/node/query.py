@@ -11,7 +11,7 @@ import msgspec
 from appliance.bus import FINISH_S, Client, Server
 from appliance.child import ChildContext
 from appliance.files import allow_open_files
-from appliance.memory import keep_large_blocks
+from appliance.memory import keep_blocks_of_any_size
 from tsdb.errors import StaleEpoch, TsdbError
 from tsdb.interface import ALL_CHANGED_MS, Bounds, Changes, ChangeToken, Grain
 from tsdb.memory import Housekeeping
@@ -27,12 +27,16 @@ STORE_TIMEOUT_S = 20.0
 DAMAGE_TIMEOUT_S = 2.0  # An answer that is there does not wait for long to tell of damage.
 # Series whose labels are asked for at once; with labels of 100 B a message has 10 MiB.
 CANONICAL_COUNT_MAX = 100_000
+# Matrices of a large query, in which the next one is computed. Dashboards ask twice a minute or more often; when nobody
+# does, the memory goes back.
+KEPT_BYTES_MAX = 512 << 20
+CALM_AFTER_S = 40.0
 SNAPSHOT_TRIES_MAX = 3  # A block of a snapshot may be joined into a larger one before it is opened.
 
 
 def run_query(context: ChildContext) -> None:
     settings = context.config.query
-    keep_large_blocks(settings.concurrent_count_max)
+    keep_blocks_of_any_size(KEPT_BYTES_MAX)
     allow_open_files(OPEN_FILES_COUNT_MAX)
     run_dir = context.config.run_dir
     crowd = Crowd(
@@ -66,7 +70,10 @@ def run_query(context: ChildContext) -> None:
         aggregations=context.config.graphite.aggregation,
     )
     service.register(server)
-    Housekeeping(context.name, context.metrics).start(context.stopping)
+    housekeeping = Housekeeping(
+        context.name, context.metrics, spare_bytes_max=KEPT_BYTES_MAX, calm_after_s=CALM_AFTER_S
+    )
+    housekeeping.start(context.stopping)
     server.serve(context.stopping, ready=context.ready)
 
 

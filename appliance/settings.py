@@ -337,7 +337,8 @@ SETTINGS: tuple[Setting, ...] = (
         "query.samples_count_max",
         "50000000",
         f"count of 1 … {QUERY_SAMPLES_COUNT_MAX:,}",
-        "How many samples one query may read, and hold in any step of its evaluation.",
+        "How many samples one query may read, and hold in any step of its evaluation; of a render, how many points at "
+        "steps.",
         partial(parse_count, count_min=1, count_max=QUERY_SAMPLES_COUNT_MAX),
     ),
     Setting(

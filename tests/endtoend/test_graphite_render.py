@@ -93,11 +93,21 @@ def test_no_more_points_than_asked_for(appliance: Appliance) -> None:
         ("f(" * 1_000 + "a" + ")" * 1_000, "nested more than 64 deep"),
         ("summarize(servers.db.load,'-5min')", "the interval '-5min' must be longer than 0"),
         ("timeFunction('a',1)|movingAverage('3000d')", "more than 1,000,000 points"),
+        ("timeStack(servers.*.load,'1d',0,10000)", "timeStack(): 10,000 shifts are more than 400"),
     ],
 )
 def test_a_wrong_target_is_refused_in_plain_words(appliance: Appliance, target: str, words: str) -> None:
     status, body = asked(appliance, target)
     assert (status, words in body) == (400, True), body
+
+
+@pytest.mark.parametrize("form", [{"format": "json"}, {"format": "json", "maxDataPoints": "1000"}, {"format": "svg"}])
+def test_a_billion_points_are_refused_with_the_limit(appliance: Appliance, form: dict[str, str]) -> None:
+    """Thirty ranges of three years each, at the steps of the series: far more points than they have samples."""
+    target = "timeStack(timeStack(servers.*.load,'1y',0,10),'10y',0,3)"
+    status, body = asked(appliance, target, **{"from": "-3y", **form})
+    assert (status, "points or more, of at most 50,000,000" in body) == (400, True), body[:500]
+    assert "query.samples_count_max" in body
 
 
 def test_a_time_that_is_none_is_refused(appliance: Appliance) -> None:

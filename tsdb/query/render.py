@@ -12,6 +12,7 @@ import numpy as np
 from appliance.bus import Answer
 from tsdb.interface import SeriesSource
 from tsdb.query.asked import Asked
+from tsdb.query.graphite.account import Account
 from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.attime import epoch_of
 from tsdb.query.graphite.context import Context, Event
@@ -119,10 +120,13 @@ def rendered(
         raise BadTime(f"from and until are the same time, {start_s}")
     if start_s > end_s:
         start_s, end_s = end_s, start_s
+    account = Account(ledger)
+    events = _events_of(ask.events)
     context = Context(
         storage=StoredSeries(
-            source, ask.now_s, step_of, events=_events_of(ask.events), bounds=ledger, archives=archives
+            source, ask.now_s, step_of, events=events, bounds=ledger, archives=archives, account=account
         ),
+        account=account,
         start_s=start_s,
         end_s=end_s,
         now_s=ask.now_s,
@@ -133,8 +137,9 @@ def rendered(
     )
     found: list[tuple[int, Series]] = []
     for number, target in enumerate(ask.targets):
-        found += [(number, one) for one in render(context, target)]
-        ledger.check()
+        made = render(context, target)
+        account.keep(made)
+        found += [(number, one) for one in made]
     series = fitted([one for _, one in found], ask.points_max)
     return _answer([(number, one) for (number, _), one in zip(found, series, strict=True)])
 

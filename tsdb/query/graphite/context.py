@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from tsdb.query.graphite.account import Account
 from tsdb.query.graphite.grammar import Expression, Literal
 from tsdb.query.graphite.series import Series
 
@@ -46,6 +47,7 @@ class Context:
     zone: ZoneInfo = UTC_ZONE
     x_files_factor: float = 0.0
     points_max: int | None = None
+    account: Account = field(default_factory=Account)
     template: Mapping[str, Literal] = field(default_factory=dict)
 
     def between(self, start_s: int, end_s: int) -> Context:

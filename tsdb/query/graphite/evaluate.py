@@ -45,9 +45,16 @@ def _fetched(context: Context, group: list[Series]) -> list[Series]:
 
 def _called(context: Context, call: Call) -> list[Series]:
     found = known(call.name)
-    arguments = [_evaluate(context, one) for one in call.arguments]
-    named = [(name, _evaluate(context, one)) for name, one in call.named]
-    return _run(context, found, call, arguments, named)
+    arguments, named, kept_count = [], [], 0
+    for argument in call.arguments:
+        arguments.append(_evaluate(context, argument))
+        kept_count += context.account.keep(arguments[-1])
+    for name, argument in call.named:
+        named.append((name, _evaluate(context, argument)))
+        kept_count += context.account.keep(named[-1][1])
+    made = _run(context, found, call, arguments, named)
+    context.account.release(kept_count)
+    return made
 
 
 def _run(

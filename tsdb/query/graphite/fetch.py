@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tsdb.interface import Bounds, SeriesSource
+from tsdb.query.graphite.account import Account
 from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.context import Event
 from tsdb.query.graphite.errors import BadTarget
@@ -42,6 +43,7 @@ class StoredSeries:
         events: Callable[[Sequence[str], int, int], list[Event]] = lambda tags, start_s, end_s: [],
         bounds: Bounds | None = None,
         archives: Archives | None = None,
+        account: Account | None = None,
     ) -> None:
         self._source = source
         self._now_s = now_s  # What lives now is shown, though it has no sample in the range.
@@ -49,6 +51,7 @@ class StoredSeries:
         self._events = events
         self._bounds = bounds
         self._archives = archives
+        self._account = Account() if account is None else account
         self._fetched: dict[tuple[object, int, int], list[Series]] = {}
 
     def fetch(self, pattern: str, start_s: int, end_s: int) -> list[Series]:
@@ -76,26 +79,41 @@ class StoredSeries:
         known = self._source.series(matchers, start_ms, max(end_ms, self._now_s * 1_000))
         found = self._source.select(matchers, start_ms, end_ms, bounds=self._bounds)
         places = {labels: index for index, labels in enumerate(found.labels)}
-        wanted = (labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged)
-        made = {labels: self._on_steps(found, places.get(labels), labels, start_s, end_s, path) for labels in wanted}
+        wanted = [labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged]
+        samples = [_there(found, places.get(labels)) for labels in wanted]
+        spans = [
+            self._span(labels, times_ms, start_s, end_s) for labels, (times_ms, _) in zip(wanted, samples, strict=True)
+        ]
+        self._account.make(sum((last_s - first_s) // step_s for first_s, last_s, step_s in spans))
+        made = {
+            labels: _on_steps(labels, *columns, span, path)
+            for labels, columns, span in zip(wanted, samples, spans, strict=True)
+        }
         if self._archives is not None:
             self._archives.apply(self._source, matchers, found, made, self._bounds)
         return list(made.values())
 
-    def _on_steps(
-        self, found: Selection, index: int | None, labels: Labels, start_s: int, end_s: int, path: str
-    ) -> Series:
-        place = slice(0) if index is None else slice(int(found.offsets[index]), int(found.offsets[index + 1]))
-        time_ms = np.empty(0, np.int64) if index is None else series_times(found.times_ms, found.offsets, index)
-        value = found.value[place]
-        is_there = ~is_stale(value)
-        step_s = self._step_of(labels, self._now_s - start_s) or inferred_step_s(time_ms[is_there])
-        name = written(labels)
-        tags = {("name" if label == METRIC_NAME else label): text for label, text in labels}
+    def _span(self, labels: Labels, times_ms: Int64s, start_s: int, end_s: int) -> tuple[int, int, int]:
+        """The first time, the end and the step of what a series gives."""
+        step_s = self._step_of(labels, self._now_s - start_s) or inferred_step_s(times_ms)
         first_s, last_s = start_s - start_s % step_s + step_s, end_s - end_s % step_s + step_s
-        last_s = max(last_s, first_s + step_s)  # A range shorter than a step holds one point.
-        values = on_grid(time_ms[is_there], value[is_there], first_s, last_s, step_s)
-        return Series(name, first_s, last_s, step_s, values, tags, path or name)
+        return first_s, max(last_s, first_s + step_s), step_s  # A range shorter than a step holds one point.
+
+
+def _there(found: Selection, index: int | None) -> tuple[Int64s, Float64s]:
+    """The times and values of a series without its stale markers; None: of one that has nothing in the range."""
+    if index is None:
+        return np.empty(0, np.int64), np.empty(0)
+    times_ms = series_times(found.times_ms, found.offsets, index)
+    value = found.value[int(found.offsets[index]) : int(found.offsets[index + 1])]
+    is_there = ~is_stale(value)
+    return (times_ms, value) if is_there.all() else (times_ms[is_there], value[is_there])
+
+
+def _on_steps(labels: Labels, times_ms: Int64s, value: Float64s, span: tuple[int, int, int], path: str) -> Series:
+    name = written(labels)
+    tags = {("name" if label == METRIC_NAME else label): text for label, text in labels}
+    return Series(name, *span, on_grid(times_ms, value, *span), tags, path or name)
 
 
 def on_grid(time_ms: Int64s, value: Float64s, first_s: int, last_s: int, step_s: int) -> Float64s:

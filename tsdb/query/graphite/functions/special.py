@@ -142,6 +142,7 @@ def events(call: Invocation, *tags: str) -> list[Series]:
     size = context.end_s - context.start_s
     if size > POINTS_MAX:
         raise BadTarget(f"events(): {size:,} seconds are more than {POINTS_MAX:,}; choose a shorter range")
+    context.account.make(size)
     wanted = [] if "*" in tags else list(tags)
     values = np.zeros(size)
     for event in context.storage.events(wanted, context.start_s, context.end_s):
@@ -159,6 +160,7 @@ def _grid(call: Invocation, step_s: int) -> Float64s:
         raise BadTarget(f"{call.name}(): the step is {step_s}; it must be 1 at least")
     if (context.end_s - context.start_s) // step_s > POINTS_MAX:
         raise BadTarget(f"{call.name}(): more than {POINTS_MAX:,} points; choose a longer step or a shorter range")
+    context.account.make((context.end_s - context.start_s) // step_s)
     return np.arange(context.start_s, context.end_s, step_s, dtype=np.float64)
 
 

@@ -37,6 +37,7 @@ def in_buckets(call: Invocation, one: Series, name: str, first_s: int, interval_
     count = -(-(end_s - first_s) // interval_s)
     if count > BUCKET_COUNT_MAX:
         raise BadTarget(f"{call.name}(): {count:,} intervals are more than {BUCKET_COUNT_MAX:,}; choose longer ones")
+    call.context.account.make(max(0, count - one.values.size))
     reduce = aggregation(name)
     found = np.full(max(count, 0), np.nan)
     if not one.values.size or not found.size:
@@ -157,6 +158,7 @@ def hitcount(call: Invocation, group: list[Series], interval: str, is_aligned: b
         start_s = one.start_s if is_aligned else one.end_s - count * interval_s
         if count > BUCKET_COUNT_MAX:
             raise BadTarget(f"hitcount(): {count:,} intervals are more than {BUCKET_COUNT_MAX:,}; choose longer ones")
+        call.context.account.make(max(0, count - one.values.size))
         values = _hits(one, start_s, interval_s, count)
         text = ", true" if is_aligned else ""
         title = f'hitcount({one.name}, "{interval}"{text})'

@@ -34,6 +34,18 @@ class Report(msgspec.Struct, frozen=True):
     addresses: dict[str, str | None]  # What the moved listeners came to, by setting; None: closed.
 
 
+class ExecAsked(msgspec.Struct, frozen=True):
+    """The body of the request. executable: None is the one that runs, with the code that lies on disk now."""
+
+    executable: str | None = None
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What an executable says that can take over; as JSON, alone on its output."""
+
+    version: str
+
+
 def changes(old: Config, new: Config, processes: Iterable[Process]) -> list[Change]:
     rows = list(processes)
     return [

@@ -11,11 +11,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from appliance import log as logs
 from appliance.clock import Clock
+from appliance.estate import KeptChild, KeptRecord
 from appliance.launch import Inheritance, RunningChild
+from appliance.lives import LAST_WORDS_CHARS_MAX, Life, Record, exit_text_of
 from appliance.metrics import Metrics
 from appliance.processes import GIB, MIB, Process, processes_of
 from appliance.supervisor import Action, Ended, GaveUp, Phase, Replace, Start, Stop, Subtree, Supervisor
@@ -25,41 +26,14 @@ log = logging.getLogger(__name__)
 MEMORY_EVERY_S = 1.0
 ABORT_GRACE_S = 1.0  # For faulthandler to write where a start hung.
 LINES_PER_SECOND_MAX = 1_000  # Of one child. More is counted, not written: a flood must not cost the disk and a core.
-LAST_WORDS_CHARS_MAX = 300
-
-
-@dataclass(slots=True)
-class Record:
-    """One row of the process table as people see it."""
-
-    name: str
-    pid: int | None = None
-    restarts: int = 0  # After an end that nobody asked for.
-    last_exit: str | None = None  # "SIGKILL", "exit 1", "memory 2.1 GiB over 2.0 GiB", …
-    last_words: str | None = None  # The last grave line of a process that ended by itself.
-    started_ms: int | None = None
-    resident_bytes: int = 0
-    kept_because: str | None = None  # Why the last replacement came to nothing: the process before it goes on.
-
-
-@dataclass(slots=True, eq=False)
-class _Life:
-    """One process from start to end."""
-
-    process: Process
-    child: RunningChild
-    timers: list[asyncio.TimerHandle]
-    started_ms: int
-    ended_because: str | None = None  # Why we killed it, if we did.
-    is_ready: bool = False
-    words: str | None = None
-    lines_second: int = 0
-    lines_count: int = 0
-    lines_left_out_count: int = 0
 
 
 class Keeper:
-    """Starts a tree and keeps it. on_change is called, on the loop, whenever a child got ready or has ended."""
+    """Starts a tree and keeps it.
+
+    on_change is called, on the loop, whenever a child got ready or has ended; on_failed_start, with its name and why,
+    when one has ended before it was ready.
+    """
 
     def __init__(
         self,
@@ -69,18 +43,20 @@ class Keeper:
         clock: Clock,
         metrics: Metrics,
         on_change: Callable[[], None] = lambda: None,
+        on_failed_start: Callable[[str, str], None] = lambda _name, _cause: None,
     ) -> None:
         self._supervisor = Supervisor(tree)
         self._processes = {process.name: process for process in processes_of(tree)}
         self._inheritance = inheritance
         self._clock = clock
         self._on_change = on_change
-        self._lives: dict[str, _Life] = {}
-        self._successors: dict[str, _Life] = {}  # They start beside those that they will replace.
-        self._retired: set[_Life] = set()  # They have been replaced, and finish what they have in hand.
+        self._on_failed_start = on_failed_start
+        self._lives: dict[str, Life] = {}
+        self._successors: dict[str, Life] = {}  # They start beside those that they will replace.
+        self._retired: set[Life] = set()  # They have been replaced, and finish what they have in hand.
         self._one_has_ended = asyncio.Event()
         self._pauses: dict[str, asyncio.TimerHandle] = {}  # Of those that are to be started after a pause.
-        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()
         self._restarts_total = metrics.counter(
             "henge_process_restarts_total", "Restarts of a process after an end that nobody asked for."
         )
@@ -106,18 +82,65 @@ class Keeper:
     def phases(self) -> dict[str, Phase]:
         return self._supervisor.phases
 
-    async def run(self) -> Ended:
-        """Start the tree and keep it until it has ended."""
+    async def run(self, kept: Iterable[KeptChild] = ()) -> Ended | None:
+        """Start the tree and keep it until it has ended, or was left to another supervisor: None.
+
+        kept: children that another supervisor has left to this one.
+        """
         watching = asyncio.create_task(self._watch_memory())
         try:
-            self._do(self._supervisor.start())
+            for child in kept:
+                self._take(child)
+            self._do(self._supervisor.start(self._lives))
             ended = await self._ended
-            while self._retired or self._successors:  # Their limits are those of every stop.
-                self._one_has_ended.clear()
-                await self._one_has_ended.wait()
+            if ended is not None:
+                await self._others_to_end()
             return ended
         finally:
             watching.cancel()
+
+    async def _others_to_end(self) -> None:
+        """Those that have been replaced. Their limits are those of every stop."""
+        while self._retired or (self._supervisor.ending and self._successors):
+            self._one_has_ended.clear()
+            await self._one_has_ended.wait()
+
+    async def leave(self) -> list[KeptChild]:
+        """Leave the children to another supervisor, as they are; whoever does not answer yet is ended. run() returns.
+
+        The caller lets nothing else run on this loop from the answer on.
+        """
+        await self._others_to_end()
+        for life in [*self._successors.values(), *(life for life in self._lives.values() if not life.is_ready)]:
+            life.child.end_now()
+        kept = [
+            KeptChild(name, life.child.pid, *life.child.leave(), life.started_ms)
+            for name, life in self._lives.items()
+            if life.is_ready
+        ]
+        for life in self._lives.values():
+            life.cancel_timers()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        return kept
+
+    def _take(self, kept: KeptChild) -> None:
+        """One that runs, and was started by the supervisor before. A stranger to this tree is asked to stop."""
+        process = self._processes.get(kept.name)
+        life = Life(process or Process(name=kept.name, entry=""), None, [], kept.started_ms, is_ready=True)
+        life.running = RunningChild(
+            *(kept.name, kept.pid, kept.output_fd, None),
+            rest=kept.rest,
+            on_ready=lambda: None,
+            on_line=lambda line: self._line(life, line),
+            on_exit=lambda status: self._exited(life, status),
+        )
+        if process is None:
+            self._retired.add(life)
+            self._let_go(life)
+            return
+        self._lives[kept.name] = life
+        self._note(life)
 
     def stop(self, reason: str, *, failed: bool = False) -> None:
         """Stop everything in reverse order; run() returns when all are gone."""
@@ -129,8 +152,17 @@ class Keeper:
         for life in self._all_lives():
             life.child.send(signal.SIGKILL)
 
-    def _all_lives(self) -> list[_Life]:
+    def _all_lives(self) -> list[Life]:
         return [*self._lives.values(), *self._successors.values(), *self._retired]
+
+    def remember(self, records: Iterable[KeptRecord]) -> None:
+        """What happened to the processes under the supervisor before."""
+        for kept in records:
+            if (record := self.records.get(kept.name)) is not None:
+                record.restarts += kept.restarts
+                record.last_exit = record.last_exit or kept.last_exit
+                record.last_words = record.last_words or kept.last_words
+                self._restarts_total.inc(kept.restarts, process=kept.name)
 
     def restart(self, name: str) -> None:
         log.info("restarting %s, as asked", name)
@@ -188,10 +220,10 @@ class Keeper:
         else:
             self._successors[process.name] = life
 
-    def _begun(self, process: Process, *, is_successor: bool) -> _Life | str:
+    def _begun(self, process: Process, *, is_successor: bool) -> Life | str:
         """A process that has been started; or why it could not be: no memory or no process numbers left."""
         try:
-            child = RunningChild(
+            child = RunningChild.start(
                 process,
                 self._inheritance,
                 is_successor=is_successor,
@@ -201,12 +233,12 @@ class Keeper:
             )
         except OSError as error:
             return f"cannot be started: {error.strerror}"
-        life = _Life(process, child, [], self._clock.now_ms())
+        life = Life(process, child, [], self._clock.now_ms())
         self._after(life, process.start_timeout_s, self._start_too_long)
         log.info("%s is process %d%s", process.name, child.pid, ", beside the one before it" * is_successor)
         return life
 
-    def _note(self, life: _Life) -> None:
+    def _note(self, life: Life) -> None:
         """From now on this is the process of its name."""
         record = self.records[life.process.name]
         record.pid, record.started_ms = life.child.pid, life.started_ms
@@ -221,29 +253,29 @@ class Keeper:
             if life is not None:  # It could not even be started; that is about to be told.
                 self._let_go(life)
 
-    def _let_go(self, life: _Life) -> None:
+    def _let_go(self, life: Life) -> None:
         life.child.send(signal.SIGTERM)
         self._after(life, life.process.stop_timeout_s, self._stop_too_long)
 
-    def _ready(self, life: _Life) -> None:
+    def _ready(self, life: Life) -> None:
         name = life.process.name
         if self._successors.get(name) is life:
             self._take_over(life)
             return
         if life.ended_because is not None or self.phases[name] is not Phase.STARTING:
             return  # Ready too late: it is being ended, and the timer that sees to it must run on.
-        _cancel(life)
+        life.cancel_timers()
         life.is_ready = True
         log.info("%s is ready", name)
         self._do(self._supervisor.ready(name))
         self._on_change()
 
-    def _take_over(self, life: _Life) -> None:
+    def _take_over(self, life: Life) -> None:
         """Another process has the name; the one before it finishes what it has in hand."""
         name = life.process.name
         if life.ended_because is not None or self._supervisor.ending:
             return
-        _cancel(life)
+        life.cancel_timers()
         life.is_ready = True
         old, self._lives[name] = self._lives[name], self._successors.pop(name)
         self._retired.add(old)
@@ -258,10 +290,11 @@ class Keeper:
         if not self._supervisor.ending:
             log.warning("the new %s ended: %s; the one before it goes on", name, cause)
         self.records[name].kept_because = cause
+        self._on_failed_start(name, cause)
         self._do(self._supervisor.replaced(name))
 
-    def _exited(self, life: _Life, status: int) -> None:
-        _cancel(life)
+    def _exited(self, life: Life, status: int) -> None:
+        life.cancel_timers()
         self._one_has_ended.set()
         name = life.process.name
         if life.lines_left_out_count:
@@ -295,6 +328,7 @@ class Keeper:
         if self.phases[name] is Phase.STARTING and not self._supervisor.ending:
             # What it was forked with may be older than what it read from disk, in the middle of an upgrade.
             self._inheritance.nursery.open()
+            self._on_failed_start(name, cause)
         actions = self._supervisor.exited(name, cause, self._clock.monotonic_s())
         if was_meant:
             log.info("%s has stopped: %s", name, cause)
@@ -307,12 +341,12 @@ class Keeper:
         self._do(actions)
         self._on_change()
 
-    def _start_too_long(self, life: _Life) -> None:
+    def _start_too_long(self, life: Life) -> None:
         life.ended_because = f"not ready within {life.process.start_timeout_s:g} s"
         life.child.send(signal.SIGABRT)
         self._after(life, ABORT_GRACE_S, lambda life: life.child.send(signal.SIGKILL))
 
-    def _stop_too_long(self, life: _Life) -> None:
+    def _stop_too_long(self, life: Life) -> None:
         life.ended_because = f"SIGKILL, it did not stop within {life.process.stop_timeout_s:g} s"
         log.warning("%s did not stop within %g s and is killed", life.process.name, life.process.stop_timeout_s)
         life.child.send(signal.SIGKILL)
@@ -323,7 +357,7 @@ class Keeper:
                 self._weigh(life)
             await asyncio.sleep(MEMORY_EVERY_S)
 
-    def _weigh(self, life: _Life) -> None:
+    def _weigh(self, life: Life) -> None:
         resident_bytes, private_bytes = life.child.memory_bytes()
         if self._lives.get(life.process.name) is life:
             self.records[life.process.name].resident_bytes = resident_bytes
@@ -332,7 +366,7 @@ class Keeper:
             life.ended_because = f"memory {_size(private_bytes)} over {_size(life.process.memory_bytes_max)}"
             life.child.send(signal.SIGKILL)
 
-    def _line(self, life: _Life, line: str) -> None:
+    def _line(self, life: Life, line: str) -> None:
         """One line of output into the log, as long as it is not a flood."""
         second = int(self._clock.monotonic_s())
         if second != life.lines_second:
@@ -349,24 +383,8 @@ class Keeper:
             life.words = record.getMessage()[:LAST_WORDS_CHARS_MAX]
         logs.write(record)
 
-    def _after(self, life: _Life, seconds: float, act: Callable[[_Life], None]) -> None:
+    def _after(self, life: Life, seconds: float, act: Callable[[Life], None]) -> None:
         life.timers.append(asyncio.get_running_loop().call_later(seconds, act, life))
-
-
-def exit_text_of(status: int) -> str:
-    """The status of Popen.wait() as people know it: "exit 1", "SIGKILL"."""
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
-
-
-def _cancel(life: _Life) -> None:
-    for timer in life.timers:
-        timer.cancel()
-    life.timers.clear()
 
 
 def _size(size_bytes: int) -> str:

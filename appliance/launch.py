@@ -66,6 +66,36 @@ class RunningChild:
 
     def __init__(
         self,
+        name: str,
+        pid: int,
+        output_fd: int,
+        ready_fd: int | None,
+        *,
+        rest: bytes = b"",
+        popen: subprocess.Popen[bytes] | None = None,
+        on_ready: Callable[[], None],
+        on_line: Callable[[str], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        """A child of this process that runs already. rest: of a line of its output that has begun."""
+        self._loop = asyncio.get_running_loop()
+        self.pid, self._popen = pid, popen
+        self._on_ready, self._on_line, self._on_exit = on_ready, on_line, on_exit
+        self._rest = rest
+        self._is_left = False
+        self._ready_fd: int | None
+        self._output_fd: int | None
+        self._ready_fd, self._output_fd = ready_fd, output_fd
+        os.set_blocking(output_fd, False)
+        self._loop.add_reader(output_fd, self._read_output)
+        if ready_fd is not None:
+            os.set_blocking(ready_fd, False)
+            self._loop.add_reader(ready_fd, self._read_ready)
+        threading.Thread(target=self._wait, name=f"wait {name}", daemon=True).start()
+
+    @classmethod
+    def start(
+        cls,
         process: Process,
         inheritance: Inheritance,
         *,
@@ -73,14 +103,12 @@ class RunningChild:
         on_ready: Callable[[], None],
         on_line: Callable[[str], None],
         on_exit: Callable[[int], None],
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._on_ready, self._on_line, self._on_exit = on_ready, on_line, on_exit
-        self._rest = b""
+    ) -> RunningChild:
+        """Raises: OSError, if the system has no room for another process."""
         ready_read_fd, ready_write_fd = os.pipe()
         output_read_fd, output_write_fd = os.pipe()
         try:
-            self._start(process, inheritance, is_successor, ready_write_fd, output_write_fd)
+            pid, popen = _started(process, inheritance, is_successor, ready_write_fd, output_write_fd)
         except BaseException:
             os.close(ready_read_fd)
             os.close(output_read_fd)
@@ -88,31 +116,36 @@ class RunningChild:
         finally:
             os.close(ready_write_fd)
             os.close(output_write_fd)
-        self._ready_fd: int | None = ready_read_fd
-        self._output_fd: int | None = output_read_fd
-        os.set_blocking(ready_read_fd, False)
-        os.set_blocking(output_read_fd, False)
-        self._loop.add_reader(ready_read_fd, self._read_ready)
-        self._loop.add_reader(output_read_fd, self._read_output)
-        threading.Thread(target=self._wait, name=f"wait {process.name}", daemon=True).start()
-
-    def _start(
-        self, process: Process, inheritance: Inheritance, is_successor: bool, ready_fd: int, output_fd: int
-    ) -> None:
-        """Fork the child from the nursery; execute it where there is none."""
-        sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
-        handover = Handover(
-            *(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, inheritance.settings_fd),
-            sockets,
-            is_successor,
+        return cls(
+            process.name,
+            pid,
+            output_read_fd,
+            ready_read_fd,
+            popen=popen,
+            on_ready=on_ready,
+            on_line=on_line,
+            on_exit=on_exit,
         )
-        arguments = ["run", process.name, *inheritance.options]
-        self._popen: subprocess.Popen[bytes] | None = None
-        pid = inheritance.nursery.start(Seed(arguments, handover), [output_fd, *handover.fds])
-        if pid is None:
-            self._popen = _popen(arguments, handover, output_fd)
-            pid = self._popen.pid
-        self.pid = pid
+
+    def leave(self) -> tuple[int, bytes]:
+        """Listen and reap no more: another one will. Returns: its output's descriptor, and the line that has begun."""
+        self._is_left = True
+        if self._ready_fd is not None:
+            self._close_ready()
+        if self._output_fd is None:  # It has closed its output: the end of a pipe says so again.
+            self._output_fd, write_fd = os.pipe()
+            os.close(write_fd)
+        else:
+            self._loop.remove_reader(self._output_fd)
+        return self._output_fd, self._rest
+
+    def end_now(self) -> None:
+        """Kill it and whatever it has started, and reap it. Takes the milliseconds that the kernel needs for it."""
+        self._is_left = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.send(signal.SIGKILL)
+        self._reaped()
 
     def send(self, number: signal.Signals) -> None:
         """To the process alone; its descendants are its own until it is gone."""
@@ -160,11 +193,14 @@ class RunningChild:
 
     def _wait(self) -> None:
         """Its own thread: the one portable way to learn of one child's end without touching the others."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # It was reaped in a hurry, and is not waited for.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody listens any more.
             self._loop.call_soon_threadsafe(self._ended)
 
     def _ended(self) -> None:
+        if self._is_left:
+            return
         # Not yet reaped, so the number of its group cannot belong to anybody else: what the child left behind ends.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -197,6 +233,24 @@ class RunningChild:
         self._loop.remove_reader(self._output_fd)
         os.close(self._output_fd)
         self._output_fd = None
+
+
+def _started(
+    process: Process, inheritance: Inheritance, is_successor: bool, ready_fd: int, output_fd: int
+) -> tuple[int, subprocess.Popen[bytes] | None]:
+    """Fork the child from the nursery; execute it where there is none."""
+    sockets = {name: inheritance.sockets[name].fileno() for name in process.sockets if name in inheritance.sockets}
+    handover = Handover(
+        *(os.getpid(), ready_fd, inheritance.lifeline_fd, inheritance.lock_fd, inheritance.settings_fd),
+        sockets,
+        is_successor,
+    )
+    arguments = ["run", process.name, *inheritance.options]
+    pid = inheritance.nursery.start(Seed(arguments, handover), [output_fd, *handover.fds])
+    if pid is not None:
+        return pid, None
+    popen = _popen(arguments, handover, output_fd)
+    return popen.pid, popen
 
 
 def _popen(arguments: Sequence[str], handover: Handover, output_fd: int) -> subprocess.Popen[bytes]:

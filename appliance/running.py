@@ -19,28 +19,29 @@ import msgspec
 
 from appliance import readyfile
 from appliance.accepted import settings_fd
+from appliance.belongings import Belongings, opened, taken_over
 from appliance.browser import open_page
 from appliance.bus import AsyncClient, BusError, Request, Server
-from appliance.changes import ReloadAsked, Report
+from appliance.changes import Checked, ExecAsked, ReloadAsked, Report
 from appliance.clock import Clock, SystemClock
 from appliance.config import Config, ConfigError
 from appliance.errors import CannotStart
+from appliance.estate import EarlySignals, Estate, hand_over
 from appliance.keeper import Keeper
-from appliance.launch import Inheritance, new_nursery
-from appliance.listeners import OpenListeners, open_listeners
-from appliance.lock import lock_folder, prepare_folder
-from appliance.log import LOG_FOLDER, LOG_NAME, TERMINAL_LOGGER, supervisor_log
+from appliance.launch import Inheritance
+from appliance.listeners import OpenListeners
+from appliance.log import LOG_FOLDER, LOG_NAME, TERMINAL_LOGGER
 from appliance.metrics import Metrics
 from appliance.processes import load_tree, processes_of
 from appliance.readyfile import ReadyFile, web_url
 from appliance.reloading import Prepared, Reloading
+from appliance.succession import Succession
 from appliance.supervisor import Ended, Subtree
 from appliance.version import version
 
 log = logging.getLogger(TERMINAL_LOGGER)
 
 SERVICE = "supervisor"
-STDERR_FD = 2
 APPLY_WAIT_S = 20.0  # For the loop to begin with a reload; a nursery takes a second to start on a loaded machine.
 LOGIN_LINK_WAIT_S = 3.0  # For the page's process to answer; without an answer the start goes on without a link.
 # A process is shown in the ready file when it is ready, and at the latest so long after the end of the one before:
@@ -57,39 +58,21 @@ class UpOptions:
     ready_file: Path | None
     open_browser: bool
     load_settings: Callable[[], Config]  # Reads the settings again; raises ConfigError.
+    estate: Estate | None = None  # Of the executable that was this process before.
 
 
-def run_appliance(config: Config, options: UpOptions) -> int:
-    """Run until stopped. Returns: the exit status. Raises: CannotStart, when it did not even begin."""
-    _fill_standard_descriptors()
-    prepare_folder(config.data_dir)
-    with contextlib.ExitStack() as stack:
-        lock = lock_folder(config.data_dir)
-        stack.callback(lock.release)
-        _prepare_ready_file(options.ready_file)
-        nursery = new_nursery()
-        stack.callback(nursery.close)
-        nursery.open()
-        try:
-            supervisor_log(config.data_dir, config.log.level)
-        except OSError as error:
-            raise CannotStart(f"the log {error.filename} cannot be written: {error.strerror}") from error
-        tree = load_tree(options.tree, config)
+def run_appliance(config: Config, options: UpOptions, early: EarlySignals | None = None) -> int:
+    """Run until stopped. Returns: the exit status. Raises: CannotStart, when it did not even begin.
+
+    early: with options.estate, which this process takes over.
+    """
+    tree = load_tree(options.tree, config)
+    if options.estate is not None:
+        ended = _run(config, options, tree, taken_over(options.estate), early)
+    else:
         wanted = {name for process in processes_of(tree) for name in process.sockets}
-        listeners = open_listeners(config, wanted)
-        stack.callback(listeners.close)
-        lifeline_read_fd, lifeline_write_fd = os.pipe()
-        stack.callback(os.close, lifeline_write_fd)
-        stack.callback(os.close, lifeline_read_fd)
-        inheritance = Inheritance(
-            options=options.child_options,
-            sockets=dict(listeners.sockets),
-            settings_fd=settings_fd(config, listeners.addresses),
-            lock_fd=lock.fd,
-            lifeline_fd=lifeline_read_fd,
-            nursery=nursery,
-        )
-        ended = asyncio.run(_Appliance(config, options, listeners, SystemClock()).run(tree, inheritance))
+        with opened(config, options.ready_file, wanted) as belongings:
+            ended = _run(config, options, tree, belongings, None)
     if ended.failed:
         log.error("stopped: %s; the log has more: %s", ended.reason, config.data_dir / LOG_FOLDER / LOG_NAME)
         return 1
@@ -97,22 +80,25 @@ def run_appliance(config: Config, options: UpOptions) -> int:
     return 0
 
 
-def _fill_standard_descriptors() -> None:
-    """Whoever closed 0, 1 or 2 for us must not find a lock or a socket there, which children take for their output."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR_FD:
-        os.set_inheritable(fd, True)
-    os.close(fd)
-
-
-def _prepare_ready_file(path: Path | None) -> None:
-    """A file left by a killed appliance would tell of dead processes."""
-    if path is None:
-        return
-    readyfile.remove(path)
-    if not os.access(path.parent, os.W_OK):
-        raise CannotStart(
-            f"--ready-file {path}: the folder {path.parent} is absent or cannot be written; make it first"
-        )
+def _run(
+    config: Config, options: UpOptions, tree: Subtree, belongings: Belongings, early: EarlySignals | None
+) -> Ended:
+    """Until the end, or until this process is another executable: then it does not return."""
+    inheritance = Inheritance(
+        options=options.child_options,
+        sockets=dict(belongings.listeners.sockets),
+        settings_fd=settings_fd(config, belongings.listeners.addresses),
+        lock_fd=belongings.lock.fd,
+        lifeline_fd=belongings.lifeline_read_fd,
+        nursery=belongings.nursery,
+    )
+    appliance = _Appliance(config, options, belongings, SystemClock(), early)
+    ended = asyncio.run(appliance.run(tree, inheritance))
+    if ended is None:
+        assert appliance.succession.next is not None
+        belongings.nursery.close()
+        hand_over(*appliance.succession.next)
+    return ended
 
 
 class _RestartBody(msgspec.Struct):
@@ -129,21 +115,31 @@ class _Appliance:
 
     config: Config
     options: UpOptions
-    listeners: OpenListeners
+    belongings: Belongings
     clock: Clock
+    early: EarlySignals | None
     metrics: Metrics = field(default_factory=Metrics)
     keeper: Keeper = field(init=False)
     reloading: Reloading = field(init=False)
+    succession: Succession = field(init=False)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
     started_ms: int = field(init=False)
     login_url: str | None = None
     announcing: asyncio.Task[None] | None = None
     is_announced: bool = False
     written: ReadyFile | None = None
 
-    async def run(self, tree: Subtree, inheritance: Inheritance) -> Ended:
-        self.started_ms = self.clock.now_ms()
+    async def run(self, tree: Subtree, inheritance: Inheritance) -> Ended | None:
+        """None: everything is left to another executable."""
+        estate = self.options.estate
+        self.started_ms = estate.started_ms if estate else self.clock.now_ms()
         self.keeper = Keeper(
-            tree, inheritance, clock=self.clock, metrics=self.metrics, on_change=self._process_table_changed
+            tree,
+            inheritance,
+            clock=self.clock,
+            metrics=self.metrics,
+            on_change=self._process_table_changed,
+            on_failed_start=self._start_failed,
         )
         self.reloading = Reloading(
             config=self.config,
@@ -153,18 +149,60 @@ class _Appliance:
             inheritance=inheritance,
             keeper=self.keeper,
         )
+        self.succession = Succession(estate, self.reloading, self.keeper, self.belongings, self.started_ms)
         self._listen_to_signals()
         stopping = threading.Event()
         service = self._serve(stopping)
+        if estate is not None:
+            asyncio.get_running_loop().call_soon(self._taken_over, estate, tree)
+        ended: Ended | None = None
         try:
-            return await self.keeper.run()
+            ended = await self.keeper.run(estate.children if estate else ())
+            return ended
         finally:
             if self.announcing is not None:
                 self.announcing.cancel()
-            if self.options.ready_file is not None:
+            if self.options.ready_file is not None and (ended is not None or self.succession.next is None):
                 readyfile.remove(self.options.ready_file)
             stopping.set()
             service.join(timeout=1.0)
+
+    @property
+    def listeners(self) -> OpenListeners:
+        return self.belongings.listeners
+
+    def _taken_over(self, estate: Estate, tree: Subtree) -> None:
+        """The children of the executable before are ours. Each is restarted with the code of this one."""
+        assert self.early is not None
+        for number in self.early.settled():
+            self._asked_to_stop(number) if number is not signal.SIGHUP else self._asked_to_reload()
+        self.login_url, self.is_announced = estate.login_url, True
+        self.keeper.remember(estate.records)
+        if estate.gone_back_because is None:
+            log.info("this is Henge %s now, in the place of %s", version(), estate.version)
+        else:
+            log.error("Henge %s is back: %s", version(), estate.gone_back_because)
+        self.succession.on_trial = True
+        self.keeper.reload([process.name for process in processes_of(tree)], tree)
+        self._process_table_changed()
+
+    def _start_failed(self, name: str, cause: str) -> None:
+        """A new executable whose children do not start is not kept."""
+        estate = self.options.estate
+        if self.succession.on_trial and estate is not None and estate.gone_back_because is None:
+            why = f"{name} of Henge {version()} could not start: {cause}"
+            self._leave(estate.argv, back_because=why)
+
+    def _leave(self, argv: list[str], *, back_because: str | None = None) -> None:
+        async def leave() -> None:
+            try:
+                await self.succession.leave(argv, self.login_url, back_because=back_because)
+            except CannotStart as error:
+                log.warning("the supervisor is not replaced: %s", error)
+
+        task = asyncio.get_running_loop().create_task(leave())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -217,7 +255,13 @@ class _Appliance:
             prepared = self.reloading.prepare(request.body or ReloadAsked())
             return asyncio.run_coroutine_threadsafe(apply(prepared), loop).result(APPLY_WAIT_S)
 
+        def replace_supervisor(request: Request) -> Checked:
+            argv, checked = self.succession.checked(request.body or ExecAsked())
+            loop.call_soon_threadsafe(self._leave, argv)
+            return checked
+
         server = Server(self.config.run_dir, SERVICE, metrics=self.metrics)
+        server.handle("exec", replace_supervisor, ExecAsked | None)
         server.handle("status", lambda _request: self.status())
         server.handle("restart", restart, _RestartBody)
         server.handle("reload", reload, ReloadAsked | None)
@@ -232,6 +276,7 @@ class _Appliance:
             "version": version(),
             "started_ms": self.started_ms,
             "reloading": self.keeper.reloading,
+            "succession": self.succession.status(),
             "addresses": msgspec.to_builtins(self._ready_file()),
             "processes": [
                 {
@@ -266,8 +311,9 @@ class _Appliance:
         )
 
     def _process_table_changed(self) -> None:
-        if self.keeper.ending:
+        if self.keeper.ending or self.succession.next is not None:
             return
+        self.succession.on_trial = self.succession.on_trial and self.keeper.reloading
         if not self.is_announced:
             if self.keeper.all_up and self.announcing is None:
                 self.announcing = asyncio.create_task(self._announce())

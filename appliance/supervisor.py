@@ -147,8 +147,13 @@ class Supervisor:
     def reloading(self) -> bool:
         return bool(self._reload_queue) or not self._is_calm()
 
-    def start(self) -> list[Action]:
-        self._recycle(self._leaves.values())
+    def start(self, up: Iterable[str] = ()) -> list[Action]:
+        """up: those that run already, and answer."""
+        for name in up:
+            leaf = self._leaves[name]
+            leaf.phase, leaf.wanted = Phase.UP, True
+        down = [leaf for leaf in self._leaves.values() if leaf.phase is Phase.DOWN]
+        self._recycle(down)
         return self._advance()
 
     def ready(self, name: str) -> list[Action]:

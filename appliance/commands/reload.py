@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from appliance.bus import BusTimeout
+from appliance.bus import BusGone, BusTimeout
 from appliance.changes import Report
 from appliance.commands.options import data_option
 from appliance.commands.running_appliance import Supervisor
@@ -22,19 +22,57 @@ VALUE_CHARS_MAX = 40
 @click.command()
 @data_option
 @click.option("--all", "wants_all", is_flag=True, help="Restart every process, also where nothing has changed.")
-def reload(data: Path | None, wants_all: bool) -> None:
+@click.option("--exec", "wants_exec", is_flag=True, help="Replace the supervisor as well, by the code on disk.")
+@click.option(
+    "--executable",
+    type=click.Path(dir_okay=False, exists=True, resolve_path=True, path_type=Path),
+    metavar="FILE",
+    help="With --exec: the henge that takes over.",
+)
+def reload(data: Path | None, wants_all: bool, wants_exec: bool, executable: Path | None) -> None:
     """Apply the settings as they are now to the running appliance.
 
     Says what has changed, and restarts the processes that read it one at a time. The listening sockets stay open:
     nobody is refused. A changed address is opened before the old one is closed.
+    With --exec the supervisor becomes the executable on disk, or another one: sockets and processes are kept, then each
+    process is restarted. One that cannot take over, or whose processes do not start, gives way to the one before; the
+    settings stay as they were accepted last.
     Exit status 1 when the settings cannot be used or an address is taken (nothing changes then), or a process does not
     come back."""
     supervisor = Supervisor(data)
+    if wants_exec:
+        _replace(supervisor, executable)
+        return
+    if executable is not None:
+        raise CannotStart("--executable needs --exec")
     before = {row.name: row.pid for row in supervisor.status().processes}
     report = supervisor.reload(wants_all)
     for line in _table(report):
         click.echo(line)
     _wait(supervisor, before, set(report.restarting))
+
+
+def _replace(supervisor: Supervisor, executable: Path | None) -> None:
+    """Raises: CannotStart."""
+    number = supervisor.status().succession.number
+    checked = supervisor.replace(str(executable) if executable else None)
+    click.echo(f"Henge {checked.version} takes over")
+    deadline_s = time.monotonic() + RELOAD_WAIT_S
+    while time.monotonic() < deadline_s:
+        time.sleep(POLL_EVERY_S)
+        try:
+            status = supervisor.status()
+        except BusTimeout as error:
+            raise CannotStart(f"the appliance stopped while it was handed over; its log says why ({error})") from error
+        except BusGone:
+            continue  # Between the two.
+        found = status.succession
+        if found.number > number and not found.on_trial:
+            if found.gone_back_because is not None:
+                raise CannotStart(f"Henge {status.version} is back: {found.gone_back_because}")
+            click.echo(f"Henge {status.version} runs, every process is restarted")
+            return
+    raise CannotStart(f"not handed over after {RELOAD_WAIT_S:g} s; see henge status")
 
 
 def _table(report: Report) -> Iterator[str]:

@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from appliance.changes import ReloadAsked, Report
+from appliance.changes import Checked, ExecAsked, ReloadAsked, Report
 from appliance.config import load
 from appliance.errors import CannotStart
 from appliance.lock import running_pid
 
 RELOAD_TIMEOUT_S = 30.0
+REPLACE_TIMEOUT_S = 60.0
 
 
 class Row(msgspec.Struct):
@@ -29,6 +30,14 @@ class Row(msgspec.Struct):
     kept_because: str | None = None  # Why another process could not take its place.
 
 
+class Succeeded(msgspec.Struct, frozen=True):
+    """How often the supervisor has become another executable, and how that went the last time."""
+
+    number: int = 0
+    on_trial: bool = False
+    gone_back_because: str | None = None
+
+
 class Status(msgspec.Struct):
     """The supervisor's answer to "status"."""
 
@@ -38,6 +47,7 @@ class Status(msgspec.Struct):
     reloading: bool
     addresses: dict[str, Any]
     processes: list[Row]
+    succession: Succeeded = Succeeded()
 
 
 class Supervisor:
@@ -65,3 +75,10 @@ class Supervisor:
             "reload", ReloadAsked(all=wants_all), timeout_s=RELOAD_TIMEOUT_S, type=Report
         ).body
         return report
+
+    def replace(self, executable: str | None) -> Checked:
+        """Raises: BusError; BusRefused with code "cannot_start" when it cannot take over."""
+        checked: Checked = self._client.call(
+            "exec", ExecAsked(executable), timeout_s=REPLACE_TIMEOUT_S, type=Checked
+        ).body
+        return checked

@@ -9,7 +9,7 @@ STAMP := $(VENV)/.locked
 # start; files keep their order, in which the long ones of tests/endtoend do not come last, beside an idle core.
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run test test-install lint format test-tools bench fuzz soak package
+.PHONY: help setup run test test-install lint format test-tools bench fuzz soak package docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,7 +39,10 @@ format: setup ## Bring the code into its form
 test-tools: ## Install what the tests need beside Python when it is missing: chromium, libfaketime, prometheus, graphite-web, npm clients
 	@bash installer/test_tools.sh
 
-package: setup ## Build the executable and its packages into dist/
+docs: setup ## Build the docs as a site, which the appliance shows at /docs
+	$(BIN)/python -m handbook.build
+
+package: docs ## Build the executable and its packages into dist/
 	$(BIN)/python -m installer.build
 
 test-install: package ## The tests that install and start what `make package` built

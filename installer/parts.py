@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOMS = ("appliance", "tsdb", "checks", "scheduler", "web")
-DATA_SUFFIXES = (".css", ".html", ".js", ".json", ".svg", ".ttf", ".txt", ".woff2")
+DATA_SUFFIXES = (".css", ".html", ".js", ".json", ".png", ".svg", ".ttf", ".txt", ".woff2")
 # Drawn in by libraries that could use them, and used by nothing here.
 NOT_NEEDED = (
     "IPython",
@@ -36,7 +36,7 @@ def first_party_modules(root: Path) -> list[str]:
 
 
 def data_files(root: Path) -> Iterator[tuple[str, str]]:
-    """(file, its folder in the built tree) of every template, style, script and picture, with their licences."""
+    """(file, its folder in the built tree) of all templates, styles, scripts, pictures, docs, and licences."""
     for room in ROOMS:
         for path in sorted((root / room).rglob("*")):
             if path.suffix in DATA_SUFFIXES or path.name.startswith("LICENSE"):

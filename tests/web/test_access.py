@@ -10,6 +10,8 @@ from werkzeug.routing import Rule
 from tests.web.house import PASSWORD, House, csrf_of
 
 OPEN = {
+    "manual.home",
+    "manual.page",
     "operations.metrics",
     "operations.live",
     "operations.ready",

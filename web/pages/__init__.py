@@ -14,6 +14,7 @@ def install(app: Flask) -> None:
     from web.pages.checks import views as checks
     from web.pages.explore import views as explore
     from web.pages.incidents import views as incidents
+    from web.pages.manual import views as manual
     from web.pages.overview import views as overview
     from web.pages.rules import views as rules
     from web.pages.setup import views as setup
@@ -32,5 +33,6 @@ def install(app: Flask) -> None:
         account,
         second_factor,
         audit,
+        manual,
     ):
         app.register_blueprint(family.bp)

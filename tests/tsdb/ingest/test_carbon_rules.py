@@ -42,7 +42,9 @@ class Rig:
         return self.rules.apply(decode("".join(f"{line}\n" for line in lines).encode(), 0))
 
     def names(self, *names: str) -> list[str]:
-        return list(self.sent(*(f"{name} 1 100" for name in names)).names.to_list())
+        found = self.sent(*(f"{name} 1 100" for name in names))
+        stored = found.names.to_list()
+        return stored if found.name_index is None else [stored[number] for number in found.name_index.tolist()]
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -134,6 +136,7 @@ def test_names_without_end_are_forgotten(start: Start, monkeypatch: pytest.Monke
     rig.write("rewrite-rules.conf", "[pre]\n^old = new\n")
     for number in range(30):
         assert rig.names(f"x{number}", f"old{number}", "old") == [f"x{number}", f"new{number}", "new"]
+        assert rig.names("old", f"old{number}", "old") == ["new", f"new{number}", "new"]
         assert rig.rules._names is not None
         assert len(rig.rules._names._lookup) <= 10
         assert len(rig.rules._names._concerned) <= 5 + 3

@@ -11,7 +11,7 @@ import polars as pl
 
 from tsdb.carbon.aggregation import Output
 from tsdb.carbon.rulebook import Rulebook, Verdict
-from tsdb.ingest.decoded import Decoded, NameHashes
+from tsdb.ingest.decoded import Decoded, NameHashes, used_names
 from tsdb.lookup import HashLookup, distinct
 from tsdb.sample import Float64s, Int32s, Int64s
 
@@ -133,6 +133,8 @@ class KnownNames:
         names = decoded.names
         assert isinstance(names, pl.Series), names
         first, second = hashes
+        if renamed.size and renamed.size + gone.size == len(decoded):
+            return self._all_renamed(decoded, renamed, new)
         if renamed.size:
             new_names, new_hashes = self._concerned.new_names(self._seeds)
             place = np.arange(len(names))
@@ -150,6 +152,22 @@ class KnownNames:
             timestamp_ms=decoded.timestamp_ms[stays],
             value=decoded.value[stays],
             hashes=NameHashes(first[stays], second[stays]),
+        )
+
+    def _all_renamed(self, decoded: Decoded, renamed: Int64s, new: Int64s) -> Decoded:
+        """Only rows under other names are left: those names are there once, so each is told once for all its rows."""
+        names, hashes = self._concerned.new_names(self._seeds)
+        used, name_index = used_names(len(names), new)
+        if used is not None:
+            names, hashes = names.gather(used), NameHashes(hashes.first[used], hashes.second[used])
+        is_part = renamed.size < len(decoded)
+        return replace(
+            decoded,
+            names=names,
+            name_index=name_index,
+            timestamp_ms=decoded.timestamp_ms[renamed] if is_part else decoded.timestamp_ms,
+            value=decoded.value[renamed] if is_part else decoded.value,
+            hashes=hashes,
         )
 
     def _decided(self, names: pl.Series, hashes: NameHashes, unknown: npt.NDArray[np.intp]) -> Int32s:

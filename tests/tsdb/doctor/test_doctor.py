@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from appliance.config import load
 from appliance.doctor.finding import Finding
 from appliance.doctor.patient import Patient
+from tests.running import CHECKOUT
 from tsdb.doctor import budget, damage, datagrams
+from tsdb.ingest.listen import UDP_BUFFER_BYTES
 from tsdb.store.budget import FILE_NAME, Remembered
 
 GIB = 2**30
@@ -36,7 +39,7 @@ ROWS = {
     "small buffers": (
         datagrams.judge(datagrams.Reading(True, 212_992, {})),
         "advice",
-        "net.core.rmem_max is 208.0 KiB, of 8.0 MiB",
+        "the kernel gives 208.0 KiB, of 8.0 MiB",
     ),
     "large buffers": (datagrams.judge(datagrams.Reading(True, 2**24, {})), "ok", "8.0 MiB each"),
     "drops": (
@@ -76,9 +79,27 @@ def test_with_an_appliance_its_store_and_intake_are_believed(tmp_path: Path) -> 
     (tmp_path / "samples").mkdir()
     stats = {
         "store": {"disk_bytes": 7, "disk_bytes_max": 9, "damaged_blocks": 2, "lost_samples": 0},
-        "intake": {"udp_dropped": {"statsd_udp": 3, "graphite_udp": 0}},
+        "intake": {
+            "udp_dropped": {"statsd_udp": 3, "graphite_udp": 0},
+            "udp_buffer_bytes": {"statsd_udp": 5, "graphite_udp": 2**23},
+        },
     }
     running = Patient(config, 1, None, stats)
     assert (budget.read(running).bytes_max, budget.read(running).used_bytes) == (9, 7)
     assert damage.read(running).count_by_key == {"damaged_blocks": 2}
     assert datagrams.read(running).dropped_by_listener == {"statsd_udp": 3}
+    assert datagrams.read(running).given_bytes == 5, "the smallest that a listener was given, whatever the limit says"
+
+
+def test_without_an_appliance_a_socket_is_asked_what_it_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "widened", lambda _socket: 2**23)
+    assert datagrams.read(resting(tmp_path)).given_bytes == 2**23
+    monkeypatch.undo()
+    assert datagrams.read(resting(tmp_path)).given_bytes
+
+
+def test_the_package_allows_the_buffer_that_the_listeners_ask_for() -> None:
+    (line,) = re.findall(
+        r"^net\.core\.rmem_max = (\d+)$", (CHECKOUT / "installer/debian/sysctl.conf").read_text(), re.MULTILINE
+    )
+    assert int(line) == UDP_BUFFER_BYTES

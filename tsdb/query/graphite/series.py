@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,22 @@ class Series:
 
     def but(self, **changes: Any) -> Series:
         """A copy with some fields changed; its tags and options are its own."""
-        return replace(self, **{"tags": dict(self.tags), "options": dict(self.options), **changes})
+        made = Series(
+            self.name,
+            self.start_s,
+            self.end_s,
+            self.step_s,
+            self.values,
+            dict(self.tags),
+            self.path,
+            self.consolidate_by,
+            self.x_files_factor,
+            dict(self.options),
+        )
+        for name, value in changes.items():
+            setattr(made, name, value)
+        made.__post_init__()
+        return made
 
 
 def matrix(group: Sequence[Series]) -> Float64s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,13 +12,16 @@ from tsdb.query.graphite.consolidation import AGGREGATION_NAMES, aggregation, x_
 from tsdb.query.graphite.context import Invocation
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.registry import SERIES_LIST, Kind, function, optional, required
-from tsdb.query.graphite.series import Series
+from tsdb.query.graphite.series import Series, matrix
 from tsdb.sample import Float64s
 
 GROUP = "Transform"
 INTERVAL = required("intervalString", Kind.INTERVAL, suggestions=("10min", "1h", "1d"))
 FUNC_OR_SUM = optional("func", Kind.AGGREGATION, "sum", options=AGGREGATION_NAMES)
 BUCKET_COUNT_MAX = 1_000_000
+# Of a block so many are put into buckets at once: 2 MiB, which stay in the caches of a core.
+_BLOCK_VALUES_MAX = 256 * 1_024
+_NO_VALUES = np.empty(0)
 # How a unit of smartSummarize begins; the week begins on Monday.
 ALIGNMENTS = (False, None, True, "days", "hours", "minutes", "months", "seconds", "weeks", "years")
 _SIZES_S = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
@@ -32,28 +36,56 @@ def interval_s_of(call: Invocation, text: str) -> int:
     return interval_s
 
 
-def in_buckets(call: Invocation, one: Series, name: str, first_s: int, interval_s: int, end_s: int) -> Float64s:
-    """One value for each interval from a first time to before an end; NaN where none is there."""
+Span = tuple[int, int]  # The first time of intervals, and the time before which the last one begins.
+
+
+def in_buckets(
+    call: Invocation, group: Sequence[Series], spans: Sequence[Span], name: str, interval_s: int
+) -> list[Float64s]:
+    """For each series one value for each interval of its span; series whose steps are alike go in one block."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for place, (one, span) in enumerate(zip(group, spans, strict=True)):
+        key = (span, one.start_s, one.step_s, one.values.size, one.x_files_factor)
+        alike.setdefault(key, []).append(place)
+    found: list[Float64s] = [_NO_VALUES] * len(group)
+    for places in alike.values():
+        some = [group[place] for place in places]
+        first_s, end_s = spans[places[0]]
+        for place, row in zip(places, _block_in_buckets(call, some, name, first_s, interval_s, end_s), strict=True):
+            found[place] = row
+    return found
+
+
+def _block_in_buckets(
+    call: Invocation, alike: Sequence[Series], name: str, first_s: int, interval_s: int, end_s: int
+) -> Float64s:
+    """(series, intervals) of series with the same steps; NaN where nothing is there."""
+    one = alike[0]
     count = -(-(end_s - first_s) // interval_s)
     if count > BUCKET_COUNT_MAX:
         raise BadTarget(f"{call.name}(): {count:,} intervals are more than {BUCKET_COUNT_MAX:,}; choose longer ones")
     call.context.account.make(max(0, count - one.values.size))
     reduce = aggregation(name)
-    found = np.full(max(count, 0), np.nan)
+    found = np.full((len(alike), max(count, 0)), np.nan)
     if not one.values.size or not found.size:
         return found
     places = (one.start_s + one.step_s * np.arange(one.values.size) - first_s) // interval_s
     inside = (places >= 0) & (places < count)
-    places, values = places[inside], one.values[inside]
+    places, kept = places[inside], np.flatnonzero(inside)
     if not places.size:
         return found
     firsts = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
     sizes = np.diff(np.append(firsts, places.size))
+    rows = matrix(alike)
     for size in np.unique(sizes):  # A bucket a row; those of one size in one go.
         some = sizes == size
-        rows_of_size = values[firsts[some][:, None] + np.arange(size)]
-        enough = x_files_enough(rows_of_size, one.x_files_factor, interval_s / one.step_s)
-        found[places[firsts[some]]] = np.where(enough, reduce(rows_of_size), np.nan)
+        columns = kept[firsts[some][:, None] + np.arange(size)]
+        row_count = max(1, _BLOCK_VALUES_MAX // columns.size)
+        for row in range(0, len(alike), row_count):
+            part = slice(row, row + row_count)
+            buckets = np.take(rows[part], columns, axis=1)
+            enough = x_files_enough(buckets, one.x_files_factor, interval_s / one.step_s)
+            found[part, places[firsts[some]]] = np.where(enough, reduce(buckets), np.nan)
     return found
 
 
@@ -65,21 +97,22 @@ def in_buckets(call: Invocation, one: Series, name: str, first_s: int, interval_
 def summarize(call: Invocation, group: list[Series], interval: str, name: str, from_start: bool) -> list[Series]:
     """Each interval of time as one value, by an aggregation; intervals begin at round times, or with the range."""
     interval_s = interval_s_of(call, interval)
+    ending = ", true" if from_start else ""
+    spans = [_span(one, interval_s, from_start) for one in group]
     found = []
-    for one in group:
-        if from_start:
-            start_s = one.start_s
-            end_s = start_s + -(-(one.end_s - start_s) // interval_s) * interval_s
-            title = f'summarize({one.name}, "{interval}", "{name}", true)'
-        else:
-            start_s = one.start_s // interval_s * interval_s
-            end_s = one.end_s // interval_s * interval_s + interval_s
-            title = f'summarize({one.name}, "{interval}", "{name}")'
-        values = in_buckets(call, one, name, start_s, interval_s, end_s)
+    for one, span, values in zip(group, spans, in_buckets(call, group, spans, name, interval_s), strict=True):
+        start_s, end_s = span
+        title = f'summarize({one.name}, "{interval}", "{name}"{ending})'
         made = one.but(name=title, path=title, start_s=start_s, end_s=end_s, step_s=interval_s, values=values)
         made.tags |= {"summarize": interval, "summarizeFunction": name}
         found.append(made)
     return found
+
+
+def _span(one: Series, interval_s: int, from_start: bool) -> Span:
+    if from_start:
+        return one.start_s, one.start_s + -(-(one.end_s - one.start_s) // interval_s) * interval_s
+    return one.start_s // interval_s * interval_s, one.end_s // interval_s * interval_s + interval_s
 
 
 def aligned(at_s: int, unit: str, call: Invocation) -> int:
@@ -117,10 +150,10 @@ def smart_summarize(call: Invocation, group: list[Series], interval: str, name: 
     interval_s = interval_s_of(call, interval)
     if unit is not None:
         group = call.again(0, call.context.between(_aligned_start_s(call, unit), call.context.end_s))
+    spans = [(one.start_s, one.end_s) for one in group]
     found = []
-    for one in group:
+    for one, values in zip(group, in_buckets(call, group, spans, name, interval_s), strict=True):
         title = f'smartSummarize({one.name}, "{interval}", "{name}")'
-        values = in_buckets(call, one, name, one.start_s, interval_s, one.end_s)
         end_s = one.start_s + values.size * interval_s
         made = one.but(name=title, path=title, end_s=end_s, step_s=interval_s, values=values)
         made.tags |= {"smartSummarize": interval, "smartSummarizeFunction": name}

@@ -17,7 +17,18 @@ from tsdb.query.graphite.context import Event
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.globs import matchers_of
 from tsdb.query.graphite.series import Series
-from tsdb.sample import METRIC_NAME, Float64s, Int64s, Labels, Matcher, MatchOp, Selection, is_stale, series_times
+from tsdb.sample import (
+    METRIC_NAME,
+    Float64s,
+    Int64s,
+    Labels,
+    Matcher,
+    MatchOp,
+    Selection,
+    SharedTimes,
+    is_stale,
+    series_times,
+)
 
 STEP_S_DEFAULT = 60  # As carbon's own default, for a series of one sample.
 # Samples so long before the range tell the step of a series of which the range has none or one.
@@ -81,8 +92,10 @@ class StoredSeries:
         places = {labels: index for index, labels in enumerate(found.labels)}
         wanted = [labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged]
         samples = [_there(found, places.get(labels)) for labels in wanted]
+        inferred_s = _inference(found)
         spans = [
-            self._span(labels, times_ms, start_s, end_s) for labels, (times_ms, _) in zip(wanted, samples, strict=True)
+            self._span(labels, times_ms, start_s, end_s, inferred_s)
+            for labels, (times_ms, _) in zip(wanted, samples, strict=True)
         ]
         self._account.make(sum((last_s - first_s) // step_s for first_s, last_s, step_s in spans))
         made = {
@@ -93,11 +106,22 @@ class StoredSeries:
             self._archives.apply(self._source, matchers, found, made, self._bounds)
         return list(made.values())
 
-    def _span(self, labels: Labels, times_ms: Int64s, start_s: int, end_s: int) -> tuple[int, int, int]:
+    def _span(
+        self, labels: Labels, times_ms: Int64s, start_s: int, end_s: int, inferred_s: Callable[[Int64s], int]
+    ) -> tuple[int, int, int]:
         """The first time, the end and the step of what a series gives."""
-        step_s = self._step_of(labels, self._now_s - start_s) or inferred_step_s(times_ms)
+        step_s = self._step_of(labels, self._now_s - start_s) or inferred_s(times_ms)
         first_s, last_s = start_s - start_s % step_s + step_s, end_s - end_s % step_s + step_s
         return first_s, max(last_s, first_s + step_s), step_s  # A range shorter than a step holds one point.
+
+
+def _inference(found: Selection) -> Callable[[Int64s], int]:
+    """inferred_step_s() which looks once at the times that series share."""
+    if not isinstance(found.times_ms, SharedTimes):
+        return inferred_step_s
+    shared_ms = found.times_ms.of_each_ms
+    shared_s = inferred_step_s(shared_ms)
+    return lambda times_ms: shared_s if times_ms is shared_ms else inferred_step_s(times_ms)
 
 
 def _there(found: Selection, index: int | None) -> tuple[Int64s, Float64s]:

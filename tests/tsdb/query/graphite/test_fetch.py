@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from tests.tsdb.query.fixed_source import FixedSource
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.fetch import StoredSeries, inferred_step_s, on_grid, tag_matcher
 from tsdb.query.rules.memory import MemorySeries
-from tsdb.sample import STALE_NAN, MatchOp
+from tsdb.sample import STALE_NAN, MatchOp, Selection, SharedTimes
 
 AT_S = 1_700_000_000 // 3_600 * 3_600
 
@@ -71,6 +72,21 @@ def test_a_path_finds_names_without_labels_and_a_tagged_name_those_with_them() -
     assert [one.name for one in storage.fetch("a", AT_S - 60, AT_S)] == ["a"]
     assert [one.name for one in storage.fetch("a;dc=lon", AT_S - 60, AT_S)] == ["a;dc=lon"]
     assert [one.name for one in storage.fetch_tagged(["name=a"], AT_S - 60, AT_S)] == ["a", "a;dc=lon"]
+
+
+def test_series_that_share_their_times_have_the_step_that_each_has_alone() -> None:
+    times_ms = 1_000 * np.array([AT_S, AT_S + 10, AT_S + 20, AT_S + 30], np.int64)
+    value = np.array([1, 2, 3, 4, 5, STALE_NAN, 6, STALE_NAN], np.float64)
+    labels = [(("__name__", name),) for name in ("a", "b")]
+    for count, steps_s in ((1, [10]), (2, [10, 20])):
+        found = Selection(
+            labels=labels[:count],
+            offsets=np.arange(count + 1) * 4,
+            times_ms=SharedTimes(times_ms, count),
+            value=value[: count * 4],
+        )
+        storage = StoredSeries(FixedSource(found), now_s=AT_S + 30)
+        assert [one.step_s for one in storage.fetch("*", AT_S, AT_S + 30)] == steps_s
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ _SET_SERIES_COUNT_MIN = 256
 _SET_BYTES = 200  # Of a set, beside its ids: the object, its place in the mapping.
 _SEPARATOR_BYTE = SEPARATOR[0]
 # What a regex matches of so many values is kept, for dashboards ask the same again and again: of a few of them, and if
-# it is not much, so 4 MiB for each label of so many values at most.
+# it is not much, so 8 MiB for each label of so many values at most.
 _KNOWN_VALUES_COUNT_MIN = 4_096
-_KNOWN_FOUND_COUNT_MAX = 65_536
+_KNOWN_FOUND_COUNT_MAX = 131_072
 _KNOWN_COUNT_MAX = 8
 
 

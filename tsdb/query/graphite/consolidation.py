@@ -16,12 +16,27 @@ Reduce = Callable[[Float64s], Float64s]
 """Reduces the last axis of an array with NaN for what is missing; NaN where nothing is there."""
 
 
-def _of_present(reduce: Reduce) -> Reduce:
+# What an aggregation is of values that are all there, which mostly they are: the same without a look at each.
+_PLAIN: dict[str, Reduce] = {
+    "average": lambda values: np.asarray(values.mean(axis=-1)),
+    "avg_zero": lambda values: np.asarray(values.mean(axis=-1)),
+    "sum": lambda values: np.asarray(values.sum(axis=-1)),
+    "min": lambda values: np.asarray(values.min(axis=-1)),
+    "max": lambda values: np.asarray(values.max(axis=-1)),
+    "count": lambda values: np.full(values.shape[:-1], float(values.shape[-1])),
+    "last": lambda values: values[..., -1],
+    "first": lambda values: values[..., 0],
+}
+
+
+def _of_present(reduce: Reduce, plain: Reduce | None) -> Reduce:
     """Without numpy's warning about slices that are all NaN, which is an answer here."""
 
     def quiet(values: Float64s) -> Float64s:
         if values.shape[-1] == 0:
             return np.full(values.shape[:-1], np.nan)
+        if plain is not None and not np.isnan(values).any():
+            return plain(values)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
             return reduce(values)
@@ -81,7 +96,7 @@ _MIN: Reduce = lambda values: np.asarray(np.nanmin(values, axis=-1))  # noqa: E7
 _MAX: Reduce = lambda values: np.asarray(np.nanmax(values, axis=-1))  # noqa: E731
 
 AGGREGATIONS: dict[str, Reduce] = {
-    name: _of_present(reduce)
+    name: _of_present(reduce, _PLAIN.get(names.split()[0]))
     for names, reduce in (
         ("average avg", _AVERAGE),
         ("avg_zero", _none_where_empty(_average_zero)),
@@ -114,8 +129,10 @@ def aggregation(name: str) -> Reduce:
 
 def x_files_enough(values: Float64s, x_files_factor: float, whole: float | None = None) -> npt.NDArray[np.bool_]:
     """By the last axis: whether so large a share of the values is there, and one at least. whole: what all would be."""
-    counts = _counts(values)
     whole = values.shape[-1] if whole is None else whole
+    if values.shape[-1] and not np.isnan(values).any():
+        return np.full(values.shape[:-1], values.shape[-1] >= x_files_factor * whole)
+    counts = _counts(values)
     return np.asarray((counts > 0) & (counts >= x_files_factor * whole))
 
 

@@ -7,36 +7,26 @@ samples show: the gap that most of them have.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from tsdb.interface import Bounds, SeriesSource
+from tsdb.interface import Bounds, CodedLabels, SeriesSource
 from tsdb.query.graphite.account import Account
 from tsdb.query.graphite.archives import Archives
 from tsdb.query.graphite.context import Event
 from tsdb.query.graphite.errors import BadTarget
 from tsdb.query.graphite.globs import matchers_of
+from tsdb.query.graphite.grid import STEP_S_DEFAULT, Samples
 from tsdb.query.graphite.series import Series
-from tsdb.sample import (
-    METRIC_NAME,
-    Float64s,
-    Int64s,
-    Labels,
-    Matcher,
-    MatchOp,
-    Selection,
-    SharedTimes,
-    is_stale,
-    series_times,
-)
+from tsdb.sample import METRIC_NAME, Int64s, Labels, Matcher, MatchOp, Selection
 
-STEP_S_DEFAULT = 60  # As carbon's own default, for a series of one sample.
 # Samples so long before the range tell the step of a series of which the range has none or one.
 LOOK_BACK_S = 3_600
-# Graphite's steps are whole and mostly round: a gap within a tenth of one of these is meant as it.
-_ROUND_STEPS_S = np.array(
-    [1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 604_800]
-)
+# A range that ended so short a time ago is read to the present: whatever lives now is among what is read then.
+LOOK_AHEAD_S = 3_600
+# Samples behind the end belong to the last step, as long as a step is no longer than this.
+LAST_STEP_S = 600
 _OPERATORS = (("!=~", MatchOp.NOT_REGEX), ("=~", MatchOp.REGEX), ("!=", MatchOp.NOT_EQUAL), ("=", MatchOp.EQUAL))
 
 StepOf = Callable[[Labels, int], int | None]
@@ -66,97 +56,88 @@ class StoredSeries:
         self._fetched: dict[tuple[object, int, int], list[Series]] = {}
 
     def fetch(self, pattern: str, start_s: int, end_s: int) -> list[Series]:
-        key = (pattern, start_s, end_s)
-        if key not in self._fetched:
-            matchers = tag_matchers_of_name(pattern) if ";" in pattern else matchers_of(pattern)
-            self._fetched[key] = self._read(matchers, start_s, end_s, pattern, is_tagged=";" in pattern)
-        return [one.but() for one in self._fetched[key]]
+        is_tagged = ";" in pattern
+        matchers = tag_matchers_of_name(pattern) if is_tagged else matchers_of(pattern)
+        return self._kept((pattern, start_s, end_s), lambda: self._read(matchers, start_s, end_s, pattern, is_tagged))
 
     def fetch_tagged(self, expressions: Sequence[str], start_s: int, end_s: int) -> list[Series]:
-        key = (tuple(expressions), start_s, end_s)
-        if key not in self._fetched:
-            matchers = [tag_matcher(text) for text in expressions]
-            self._fetched[key] = self._read(matchers, start_s, end_s, "", is_tagged=None)
-        return [one.but() for one in self._fetched[key]]
+        matchers = [tag_matcher(text) for text in expressions]
+        return self._kept((tuple(expressions), start_s, end_s), lambda: self._read(matchers, start_s, end_s, "", None))
+
+    def _kept(self, key: tuple[object, int, int], read: Callable[[], list[Series]]) -> list[Series]:
+        if key in self._fetched:
+            return [one.but() for one in self._fetched[key]]
+        self._fetched[key] = read()
+        return list(self._fetched[key])
 
     def events(self, tags: Sequence[str], start_s: int, end_s: int) -> list[Event]:
         return self._events(tags, start_s, end_s)
 
     def _read(
-        self, matchers: Sequence[Matcher], start_s: int, end_s: int, path: str, *, is_tagged: bool | None
+        self, matchers: Sequence[Matcher], start_s: int, end_s: int, path: str, is_tagged: bool | None
     ) -> list[Series]:
         """is_tagged: whether series with labels beside the metric are wanted, or those without; None: both."""
-        start_ms, end_ms = (start_s - LOOK_BACK_S) * 1_000, end_s * 1_000 + 999
-        known = self._source.series(matchers, start_ms, max(end_ms, self._now_s * 1_000))
+        start_ms, now_ms = (start_s - LOOK_BACK_S) * 1_000, self._now_s * 1_000
+        is_recent = self._now_s - end_s <= LOOK_AHEAD_S
+        end_ms = max(now_ms, end_s * 1_000 + 999) if is_recent else (end_s + LAST_STEP_S) * 1_000
         found = self._source.select(matchers, start_ms, end_ms, bounds=self._bounds)
-        places = {labels: index for index, labels in enumerate(found.labels)}
-        wanted = [labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged]
-        samples = [_there(found, places.get(labels)) for labels in wanted]
-        inferred_s = _inference(found)
-        spans = [
-            self._span(labels, times_ms, start_s, end_s, inferred_s)
-            for labels, (times_ms, _) in zip(wanted, samples, strict=True)
-        ]
-        self._account.make(sum((last_s - first_s) // step_s for first_s, last_s, step_s in spans))
-        made = {
-            labels: _on_steps(labels, *columns, span, path)
-            for labels, columns, span in zip(wanted, samples, spans, strict=True)
-        }
+        known = found.labels if is_recent else self._source.series(matchers, start_ms, now_ms)
+        columns = _columns(found, known, is_tagged)
+        samples = Samples(found)
+        steps_s = self._steps_s(samples, columns, start_s)
+        first_s = start_s - start_s % steps_s + steps_s
+        last_s = np.maximum(end_s - end_s % steps_s + steps_s, first_s + steps_s)  # At least one point.
+        self._account.make(int(((last_s - first_s) // steps_s).sum()))
+        made: list[Series | None] = [None] * len(columns.names)
+        for step_s in np.unique(steps_s).tolist():
+            places = np.flatnonzero(steps_s == step_s)
+            span = (int(first_s[places[0]]), int(last_s[places[0]]), step_s)
+            for place, values in zip(places.tolist(), samples.on_grid(columns.rows[places], *span), strict=True):
+                name = columns.names[place]
+                made[place] = Series(name, *span, values, columns.tags(place), path or name)
+        series = [one for one in made if one is not None]
         if self._archives is not None:
-            self._archives.apply(self._source, matchers, found, made, self._bounds)
-        return list(made.values())
+            by_labels = dict(zip(map(columns.labels, range(len(series))), series, strict=True))
+            self._archives.apply(self._source, matchers, found, by_labels, self._bounds)
+        return series
 
-    def _span(
-        self, labels: Labels, times_ms: Int64s, start_s: int, end_s: int, inferred_s: Callable[[Int64s], int]
-    ) -> tuple[int, int, int]:
-        """The first time, the end and the step of what a series gives."""
-        step_s = self._step_of(labels, self._now_s - start_s) or inferred_s(times_ms)
-        first_s, last_s = start_s - start_s % step_s + step_s, end_s - end_s % step_s + step_s
-        return first_s, max(last_s, first_s + step_s), step_s  # A range shorter than a step holds one point.
-
-
-def _inference(found: Selection) -> Callable[[Int64s], int]:
-    """inferred_step_s() which looks once at the times that series share."""
-    if not isinstance(found.times_ms, SharedTimes):
-        return inferred_step_s
-    shared_ms = found.times_ms.of_each_ms
-    shared_s = inferred_step_s(shared_ms)
-    return lambda times_ms: shared_s if times_ms is shared_ms else inferred_step_s(times_ms)
+    def _steps_s(self, samples: Samples, columns: _Columns, start_s: int) -> Int64s:
+        """By series: what is configured, or what its samples show."""
+        inferred_s = np.append(samples.steps_s(), STEP_S_DEFAULT)[columns.rows]  # Row -1 has no sample.
+        age_s = self._now_s - start_s
+        configured_s = [self._step_of(columns.labels(place), age_s) or 0 for place in range(len(columns.names))]
+        return np.where(configured_s, configured_s, inferred_s).astype(np.int64)
 
 
-def _there(found: Selection, index: int | None) -> tuple[Int64s, Float64s]:
-    """The times and values of a series without its stale markers; None: of one that has nothing in the range."""
-    if index is None:
-        return np.empty(0, np.int64), np.empty(0)
-    times_ms = series_times(found.times_ms, found.offsets, index)
-    value = found.value[int(found.offsets[index]) : int(found.offsets[index + 1])]
-    is_there = ~is_stale(value)
-    return (times_ms, value) if is_there.all() else (times_ms[is_there], value[is_there])
+class _Columns(NamedTuple):
+    """Series by name. rows: of each its place in the selection; -1 if it has no sample there."""
+
+    names: Sequence[str]
+    rows: Int64s
+    of: Sequence[Labels] | None  # None: of series that have nothing but their name.
+
+    def labels(self, place: int) -> Labels:
+        return ((METRIC_NAME, self.names[place]),) if self.of is None else self.of[place]
+
+    def tags(self, place: int) -> dict[str, str]:
+        if self.of is None:
+            return {"name": self.names[place]}
+        return {("name" if label == METRIC_NAME else label): text for label, text in self.of[place]}
 
 
-def _on_steps(labels: Labels, times_ms: Int64s, value: Float64s, span: tuple[int, int, int], path: str) -> Series:
-    name = written(labels)
-    tags = {("name" if label == METRIC_NAME else label): text for label, text in labels}
-    return Series(name, *span, on_grid(times_ms, value, *span), tags, path or name)
-
-
-def on_grid(time_ms: Int64s, value: Float64s, first_s: int, last_s: int, step_s: int) -> Float64s:
-    """The last value of each step [t, t + step), NaN where there is none. Times rise."""
-    slots = (time_ms // 1_000 - first_s) // step_s
-    count = (last_s - first_s) // step_s
-    part = slice(int(np.searchsorted(slots, 0)), int(np.searchsorted(slots, count)))
-    values = np.full(count, np.nan)
-    values[slots[part]] = value[part]  # Of several in one slot the last stays.
-    return values
-
-
-def inferred_step_s(time_ms: Int64s) -> int:
-    """The gap that most samples have, rounded to what people choose."""
-    if time_ms.size < 2:
-        return STEP_S_DEFAULT
-    gap_s = float(np.median(np.diff(time_ms))) / 1_000
-    near = int(_ROUND_STEPS_S[np.argmin(np.abs(_ROUND_STEPS_S - gap_s))])
-    return near if abs(near - gap_s) <= near / 10 else max(1, round(gap_s))
+def _columns(found: Selection, known: Sequence[Labels], is_tagged: bool | None) -> _Columns:
+    """The series that are wanted of those that are known."""
+    if known is found.labels:
+        if isinstance(known, CodedLabels) and not is_tagged and known.names() == [METRIC_NAME]:
+            codes, texts = known.codes(METRIC_NAME)
+            return _Columns([texts[code] for code in codes.tolist()], np.arange(len(known)), None)
+        wanted = [place for place, labels in enumerate(known) if is_tagged is None or (len(labels) > 1) is is_tagged]
+        of = [known[place] for place in wanted]
+        return _Columns([written(labels) for labels in of], np.array(wanted, np.int64), of)
+    places = {labels: place for place, labels in enumerate(found.labels)}
+    of = [labels for labels in known if is_tagged is None or (len(labels) > 1) is is_tagged]
+    rows = np.array([places.get(labels, -1) for labels in of], np.int64)
+    return _Columns([written(labels) for labels in of], rows, of)
 
 
 def written(labels: Labels) -> str:

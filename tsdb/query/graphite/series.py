@@ -43,21 +43,15 @@ class Series:
 
     def but(self, **changes: Any) -> Series:
         """A copy with some fields changed; its tags and options are its own."""
-        made = Series(
-            self.name,
-            self.start_s,
-            self.end_s,
-            self.step_s,
-            self.values,
-            dict(self.tags),
-            self.path,
-            self.consolidate_by,
-            self.x_files_factor,
-            dict(self.options),
-        )
-        for name, value in changes.items():
-            setattr(made, name, value)
-        made.__post_init__()
+        made = object.__new__(Series)  # A tenth of what replace() takes, for thousands of series.
+        made.name, made.start_s, made.end_s, made.step_s = self.name, self.start_s, self.end_s, self.step_s
+        made.values, made.tags, made.path = self.values, dict(self.tags), self.path
+        made.consolidate_by, made.x_files_factor = self.consolidate_by, self.x_files_factor
+        made.options = dict(self.options)
+        for field_name, value in changes.items():
+            setattr(made, field_name, value)
+        if changes:
+            made.__post_init__()
         return made
 
 
@@ -68,17 +62,8 @@ def matrix(group: Sequence[Series]) -> Float64s:
     """
     if not group:
         return np.empty((0, 0))
-    first = group[0].values
-    whole = first.base
-    if isinstance(whole, np.ndarray) and whole.ndim == 2 and all(one.values.base is whole for one in group):
-        row_bytes = whole.strides[0]
-        offset = _address(first) - _address(whole)
-        row, rest = divmod(offset, row_bytes) if row_bytes else (0, 1)
-        if not rest and all(
-            one.values.size == whole.shape[1] and _address(one.values) - _address(first) == index * row_bytes
-            for index, one in enumerate(group)
-        ):
-            return whole[row : row + len(group)]
+    if (table := _as_they_lie([one.values for one in group])) is not None:
+        return table
     width = max(one.values.size for one in group)
     if all(one.values.size == width for one in group):
         return np.stack([one.values for one in group])
@@ -86,6 +71,24 @@ def matrix(group: Sequence[Series]) -> Float64s:
     for row_values, one in zip(rows, group, strict=True):
         row_values[: one.values.size] = one.values
     return rows
+
+
+def _as_they_lie(rows: Sequence[Float64s]) -> Float64s | None:
+    """Rows of one array that lie equally far apart, as a view of it; None if they do not."""
+    first, count = rows[0], len(rows)
+    base, size = first.base, first.size
+    if not isinstance(base, np.ndarray) or not size or first.strides != (first.itemsize,):
+        return None
+    if any(row.base is not base or row.size != size or row.strides != first.strides for row in rows):
+        return None
+    step = _address(rows[1]) - _address(first) if count > 1 else first.nbytes
+    if step < first.nbytes or _address(rows[-1]) - _address(first) != step * (count - 1):
+        return None
+    places = np.fromiter(map(_address, rows), np.int64, count)
+    if (np.diff(places) != step).any():
+        return None
+    table: Float64s = np.lib.stride_tricks.as_strided(first, (count, size), (step, first.itemsize), writeable=False)
+    return table
 
 
 def _address(array: Float64s) -> int:

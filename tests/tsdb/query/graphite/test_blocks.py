@@ -11,6 +11,7 @@ from tsdb.query.graphite import naming
 from tsdb.query.graphite.context import Context
 from tsdb.query.graphite.evaluate import render
 from tsdb.query.graphite.fetch import StoredSeries
+from tsdb.query.graphite.series import Series, matrix
 from tsdb.query.rules.memory import MemorySeries
 
 AT_S = 1_700_000_000 // 3_600 * 3_600
@@ -73,3 +74,23 @@ def test_a_usual_name_has_the_path_that_the_grammar_reads(name: str, monkeypatch
     quick = naming.first_path(name)
     monkeypatch.setattr(naming, "TARGET_SIZE_MAX", 0)  # Nothing is read without the grammar.
     assert quick == naming.first_path(name)
+
+
+def test_rows_of_one_array_are_a_view_and_others_a_copy() -> None:
+    whole = np.arange(60.0).reshape(10, 6)
+    series = [Series(str(number), 0, 4, 1, row) for number, row in enumerate(whole[:, 1:5])]
+    for some, is_view in (
+        (series, True),
+        (series[2:7], True),
+        (series[::3], True),
+        (series[4:5], True),
+        (series[::-1], False),
+        ([series[0], series[2], series[1], series[3]], False),
+        ([*series[:3], Series("other", 0, 4, 1, np.arange(4.0))], False),
+        ([*series[:3], Series("shorter", 0, 3, 1, whole[3, 1:4])], False),
+    ):
+        found = matrix(some)
+        assert np.shares_memory(found, whole) is is_view
+        for row, one in zip(found, some, strict=True):
+            np.testing.assert_array_equal(row[: one.values.size], one.values)
+            assert np.isnan(row[one.values.size :]).all()

@@ -9,34 +9,11 @@ import pytest
 
 from tests.tsdb.query.fixed_source import FixedSource
 from tsdb.query.graphite.errors import BadTarget
-from tsdb.query.graphite.fetch import StoredSeries, inferred_step_s, on_grid, tag_matcher
+from tsdb.query.graphite.fetch import StoredSeries, tag_matcher
 from tsdb.query.rules.memory import MemorySeries
 from tsdb.sample import STALE_NAN, MatchOp, Selection, SharedTimes
 
 AT_S = 1_700_000_000 // 3_600 * 3_600
-
-
-@pytest.mark.parametrize(
-    ("times_s", "step_s"),
-    [
-        ([], 60),
-        ([5], 60),
-        ([0, 10, 20, 30], 10),
-        ([0.02, 9.98, 20.01, 30], 10),  # A sender that is not quite on time.
-        ([0, 60, 120, 300, 360], 60),  # One with gaps.
-        ([0, 7, 14, 21], 7),
-        ([0, 0.1, 0.2], 1),  # Graphite knows no fraction of a second.
-        ([0, 3_600, 7_200], 3_600),
-    ],
-)
-def test_the_step_is_the_gap_that_most_samples_have(times_s: list[float], step_s: int) -> None:
-    assert inferred_step_s((np.array(times_s) * 1_000).astype(np.int64)) == step_s
-
-
-def test_of_several_samples_in_one_step_the_last_stays() -> None:
-    times = np.array([-1, 0, 9_999, 10_000, 25_000, 40_000], np.int64)
-    values = on_grid(times, np.arange(6.0), 0, 40, 10)
-    np.testing.assert_array_equal(values, [2, 3, 4, math.nan])
 
 
 def source_of(**names: list[tuple[float, float]]) -> MemorySeries:
@@ -51,6 +28,13 @@ def test_a_range_begins_after_its_start_and_ends_with_its_end() -> None:
     (series,) = storage.fetch("a", AT_S + 20, AT_S + 50)
     assert (series.start_s, series.end_s, series.step_s) == (AT_S + 30, AT_S + 60, 10)
     assert series.values.tolist() == [30, 40, 50]
+
+
+@pytest.mark.parametrize("now_s", [130, 100_000])
+def test_the_last_step_has_what_came_after_the_end_within_it(now_s: int) -> None:
+    source = source_of(a=[(0, 1.0), (60, 2.0), (125, 3.0), (180, 4.0)])
+    (series,) = StoredSeries(source, now_s=AT_S + now_s).fetch("a", AT_S - 60, AT_S + 122)
+    assert series.values.tolist() == [1, 2, 3]
 
 
 def test_a_series_that_lives_is_shown_though_the_range_has_nothing_of_it() -> None:

@@ -34,7 +34,11 @@ def aggregated(call: Invocation, group: list[Series], name: str, x_files_factor:
 
 def common_tags(group: list[Series]) -> dict[str, str]:
     """The tags that all series have, with the same value."""
-    return dict(set.intersection(*(set(one.tags.items()) for one in group)))
+    common = dict(group[0].tags)
+    for one in group:
+        for tag in [tag for tag, text in common.items() if one.tags.get(tag) != text]:
+            del common[tag]
+    return common
 
 
 @function("sumSeries", "sum", group=GROUP, parameters=[SERIES_LISTS])

@@ -279,10 +279,7 @@ def remove_below_value(call: Invocation, group: list[Series], n: float) -> list[
 
 def _tagged(group: list[Series], n: float) -> list[Series]:
     """A series without values has no percentile."""
-    for one in group:
-        if not np.isnan(one.values).all():
-            one.tags["nPercentile"] = str(n)
-    return group
+    return [one if np.isnan(one.values).all() else one.but(tags=one.tags | {"nPercentile": str(n)}) for one in group]
 
 
 @function("removeAbovePercentile", group=DATA, parameters=[SERIES_LIST, LIMIT])

@@ -404,6 +404,7 @@ class Process(Answer):
     last_words: str | None
     rss_bytes: int | None
     started_ms: int | None
+    kept_because: str | None  # Why another process could not take its place at the last reload.
     queue: dict[str, Any] | None
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.web.house import House
-from web.headers import CONTENT_SECURITY_POLICY
 from web.pages.manual import views
 
 
@@ -31,7 +30,7 @@ def test_a_stranger_reads_the_docs(house: House, site: Path) -> None:
     for path, words in (("/docs/", "Docs"), ("/docs/install/", "Installing"), ("/docs/search.json", "{}")):
         with client.get(path) as answer:
             assert (answer.status_code, words in answer.text) == (200, True), path
-            assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+            assert answer.headers["Content-Security-Policy"] == views.POLICY
             assert answer.headers["Cache-Control"] == "no-cache"
     with client.get("/docs/", headers={"If-None-Match": answer.headers["ETag"]}) as again:
         assert again.status_code == 200  # Another file's mark.

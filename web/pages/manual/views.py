@@ -14,11 +14,15 @@ from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as AnyResponse
 
 from web.auth.guard import open_to_all
+from web.headers import CONTENT_SECURITY_POLICY
 
 bp = Blueprint("manual", __name__, template_folder="templates")
 
 SITE = Path(__file__).resolve().parents[2] / "manual"  # Where handbook/build.py writes it.
 INDEX = "index.html"
+# The theme's search writes one style into its own part of the page while it runs; its digest, as a browser names it.
+SEARCH_STYLE = "'sha256-NwSx/R2V/U4jnW0Tq5pQ53Y/rzPVJ4dqE7D6UTA/J1k='"
+POLICY = CONTENT_SECURITY_POLICY.replace("style-src 'self'", f"style-src 'self' {SEARCH_STYLE}")
 
 
 @bp.get("/docs")
@@ -41,6 +45,7 @@ def page(name: str = "") -> AnyResponse:
     if found is None:
         raise NotFound
     answer = send_from_directory(SITE, found, conditional=True)
+    answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["Cache-Control"] = "no-cache"  # Kept, and asked for anew: another build has another site.
     return answer
 

@@ -49,6 +49,7 @@ def pages_of(world: World, ids: dict[str, str]) -> dict[str, str]:
         "channel_form": "/channels/new/email",
         "system": "/system",
         "account": "/account",
+        "second_factor": "/account/second-factor",
     }
 
 

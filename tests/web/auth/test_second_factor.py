@@ -18,6 +18,7 @@ from web.auth.roles import Role
 from web.auth.second_factor import HALF_LIFETIME_MS, RECOVERY_COUNT, SecondFactor
 from web.auth.throttle import FREE_COUNT
 from web.auth.users import NewUser, UserChange
+from web.draw.qr import qr
 
 NAME = "tina totp"
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # "12345678901234567890"
@@ -154,6 +155,8 @@ def test_it_is_turned_on_asked_for_and_taken_away_on_the_pages(house: House, tin
     secret = re.search(r'id="totp-secret">([A-Z2-7]{32})<', page)
     assert secret
     assert f"otpauth://totp/Henge%3Atina%20totp?secret={secret[1]}&amp;issuer=Henge" in page
+    url = totp.otpauth_url(secret[1], NAME, "Henge")
+    assert qr(url, label="QR code with the secret that stands below it as text") in page
     now_ms = house.services.clock.now_ms()
     sent = {
         "csrf": csrf_of(page),

@@ -11,6 +11,7 @@ from web.auth.guard import needs
 from web.auth.identity import Kind, identity
 from web.auth.kit import auth
 from web.auth.roles import Role
+from web.draw.qr import qr
 from web.errors import Refusal
 from web.services import services
 
@@ -28,13 +29,15 @@ def _page(user: Document, *, secret: str = "", problems: dict[str, str] | None =
     """secret: one that was shown already, when the form comes back with a mistake."""
     stored = second_factor.shown(auth().second_factor.of(user.id))
     secret = "" if stored else secret or totp.new_secret()
+    url = totp.otpauth_url(secret, str(user.body["name"]), "Henge") if secret else ""
     page = render_template(
         "account/second_factor.html",
         section="account",
         stored=stored,
         secret=secret,
         pending=auth().second_factor.pending(secret) if secret else "",
-        url=totp.otpauth_url(secret, str(user.body["name"]), "Henge") if secret else "",
+        url=url,
+        code=qr(url, label="QR code with the secret that stands below it as text") if url else "",
         problems=problems or {},
         codes=[],
         now_ms=services().clock.now_ms(),

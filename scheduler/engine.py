@@ -24,6 +24,7 @@ from scheduler.conclusion import end_incidents
 from scheduler.inventory import Inventory
 from scheduler.jobs import Jobs
 from scheduler.lateness import Lateness
+from scheduler.looking import Looker
 from scheduler.notify import Transports
 from scheduler.outbox import MessageIds, Outbox
 from scheduler.rules.keeper import InThread, RuleKeeper
@@ -88,6 +89,7 @@ class Engine:
             lateness=self.lateness,
             probe=probe,
         )
+        self.looker = Looker(self.runner.try_out)
         self.rules = RuleKeeper(
             clock=clock,
             metrics=metrics,

@@ -13,6 +13,8 @@ import msgspec
 from appliance.bus import BusRefused, Request, Server
 from appliance.metrics import Metrics
 from checks.model import Check, Result
+from checks.probes.options import OptionError
+from checks.suggestions.choice import Looked
 from scheduler.engine import Engine
 from scheduler.notices import Notices
 from tsdb.notices import Noted
@@ -30,6 +32,10 @@ class RunBody(msgspec.Struct, frozen=True):
     check_id: str
 
 
+class AddressBody(msgspec.Struct, frozen=True):
+    address: str
+
+
 class ChannelBody(msgspec.Struct, frozen=True):
     channel_id: str
 
@@ -40,6 +46,21 @@ def result_body(result: Result) -> dict[str, Any]:
     for instance, found in zip(body["instances"], result.instances, strict=True):
         instance["state"] = found.state.word
     return {**body, "state": result.state.word}
+
+
+def looked_body(looked: Looked) -> dict[str, Any]:
+    """What was found at an address, with the first result of each check that is suggested."""
+    items = [
+        {
+            "kind": one.candidate.kind,
+            "name": one.candidate.name,
+            "options": one.candidate.options,
+            "is_ticked": one.is_ticked,
+            "result": result_body(one.result),
+        }
+        for one in looked.suggestions
+    ]
+    return {"items": items, "note": looked.note}
 
 
 class Service:
@@ -54,6 +75,7 @@ class Service:
         self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT, lanes={NOTICES: 1})
         self.server.handle("run", self._run, RunBody)
         self.server.handle("try", self._try, Check)
+        self.server.handle("look", self._look, AddressBody)
         self.server.handle("test_channel", self._test_channel, ChannelBody)
         self.server.handle("notices", self._notices, Noted, lane=NOTICES)
         self.server.handle("rules", self._rules)
@@ -76,6 +98,13 @@ class Service:
 
     def _try(self, request: Request) -> Any:
         return result_body(self._ask(lambda: self._engine.try_out(request.body)))
+
+    def _look(self, request: Request) -> Any:
+        address: str = request.body.address
+        try:
+            return looked_body(self._ask(lambda: self._engine.looker.look(address)))
+        except OptionError as error:
+            raise BusRefused("invalid", error.message) from error
 
     def _test_channel(self, request: Request) -> Any:
         channel_id: str = request.body.channel_id

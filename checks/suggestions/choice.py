@@ -1,0 +1,93 @@
+"""What of all that was looked at is suggested, and ticked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from checks.model import Result, State
+from checks.suggestions.address import Address
+from checks.suggestions.candidates import Candidate, Reason
+
+WELL = (State.OK, State.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    candidate: Candidate
+    result: Result
+    is_ticked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """note: what to say when little was found; empty otherwise."""
+
+    suggestions: tuple[Suggestion, ...]
+    note: str = ""
+
+
+def suggestions(address: Address, found: Sequence[tuple[Candidate, Result]]) -> Looked:
+    """found: every candidate of the address with its first result, in the candidates' order."""
+    well_web = [one for one, result in found if one.reason is Reason.WEB and result.state in WELL]
+    secure = {_place(one) for one in well_web if not _is_plain_http(one)}
+    chosen = [
+        Suggestion(one, result, _is_ticked(one, result, is_web=bool(well_web)))
+        for one, result in found
+        if _is_worth_it(one, result) and not (_is_plain_http(one) and _place(one) in secure)
+    ]
+    if any(one.result.state in WELL and one.candidate.reason is not Reason.NAME for one in chosen):
+        return Looked(tuple(chosen))
+    shown = {suggestion.candidate.name for suggestion in chosen}
+    chosen += [
+        Suggestion(one, result, is_ticked=False)
+        for one, result in found
+        if one.reason is Reason.PING and one.name not in shown
+    ]
+    return Looked(tuple(chosen), _note(address, found))
+
+
+def _is_worth_it(one: Candidate, result: Result) -> bool:
+    match one.reason:
+        case Reason.ASKED:
+            return True
+        case Reason.WEB:  # Also when the answer is an error: somebody is there.
+            return _measured(result, "size")
+        case Reason.CERTIFICATE:  # Also one that has expired or was signed by nobody known: it is there.
+            return _measured(result, "days")
+    return result.state is State.OK
+
+
+def _is_ticked(one: Candidate, result: Result, *, is_web: bool) -> bool:
+    """What was typed is watched even while it is down, unless it is a port behind which a web server answers: a check
+    of that says more. A name alone is looked up by every other check as well."""
+    if one.reason is Reason.ASKED:
+        return one.kind != "tcp" or not is_web
+    return result.state in WELL and one.reason is not Reason.NAME
+
+
+def _is_plain_http(one: Candidate) -> bool:
+    return one.reason is Reason.WEB and one.options["url"].startswith("http://")
+
+
+def _place(one: Candidate) -> tuple[str, str, int | None]:
+    """Host, path and port of a web address; the usual ports of http and https count as one."""
+    parts = urlsplit(one.options["url"])
+    return parts.hostname or "", f"{parts.path}?{parts.query}", None if parts.port in (80, 443) else parts.port
+
+
+def _measured(result: Result, label: str) -> bool:
+    return any(perfdata.label == label for perfdata in result.perfdata)
+
+
+def _note(address: Address, found: Sequence[tuple[Candidate, Result]]) -> str:
+    """The first line of why; a name that cannot be looked up explains everything else."""
+    for one, result in found:
+        if one.reason is Reason.NAME and result.state is not State.OK:
+            return f"The name {address.host} was not found: {result.output.partition(chr(10))[0]}."
+    where = f"port {address.port}" if address.port is not None else "the usual ports"
+    return (
+        f"Nothing answered well at {address.host}, on {where}. A firewall may keep this machine out; what you tick is "
+        "watched all the same."
+    )

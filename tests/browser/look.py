@@ -23,7 +23,7 @@ def sign_in(page: Page, appliance: Appliance) -> None:
     page.fill("#password", PASSWORD)
     page.fill("#again", PASSWORD)
     page.click("main button")
-    page.wait_for_url(appliance.url + "/")
+    page.wait_for_url(appliance.url + "/start/watch")
 
 
 def pages_of(world: World, ids: dict[str, str]) -> dict[str, str]:

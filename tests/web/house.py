@@ -45,6 +45,25 @@ RESULT = {
     "instances": [],
     "transcript": ["connected"],
 }
+LOOKED = {  # What the scheduler finds at any address.
+    "items": [
+        {
+            "kind": "http",
+            "name": "shop.example",
+            "options": {"url": "https://shop.example/"},
+            "is_ticked": True,
+            "result": RESULT,
+        },
+        {
+            "kind": "dns",
+            "name": "shop.example name",
+            "options": {"name": "shop.example"},
+            "is_ticked": False,
+            "result": RESULT,
+        },
+    ],
+    "note": "",
+}
 ROLES = ("admin", "editor", "viewer")
 
 
@@ -56,7 +75,13 @@ class House:
         self.services = app.extensions["henge"]
         self.asked: list[tuple[str, Any]] = []  # What the scheduler was asked.
         self.rule_groups: list[dict[str, Any]] = []  # What the scheduler says of rules.
+        self.test_answer: dict[str, Any] = {"delivered": True, "detail": "the receiver answered 200"}
         self._tokens: dict[tuple[str, str | None], str] = {}
+
+    def look(self, body: Any) -> Any:
+        """What the scheduler finds at an address."""
+        self.asked.append(("look", body))
+        return LOOKED
 
     def client(self, role: str | None = None) -> FlaskClient:
         """A browser; role None is a stranger."""
@@ -141,7 +166,8 @@ def _running_house(folder: Path, *, with_users: bool) -> Iterator[House]:
         for op in ("run", "try"):
             scheduler.handle(op, lambda request, op=op: house.asked.append((op, request.body)) or RESULT)
         scheduler.handle("rules", lambda request: house.rule_groups)
-        scheduler.handle("test_channel", lambda request: {"delivered": True, "detail": "the receiver answered 200"})
+        scheduler.handle("look", lambda request: house.look(request.body))
+        scheduler.handle("test_channel", lambda request: house.test_answer)
         threads.append(scheduler.start_thread(context.stopping))
         if with_users:
             for role in ROLES:

@@ -18,6 +18,8 @@ def install(app: Flask) -> None:
     from web.pages.overview import views as overview
     from web.pages.rules import views as rules
     from web.pages.setup import views as setup
+    from web.pages.start import telling as start_telling
+    from web.pages.start import views as start
     from web.pages.system import views as system
 
     for family in (
@@ -30,6 +32,8 @@ def install(app: Flask) -> None:
         channels,
         system,
         setup,
+        start,
+        start_telling,
         account,
         second_factor,
         audit,

@@ -23,7 +23,7 @@ def test_the_link_leads_to_an_administrator_who_is_signed_in(fresh_house: House)
     assert "Create the administrator" in page.text
 
     answer = client.post(path, data=FORM | {"csrf": csrf_of(page.text)})
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/start/watch")
     assert "Nothing is watched yet" in client.get("/").text
     assert login_link(fresh_house.app.extensions["henge_auth"], fresh_house.services, Address("::1", 1)) is None
 

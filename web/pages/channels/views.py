@@ -75,7 +75,7 @@ def _users(entry: dict[str, Any]) -> list[str]:
     return channels.catalogue().users(channel_of(document.body))
 
 
-def _known(kind: str) -> str:
+def known(kind: str) -> str:
     if kind not in KINDS:
         raise not_found("kind of channel", kind)
     return kind
@@ -84,7 +84,7 @@ def _known(kind: str) -> str:
 @bp.get("/new/<kind>")
 @needs(Role.EDITOR)
 def new(kind: str) -> Response:
-    return _page(Form(kind=_known(kind), values=forms.to_form(KINDS[kind], {})))
+    return _page(Form(kind=known(kind), values=forms.to_form(KINDS[kind], {})))
 
 
 def _page(form: Form, status: int = 200) -> Response:
@@ -100,7 +100,7 @@ def _page(form: Form, status: int = 200) -> Response:
     return make_response(page, status)
 
 
-def _read(kind: str, channel_id: str | None = None) -> tuple[Form, dict[str, Any]]:
+def read_form(kind: str, channel_id: str | None = None) -> tuple[Form, dict[str, Any]]:
     texts = {name.removeprefix(PREFIX): text for name, text in request.form.items() if name.startswith(PREFIX)}
     fields = forms.options_fields(KINDS[kind])
     options, problems = forms.options_from_form(KINDS[kind], texts)
@@ -125,7 +125,7 @@ def _is_set(channel_id: str, option: str) -> bool:
 
 @bp.post("/new/<kind>")
 def create(kind: str) -> Response:
-    form, body = _read(_known(kind))
+    form, body = read_form(known(kind))
     if not form.problems:
         try:
             channels.create(body)
@@ -139,14 +139,14 @@ def create(kind: str) -> Response:
 @needs(Role.EDITOR)
 def edit(channel_id: str) -> Response:
     stored = channel_of(channels.get_document(channel_id).body)
-    values = forms.to_form(KINDS[_known(stored.kind)], stored.options)
+    values = forms.to_form(KINDS[known(stored.kind)], stored.options)
     return _page(Form(kind=stored.kind, values=values, name=stored.name, channel_id=channel_id))
 
 
 @bp.post("/<channel_id>/edit")
 def save(channel_id: str) -> Response:
     stored = channel_of(channels.get_document(channel_id).body)
-    form, body = _read(_known(stored.kind), channel_id)
+    form, body = read_form(known(stored.kind), channel_id)
     if not form.problems:
         try:
             channels.change(channel_id, body)

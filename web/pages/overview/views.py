@@ -18,6 +18,7 @@ from web.draw.sparkline import sparkline
 from web.history import Past, past_of
 from web.kit import board
 from web.pages.numbered import Numbered, numbered
+from web.pages.start.views import unfinished
 from web.services import services
 from web.words import latency
 
@@ -71,6 +72,7 @@ def _content(view: View) -> dict[str, Any]:
     problems = [row for row in rows if row.is_problem and row.id not in quiet]
     return {
         "section": "overview",
+        "unfinished": unfinished(),
         "now_ms": now_ms,
         "check_count": len(rows),
         "counts": _counts(rows, quiet),

@@ -15,6 +15,7 @@ from web.auth.roles import Role
 from web.auth.throttle import keys_of
 from web.auth.users import NewUser, unique_name
 from web.errors import Refusal
+from web.pages.start.progress import Progress, Step, stored
 from web.services import services
 from web.words import stamp
 
@@ -44,7 +45,7 @@ def first_run(secret: str) -> Response:
         return htmx.go_to("/" if identity().is_known else "/login")
     if not auth().first_run.is_valid(secret, now_ms=services().clock.now_ms()):
         raise Refusal(403, "forbidden", "this link is not valid any more; the newest one is printed by `henge up`")
-    return make_response(render_template("setup/first.html", section="", problems={}, name="admin"))
+    return make_response(render_template("setup/first.html", section="", problems={}, name="admin", steps=list(Step)))
 
 
 @bp.post("/setup/<secret>")
@@ -71,9 +72,10 @@ def create_administrator(secret: str) -> Response:
         except Refusal as refusal:
             problems[refusal.field or "name"] = refusal.message
         else:
-            services().state.apply([creation, *auth().first_run.spending(secret)], actor=f"user:{name}")
-            return _begin_session(user_id, "/")
-    page = render_template("setup/first.html", section="", problems=problems, name=name)
+            begun = stored(Progress())
+            services().state.apply([creation, begun, *auth().first_run.spending(secret)], actor=f"user:{name}")
+            return _begin_session(user_id, "/start/watch")
+    page = render_template("setup/first.html", section="", problems=problems, name=name, steps=list(Step))
     return make_response(page, 422)
 
 

@@ -48,6 +48,11 @@ def pages_of(world: World, ids: dict[str, str]) -> dict[str, str]:
         "channels": "/channels",
         "channel_form": "/channels/new/email",
         "system": "/system",
+        "start_watch": "/start/watch",
+        "start_channel": "/start/channel",
+        "start_email": "/start/channel/email",
+        "start_test": "/start/test",
+        "start_done": "/start/done",
         "account": "/account",
         "second_factor": "/account/second-factor",
     }

@@ -63,7 +63,7 @@
   setInterval(() => { if (!document.hidden) { freshen(document); lasting(document); } }, 1000);
   document.addEventListener("htmx:afterSettle", (event) => {
     show(document);
-    if (event.target.id === "trial") event.target.scrollIntoView({ block: "nearest" }); // On a phone it is below the form.
+    if (event.target.matches("#trial, #looked")) event.target.scrollIntoView({ block: "nearest" }); // On a phone it is below the form.
   });
 
   // A select that is a filter acts at once.

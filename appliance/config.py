@@ -21,6 +21,7 @@ from appliance.settings import (
     SECTION_TYPES,
     SETTINGS,
     Address,
+    BackupConfig,
     Fsync,
     GraphiteConfig,
     LogConfig,
@@ -35,6 +36,7 @@ from appliance.units import duration_ms, duration_text, size_bytes, size_text
 __all__ = [
     "SETTINGS",
     "Address",
+    "BackupConfig",
     "Config",
     "ConfigError",
     "Fsync",
@@ -78,6 +80,7 @@ class Config:
     statsd: StatsdConfig
     store: StoreConfig
     query: QueryConfig
+    backup: BackupConfig
     log: LogConfig
     texts: Mapping[str, str]  # Every setting as it was written, by key; for pages.
     sources: Mapping[str, str]  # Where each setting that is not a default came from, by key; for pages.

@@ -100,6 +100,13 @@ def tree(config: Config) -> Subtree:
             Process(
                 name="scheduler", entry="scheduler.process:run_scheduler", reads=("log",), memory_bytes_max=2 * GIB
             ),
+            # scrypt takes 128 MiB for a moment, twice for each backup; pieces of 1 MiB go through.
+            Process(
+                name="backup",
+                entry="tsdb.node.backup:run_backup",
+                reads=("backup", "log"),
+                memory_bytes_max=512 * MIB,
+            ),
             Process(
                 name="web",
                 entry="web.process:run_web",

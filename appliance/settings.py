@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from appliance.backups import ROWS as BACKUP_ROWS
+from appliance.backups import BackupConfig as BackupConfig  # Config re-exports every section from here.
 from appliance.graphite import AggregationRule, parse_aggregations
 from appliance.retention import Retention, SchemaRule, parse_retention, parse_schemas
 from appliance.statsd import ROWS as STATSD_ROWS
-from appliance.statsd import StatsdConfig as StatsdConfig  # Config re-exports every section from here.
+from appliance.statsd import StatsdConfig as StatsdConfig
 from appliance.units import DURATION_MS_MAX, duration_ms, duration_text, size_bytes, size_text
 
 SERIES_COUNT_MAX = 2**31 - 1  # Local series ids are int32.
@@ -384,6 +386,7 @@ SETTINGS: tuple[Setting, ...] = (
         "How much memory kept answers of range queries may take, so that a refresh evaluates the newest steps alone.",
         partial(parse_size_bytes, min_bytes=0),
     ),
+    *(Setting(*row) for row in BACKUP_ROWS),
     Setting(
         "log.level", "info", ", ".join(LOG_LEVELS), "What is written to the log: this and what is graver.", parse_level
     ),
@@ -394,5 +397,6 @@ SECTION_TYPES: dict[str, type[Any]] = {
     "statsd": StatsdConfig,
     "store": StoreConfig,
     "query": QueryConfig,
+    "backup": BackupConfig,
     "log": LogConfig,
 }

@@ -12,7 +12,7 @@ from appliance.bus import BusError
 from appliance.metrics import Sample
 from web.services import Services
 
-SERVICES = ("supervisor", "state", "store", "intake", "query", "spawner", "scheduler")
+SERVICES = ("supervisor", "state", "store", "intake", "query", "spawner", "scheduler", "backup")
 NEEDED_TO_BE_READY = ("state", "store", "intake", "query")
 TIMEOUT_S = 2.0
 

@@ -18,7 +18,7 @@ FULL_BYTES = 256 * 2**20  # Less than a flush of a full head needs; on a small d
 def report(services: Services) -> dict[str, Any]:
     """Every part is there also when a process is silent: then it is empty, and the process is named in `silent`."""
     status = ask_all(services, "status", ("supervisor",))["supervisor"] or {}
-    stats = ask_all(services, "stats", ("store", "intake", "scheduler"))
+    stats = ask_all(services, "stats", ("store", "intake", "scheduler", "backup"))
     queues = ask_all(services, "process", (*SERVICES, "web"))
     samples = gather_metrics(services)
     processes = status.get("processes", [])
@@ -37,6 +37,7 @@ def report(services: Services) -> dict[str, Any]:
         "intake": stats["intake"],
         "store": stats["store"],
         "scheduler": stats["scheduler"],
+        "backup": stats["backup"],
         "queries": {
             "asked": _sum(samples, "henge_query_total"),
             "running": _sum(samples, "henge_query_running"),

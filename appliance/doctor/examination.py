@@ -21,6 +21,7 @@ EXAMINERS: Mapping[str, str] = {
     "folder": "appliance.doctor.ownership:examine",
     "state": "appliance.doctor.state_file:examine",
     "samples": "tsdb.doctor.damage:examine",
+    "backups": "tsdb.doctor.backups:examine",
     "clock": "appliance.doctor.clock:examine",
     "ports": "appliance.doctor.ports:examine",
     "names": "appliance.doctor.resolving:examine",

@@ -24,7 +24,7 @@ CHANGED = {  # what was set: who is restarted for it
     "graphite.pickle_listen=": "intake web",
     "statsd.listen=127.0.0.1:9125": "intake web",
     "web.listen=127.0.0.1:9420": "web",
-    "log.level=debug": "state store intake query spawner scheduler web",
+    "log.level=debug": "state store intake query spawner scheduler backup web",
 }
 
 
@@ -53,6 +53,7 @@ ROOMS = {  # process: where the code is that only this process runs
     "query": ["tsdb/node/query.py"],
     "spawner": ["checks/nagios"],
     "scheduler": ["scheduler"],
+    "backup": ["tsdb/node/backup.py"],
     "web": ["web"],
 }
 READ = re.compile(rf"config\.({'|'.join(SECTION_TYPES)})\b(?:\.(\w+))?")

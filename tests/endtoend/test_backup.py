@@ -128,3 +128,29 @@ def test_a_new_backup_wants_a_long_passphrase_and_overwrites_nothing(appliance: 
     assert (status, "is there already" in said) == (1, True)
     assert list(backup.parent.iterdir()) == [backup]
     assert not list((appliance.data_dir / "snapshots").glob("*"))
+
+
+def test_scheduled_backups_are_made_shown_and_put_back(phone: Receiver, tmp_path: Path) -> None:
+    target, secret = tmp_path / "target", tmp_path / "passphrase"
+    target.mkdir()
+    (tmp_path / "first").mkdir()
+    secret.write_text(PASSPHRASE)
+    secret.chmod(0o600)
+    settings = (f"backup.dir={target}", f"backup.passphrase_file={secret}", "backup.interval=1h")
+    with Appliance(tmp_path / "first", settings=settings) as appliance:
+
+        def stats() -> dict[str, object]:
+            found: dict[str, object] = appliance.call("GET", "/api/v1/system")[1]["backup"]
+            return found
+
+        wait_until(lambda: stats()["succeeded_ms"], what="the first backup", timeout_s=30)
+        (made,) = target.iterdir()
+        assert stats()["file"] == str(made)
+        assert "henge_backup_last_success_timestamp_seconds 1" in appliance.call("GET", "/metrics")[1]
+        assert "hours old" in appliance.henge("doctor", "--data", str(appliance.data_dir), *doctor_settings(settings))
+    status, said = henge("backup", "restore", str(made), "--data", str(tmp_path / "data"))
+    assert status == 0, said
+
+
+def doctor_settings(settings: tuple[str, ...]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]

@@ -5,7 +5,7 @@ Sending is the scheduler's; the page, the API and the command line need only wha
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -38,9 +38,9 @@ class Email(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sender: Annotated[str, msgspec.Meta(description="From address")] = "henge@localhost"
     smtp_host: Annotated[str, msgspec.Meta(min_length=1, description="Name of the mail server")] = "localhost"
     smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65_535, description="25, 587 with STARTTLS, 465 with TLS")] = 587
-    security: Annotated[str, msgspec.Meta(pattern=r"^(none|starttls|tls)$", description="none, starttls or tls")] = (
-        "starttls"
-    )
+    security: Annotated[
+        Literal["none", "starttls", "tls"], msgspec.Meta(description="How the connection is encrypted")
+    ] = "starttls"
     username: Annotated[str, msgspec.Meta(description="Empty: no log-in")] = ""
     password: Annotated[str, msgspec.Meta(description="Of that user", extra=SECRET)] = ""
 

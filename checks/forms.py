@@ -217,7 +217,15 @@ def _choices(hint: Any) -> tuple[str, ...]:
     return tuple(str(value) for value in get_args(hint))
 
 
-_WORDS = {"url": "URL", "tls": "TLS", "json": "JSON", "ip": "IP", "rtt": "RTT", "rcode": "response code"}
+_WORDS = {
+    "url": "URL",
+    "tls": "TLS",
+    "json": "JSON",
+    "ip": "IP",
+    "rtt": "RTT",
+    "rcode": "response code",
+    "smtp": "SMTP",
+}
 _UNITS = {"_s": "seconds", "_ms": "ms", "_percent": "%", "_bytes": "bytes", "_bytes_max": "bytes", "_days": "days"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from checks.model import Result, State
@@ -11,6 +11,10 @@ from checks.suggestions.address import Address
 from checks.suggestions.candidates import Candidate, Reason
 
 WELL = (State.OK, State.WARNING)
+EVERYWHERE = (
+    "Every port of {host} that was tried answers, as a firewall or a proxy before it does. Tick those behind which you "
+    "know a service."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ def suggestions(address: Address, found: Sequence[tuple[Candidate, Result]]) -> 
         for one, result in found
         if _is_worth_it(one, result) and not (_is_plain_http(one) and _place(one) in secure)
     ]
+    if _answers_everywhere(found):
+        return Looked(tuple(_unticked(one) for one in chosen), EVERYWHERE.format(host=address.host))
     if any(one.result.state in WELL and one.candidate.reason is not Reason.NAME for one in chosen):
         return Looked(tuple(chosen))
     shown = {suggestion.candidate.name for suggestion in chosen}
@@ -65,6 +71,16 @@ def _is_ticked(one: Candidate, result: Result, *, is_web: bool) -> bool:
     if one.reason is Reason.ASKED:
         return one.kind != "tcp" or not is_web
     return result.state in WELL and one.reason is not Reason.NAME
+
+
+def _answers_everywhere(found: Sequence[tuple[Candidate, Result]]) -> bool:
+    """Nobody runs all of that on one machine: something before it answers in its stead."""
+    ports = [result.state is State.OK for one, result in found if one.reason is Reason.PORT]
+    return bool(ports) and all(ports)
+
+
+def _unticked(one: Suggestion) -> Suggestion:
+    return replace(one, is_ticked=one.is_ticked and one.candidate.reason is not Reason.PORT)
 
 
 def _is_plain_http(one: Candidate) -> bool:

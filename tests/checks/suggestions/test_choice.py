@@ -88,6 +88,15 @@ def test_what_is_suggested_and_ticked(typed: str, well: str, wrong: str, warns: 
     assert sorted(told) == sorted(want.split(", "))
 
 
+def test_a_firewall_that_answers_on_every_port_is_not_believed() -> None:
+    address = parse("h")
+    found = [(one, result(State.OK if one.kind in ("tcp", "ping") else State.CRITICAL)) for one in candidates(address)]
+    looked = suggestions(address, found)
+    assert "Every port of h that was tried answers" in looked.note
+    assert [one.candidate.name for one in looked.suggestions if one.is_ticked] == ["h ping"]
+    assert len(looked.suggestions) == len(USUAL_PORTS) + 1
+
+
 def test_when_nothing_answers_it_says_why() -> None:
     address = parse("h")
     silent = [(one, result(State.CRITICAL)) for one in candidates(address)]

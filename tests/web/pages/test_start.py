@@ -243,7 +243,7 @@ def test_the_test_says_whether_it_arrived(started: House, admin: FlaskClient, mo
         assert (status, "<html" in page) == (200, not swap)
         assert "Delivered.</span> the receiver answered 200." in page
     monkeypatch.setattr(started, "test_answer", {"delivered": False, "detail": "connection refused"})
-    assert "Not delivered.</span> connection refused" in send(admin, f"/start/test/{channel_id}", swap=True)[1]
+    assert "Not delivered.</span> Nothing listens there" in send(admin, f"/start/test/{channel_id}", swap=True)[1]
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", None])

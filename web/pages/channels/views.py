@@ -19,6 +19,7 @@ from web.api import channels
 from web.auth.guard import needs
 from web.auth.roles import Role
 from web.errors import Refusal, not_found, refusal_from
+from web.pages.channels.outcome import advice
 from web.pages.numbered import numbered
 from web.services import services
 
@@ -171,6 +172,7 @@ def test(channel_id: str) -> Response:
     except (BusError, Refusal) as error:
         refusal = refusal_from(error)
         answer = {"delivered": False, "detail": refusal.message if refusal else str(error)}
+    answer["advice"] = "" if answer["delivered"] else advice(answer["detail"])
     context = {"answer": answer, "channel": msgspec.to_builtins(document)}
     response = htmx.page_or_partial("channels/tested.html", "channels/_tested.html", section="channels", **context)
     response.headers["Cache-Control"] = "no-store"

@@ -20,6 +20,7 @@ from web.auth.identity import identity
 from web.auth.roles import Role
 from web.errors import Refusal, refusal_from
 from web.kit import catalogue
+from web.pages.channels.outcome import advice
 from web.pages.channels.views import TITLES, Form, known, read_form
 from web.pages.start import watching
 from web.pages.start.progress import Step
@@ -133,6 +134,7 @@ def send(channel_id: str) -> Response:
     except (BusError, Refusal) as error:
         refusal = refusal_from(error)
         answer = {"delivered": False, "detail": refusal.message if refusal else str(error)}
+    answer["advice"] = "" if answer["delivered"] else advice(answer["detail"])
     if htmx.is_swap():
         response = Response(render_template("start/_tested.html", answer=answer, channel=channel_view(document)))
         response.headers["Cache-Control"] = "no-store"

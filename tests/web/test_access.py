@@ -127,6 +127,46 @@ def test_routes_about_accounts_and_the_audit_are_open_from_their_role_on(house: 
         assert is_kept_out == (ROLES.index(role) < ROLES.index(least)), (method, rule, answer.status_code)
 
 
+FIRST_SET_UP = {  # Every route of it is for administrators; what changes something needs the token of a form as well.
+    ("GET", "/start"),
+    ("GET", "/start/channel"),
+    ("GET", "/start/channel/<kind>"),
+    ("POST", "/start/channel/<kind>"),
+    ("POST", "/start/checks"),
+    ("POST", "/start/dismiss"),
+    ("GET", "/start/done"),
+    ("POST", "/start/look"),
+    ("POST", "/start/machine"),
+    ("POST", "/start/on/<step>"),
+    ("GET", "/start/received"),
+    ("GET", "/start/test"),
+    ("POST", "/start/test/<channel_id>"),
+    ("GET", "/start/watch"),
+    ("GET", "/start/watched"),
+}
+
+
+def test_the_first_set_up_is_for_administrators(house: House) -> None:
+    there = {
+        (method, str(rule))
+        for rule in house.app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if str(rule).startswith("/start")
+    }
+    assert there == FIRST_SET_UP
+    clients = {role: house.client(role) for role in ROLES[1:]}
+    for role, client in clients.items():
+        csrf = csrf_of(client.get("/account").text)
+        for method, rule in FIRST_SET_UP:
+            path = re.sub(r"<[^>]+>", "no-such-thing", rule)
+            if method == "POST" or role != "admin":
+                token = {} if role == "admin" else {"X-CSRF-Token": csrf}
+                answer = client.open(path, method=method, headers=token)
+                assert answer.status_code == 403, (role, method, rule)
+            else:
+                assert client.get(path).status_code in (200, 303, 404), rule
+
+
 def test_an_editor_is_no_administrator(house: House) -> None:
     for method, path in (
         ("GET", "/api/v1/users"),

@@ -226,6 +226,7 @@ def test_a_channel_is_added_and_told_by_the_checks_that_told_nobody(started: Hou
     read = started.services.state.read
     assert [read.get("check", one["id"]).body["channels"] for one in (silent, told)] == [["hook"], ["other"]]  # type: ignore[union-attr]
 
+    assert "Next is step 4 of 4: a test alert" in admin.get("/").text
     later = started.add_check("later")
     status, page = send(admin, "/start/channel/webhook", WEBHOOK)
     assert (status, "has a channel named" in page) == (422, True)

@@ -24,7 +24,7 @@ from web.pages.channels.outcome import advice
 from web.pages.channels.views import TITLES, Form, known, read_form
 from web.pages.start import watching
 from web.pages.start.progress import Step
-from web.pages.start.views import page_of
+from web.pages.start.views import page_of, step_done
 from web.services import services
 
 bp = Blueprint("start_telling", __name__, url_prefix="/start", template_folder="templates")
@@ -95,6 +95,7 @@ def create(kind: str) -> Response:
         else:
             if tells_all:
                 _tell(channel_id)
+            step_done(Step.CHANNEL)
             return htmx.go_to("/start/test")
     return _form(form, tells_all=tells_all, status=422)
 

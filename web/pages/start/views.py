@@ -43,6 +43,13 @@ def store(found: Progress) -> None:
     services().state.apply([stored(found)], actor=identity().actor)
 
 
+def step_done(step: Step) -> None:
+    """Remember it, where a set-up is going on."""
+    found = progress()
+    if found and (after := found.after(step)) != found:
+        store(after)
+
+
 @bp.get("")
 @needs(Role.ADMIN)
 def resume() -> Response:
@@ -57,9 +64,7 @@ def go_on(step: str) -> Response:
     if step not in set(Step):
         raise not_found("step", step)
     now = Step(step)
-    found = progress()
-    if found and (after := found.after(now)) != found:
-        store(after)
+    step_done(now)
     return htmx.go_to(f"/start/{now.next or 'done'}")
 
 

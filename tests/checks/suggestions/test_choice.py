@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from checks.model import Perfdata, Result, State
@@ -69,6 +71,12 @@ def test_of_a_host_alone_every_usual_port_is_looked_at() -> None:
         "http://h:8080/",
         "https://h:8443/",
     }
+
+
+def test_the_ports_stand_in_the_docs() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "checks.md").read_text()
+    listed = text.partition("and the ports ")[2].partition(" |")[0]
+    assert listed == ", ".join(f"{port} ({service})" for port, service in USUAL_PORTS.items())
 
 
 @pytest.mark.parametrize(("typed", "well", "wrong", "warns", "want"), SEEN.values(), ids=SEEN.keys())

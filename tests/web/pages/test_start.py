@@ -203,7 +203,9 @@ def test_a_scheduler_that_does_not_answer_is_said(
     assert "being restarted; try again" in send(admin, "/start/look", {"address": "shop.example"}, swap=True)[1]
 
 
-def test_series_of_senders_are_counted_and_those_of_checks_are_not(started: House, admin: FlaskClient) -> None:
+def test_series_of_senders_are_counted_and_those_of_checks_are_not(
+    started: House, admin: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "Received: nothing so far" in admin.get("/start/received").text
     before = received(started.services)["series"]
     ours = labels_from({"__name__": "henge_check_up", "check": "a check"})
@@ -212,6 +214,8 @@ def test_series_of_senders_are_counted_and_those_of_checks_are_not(started: Hous
     theirs = [{"labels": {"__name__": "shop.orders"}, "samples": [[started.services.clock.now_ms(), 1]]}]
     assert started.call("POST", "/api/v1/series", theirs).status_code == 200
     assert received(started.services)["series"] == before + 1
+    monkeypatch.setattr("web.pages.start.sender.COUNTED_SERIES_MAX", 0)
+    assert received(started.services)["series"] is None, "counting would keep the store from its work"
 
 
 def test_a_channel_is_added_and_told_by_the_checks_that_told_nobody(started: House, admin: FlaskClient) -> None:

@@ -14,6 +14,7 @@ from web.services import Services, services
 PROTOCOLS = ("graphite", "graphite_pickle")
 LABEL_OF_CHECKS = "check"  # Series that have it are the appliance's own.
 LABEL_COUNT = 1_000
+COUNTED_SERIES_MAX = 100_000  # Counting passes over every series of the store, every few seconds.
 HOW_TO_OPEN = (
     'Write graphite.listen = "127.0.0.1:2003" into henge.toml, as [graphite] and listen, then run henge reload.'
 )
@@ -76,7 +77,7 @@ def received(found: Services) -> dict[str, Any]:
     refusals = (one for one in intake["recent_refusals"] if one["protocol"] in PROTOCOLS)
     return {
         "points": sum(intake["accepted"].get(protocol, 0) for protocol in PROTOCOLS),
-        "series": _series_count(found),
+        "series": _series_count(found) if intake["series_count"] <= COUNTED_SERIES_MAX else None,
         "refusal": next(refusals, None),
     }
 

@@ -218,6 +218,19 @@ def test_series_of_senders_are_counted_and_those_of_checks_are_not(
     assert received(started.services)["series"] is None, "counting would keep the store from its work"
 
 
+def test_what_polls_is_replaced_only_by_something_new(started: House, admin: FlaskClient) -> None:
+    """Else it would take the focus from who has come to a link in it."""
+    clear(started)
+    for path in ("/start/watched", "/start/received"):
+        etag = admin.get(path).headers["ETag"]
+        polled = admin.get(path, headers={"HX-Request": "true", "If-None-Match": etag})
+        assert (polled.data, polled.headers["HX-Reswap"]) == (b"", "none")
+        assert etag.strip('"') in admin.get("/start/watch").text
+    etag = admin.get("/start/watched").headers["ETag"]
+    started.add_check("new")
+    assert b"new" in admin.get("/start/watched", headers={"HX-Request": "true", "If-None-Match": etag}).data
+
+
 def test_a_channel_is_added_and_told_by_the_checks_that_told_nobody(started: House, admin: FlaskClient) -> None:
     clear(started)
     other = started.call(

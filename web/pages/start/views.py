@@ -14,6 +14,7 @@ from web.auth.guard import needs
 from web.auth.identity import identity
 from web.auth.roles import Role
 from web.errors import Refusal, not_found, refusal_from
+from web.kit import board
 from web.pages.start import sender, watching
 from web.pages.start.progress import ID, KIND, Ending, Progress, Step, progress_of, stored
 from web.services import services
@@ -94,36 +95,50 @@ def _watch(*, status: int = 200, **context: Any) -> Response:
     found = {"looked": None, "address": "", "problems": {}, **context}
     host = request.host.rpartition(":")[0] or request.host
     line = sender.sender(sender.listening(), host.strip("[]"))
-    return page_of(
-        Step.WATCH, "start/watch.html", status=status, sender=line, **found, **_watched(), **_received(sender_=line)
-    )
+    came = _received() if line.line else {}
+    return page_of(Step.WATCH, "start/watch.html", status=status, sender=line, **found, **_watched(), **came)
 
 
 def _watched() -> dict[str, Any]:
     rows = watching.rows()
     return {
+        "watched_etag": str(board().view().revision),
         "rows": rows[:WATCHED_COUNT_SHOWN],
         "row_count": len(rows),
         "machine": next((row for row in rows if row.check.kind == "host"), None),
     }
 
 
-def _received(sender_: sender.Sender) -> dict[str, Any]:
-    return {"received": sender.received(services()) if sender_.line else None}
+def _received() -> dict[str, Any]:
+    found = sender.received(services())
+    refused_ms = found["refusal"]["at_ms"] if found["refusal"] else 0
+    return {"received": found, "received_etag": f"{found['points']}-{found['series']}-{refused_ms}"}
+
+
+def _unless_same(etag: str, partial: str, context: dict[str, Any]) -> Response:
+    """What polls is replaced only when it says something new: else it would take the focus from a link in it, and be
+    read aloud again."""
+    if (same := htmx.unchanged(etag)) is not None:
+        return same
+    response = make_response(render_template(partial, **context))
+    response.set_etag(etag)
+    return response
 
 
 @bp.get("/watched")
 @needs(Role.ADMIN)
 def watched() -> Response:
     """What is watched so far, with how it stands; polled by its own partial."""
-    return make_response(render_template("start/_watched.html", **_watched()))
+    context = _watched()
+    return _unless_same(context["watched_etag"], "start/_watched.html", context)
 
 
 @bp.get("/received")
 @needs(Role.ADMIN)
 def received() -> Response:
     """What has come from senders so far; polled by its own partial."""
-    return make_response(render_template("start/_received.html", received=sender.received(services())))
+    context = _received()
+    return _unless_same(context["received_etag"], "start/_received.html", context)
 
 
 @bp.post("/machine")

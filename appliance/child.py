@@ -29,6 +29,7 @@ from appliance.lock import lock_process, wait_for_process_lock
 from appliance.log import child_log
 from appliance.metrics import Metrics
 from appliance.processes import Process, resolved
+from appliance.tracing import Tracer
 
 HANDOVER_VARIABLE = "HENGE_HANDOVER"
 ORPHAN_GRACE_S = 1.0  # An orphan that does not stop by itself ends hard after this; the promise is 2 s.
@@ -71,9 +72,13 @@ class ChildContext:
     log: logging.Logger
     sockets: Mapping[str, socket.socket] = field(default_factory=dict)  # Listening; blocking, until the child decides.
     stopping: threading.Event = field(default_factory=threading.Event)  # Set on SIGTERM, SIGINT, supervisor gone.
+    tracer: Tracer = field(init=False)  # Nothing is told as long as nobody asks.
     _ready_fd: int | None = None
     _stop_callbacks: list[Callable[[], object]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.tracer = Tracer(self.clock)
 
     def ready(self) -> None:
         """Tell the supervisor that this process answers now. A second call does nothing."""

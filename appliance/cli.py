@@ -19,6 +19,7 @@ COMMANDS = {  # name: "module:function"
     "reload": "appliance.commands.reload:reload",
     "status": "appliance.commands.status:status",
     "top": "appliance.commands.top:top",
+    "trace": "appliance.commands.trace:trace",
     "doctor": "appliance.commands.doctor:doctor",
     "check": "checks.cli:check",
     "channel": "scheduler.cli:channel",

@@ -32,6 +32,7 @@ from scheduler.rules.store import RuleStore
 from scheduler.runner import MakeContext, Probe, Runner
 from scheduler.testmessage import send_test
 from scheduler.timing import first_run_ms
+from scheduler.tracing import Taps
 from scheduler.watched import Watched
 
 HINT_POLL_S = 1.0
@@ -65,6 +66,7 @@ class Engine:
         in_thread: InThread,
         forget: Callable[[str], None] = lambda check_id: None,
         probe: Probe = run_probe,
+        taps: Taps | None = None,
     ) -> None:
         self._clock = clock
         self._inventory = inventory
@@ -74,6 +76,8 @@ class Engine:
         self._hints = hints
         self._forget = forget
         self._could_read = True
+        taps = taps or Taps.off()
+        taps.find_in(inventory)
         self.lateness = Lateness()
         self._lateness_gauge = metrics.gauge("henge_check_lateness_seconds", "How late runs start, by quantile.")
         self._checks_gauge = metrics.gauge("henge_checks", "Checks that there are, by whether they run.")
@@ -88,6 +92,7 @@ class Engine:
             metrics=metrics,
             lateness=self.lateness,
             probe=probe,
+            taps=taps,
         )
         self.looker = Looker(self.runner.try_out)
         self.rules = RuleKeeper(

@@ -62,6 +62,14 @@ class ChannelBook:
             raise ChannelError(str(error), "options") from error
         return msgspec.structs.replace(channel, options=options)
 
+    def ids_named(self, subject: str) -> frozenset[str]:
+        """The channels that a person means: by id, or by name in any team."""
+        by_name = {id_ for (_, name), id_ in list(self._id_by_name.items()) if name == subject}
+        return frozenset(by_name | ({subject} & self._channels.keys()))
+
+    def names(self) -> list[str]:
+        return [name for _, name in list(self._id_by_name)]
+
     def ids_of(self, check: Check) -> list[str]:
         """The channels that a check tells, without those that are paused."""
         found = [self._id_by_name.get((check.team, name)) for name in check.channels]

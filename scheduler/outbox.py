@@ -29,6 +29,7 @@ from appliance.state.mutations import AppendEvent, Mutation, UpdateMessage
 from checks.channels import Channel, ChannelError
 from scheduler.notify import TransportError
 from scheduler.sending import ChannelRun, incident_id_of
+from scheduler.tracing import Taps
 
 ACTOR = "scheduler"
 BACKOFF_FIRST_S = 5.0
@@ -94,8 +95,18 @@ class MessageIds:
 class Outbox:
     """Runs in one event loop."""
 
-    def __init__(self, state: State, channels: Channels, sender: Sender, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        state: State,
+        channels: Channels,
+        sender: Sender,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        taps: Taps | None = None,
+    ) -> None:
         self._state = state
+        self._taps = taps or Taps.off()
         self._channels = channels
         self._sender = sender
         self._clock = clock
@@ -214,6 +225,9 @@ class Outbox:
                 await self._given_up(message, message.attempt_count, "the channel was deleted")
             return
         if channel.paused:
+            if self._taps.is_on:
+                for message in messages:
+                    self._taps.of_message(message, "waits", why="the channel is paused")
             await asyncio.sleep(LOOK_EVERY_S)
             return
         run = ChannelRun(
@@ -227,6 +241,8 @@ class Outbox:
 
     async def _deliver(self, channel: Channel, message: Message) -> TransportError | None:
         started_s = time.monotonic()
+        if self._taps.is_on:
+            self._taps.of_message(message, "attempt", attempt=message.attempt_count + 1, due_ms=message.due_ms)
         try:
             answer = await self._sender.send(channel, message.body, now_ms=self._clock.now_ms())
         except TransportError as error:
@@ -304,6 +320,9 @@ class Outbox:
             },
             keep_count=DELIVERY_KEEP_COUNT,
         )
+        if self._taps.is_on:
+            next_ms = update.due_ms if update.status == "pending" else None
+            self._taps.of_message(message, outcome, answer=detail[:1000], took_ms=took_ms, next_try_ms=next_ms)
         if update.status != "pending":
             self._finished.add(message.id)
         self._records.append([update, event])

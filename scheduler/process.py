@@ -14,6 +14,7 @@ from appliance.secrets import SecretBox
 from appliance.state import AsyncStateClient, state_path
 from appliance.state.errors import StateError
 from appliance.state.model import SERVICE as STATE_SERVICE
+from appliance.tracing.service import answer_traces
 from scheduler.batch import Batch
 from scheduler.engine import READ_RETRY_S, Engine
 from scheduler.inventory import Inventory
@@ -24,6 +25,7 @@ from scheduler.rules.keeper import GROUPS_AT_ONCE
 from scheduler.rules.store import RuleStore
 from scheduler.rules.threads import Threads
 from scheduler.service import Service
+from scheduler.tracing import Taps
 
 if TYPE_CHECKING:
     from appliance.child import ChildContext
@@ -69,12 +71,13 @@ async def _main(context: ChildContext) -> None:
     inventory = Inventory(state.read, SecretBox(config.data_dir))
     batch = Batch(state, tsdb, metrics)
     tsdb_of_rules = TsdbClient(config.run_dir)  # Not closed: at the end, a thread may still wait for an answer.
+    taps = Taps(context.tracer.tap("check"), context.tracer.tap("channel"))
     engine = Engine(
         clock=clock,
         metrics=metrics,
         inventory=inventory,
         batch=batch,
-        outbox=Outbox(state, inventory.channels, transports, clock, metrics),
+        outbox=Outbox(state, inventory.channels, transports, clock, metrics, taps=taps),
         message_ids=MessageIds(clock, await _pending_ids(state, stopped)),
         sender=transports,
         hints=hints,
@@ -82,8 +85,10 @@ async def _main(context: ChildContext) -> None:
         rule_store=RuleStore(tsdb_of_rules, metrics),
         in_thread=Threads(GROUPS_AT_ONCE + 1, "rules").run,  # One for reading the documents.
         forget=toolbox.forget,
+        taps=taps,
     )
     service = Service(config.run_dir, metrics, loop, engine, Notices(inventory, state, clock))
+    answer_traces(service.server, context.tracer)
     serving = threading.Thread(
         target=service.server.serve, args=(context.stopping,), kwargs={"ready": context.ready}, name="scheduler-bus"
     )

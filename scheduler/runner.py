@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,6 +29,7 @@ from scheduler.jobs import Jobs
 from scheduler.lateness import Lateness
 from scheduler.outbox import MessageIds
 from scheduler.timing import retry_in_s, time_allowed_s
+from scheduler.tracing import Taps, tell_conclusion, tell_result
 from scheduler.watched import Watched
 
 RUN_COUNT_MAX = 2_000  # Each may hold a socket or two; 10,000 checks that all hang would need 20,000 descriptors.
@@ -56,6 +57,7 @@ class Runner:
     metrics: Metrics
     lateness: Lateness
     probe: Probe = run_probe
+    taps: Taps = field(default_factory=Taps.off)
 
     def __post_init__(self) -> None:
         self._places = asyncio.Semaphore(RUN_COUNT_MAX)
@@ -77,6 +79,9 @@ class Runner:
             watched.is_overdue = True
             self.lateness.late_count += 1
             self._late.inc(reason="still_running")
+            if self.taps.check.is_on:
+                why = "the run before still goes on"
+                self.taps.of_check(check_id, "left_out", planned_ms=planned_ms, why=why)
             return
         self._start(watched, planned_ms)
 
@@ -122,7 +127,11 @@ class Runner:
             try:
                 is_late = self._note_start(planned_ms)
                 check, started_s = watched.check, self.clock.monotonic_s()
+                if self.taps.check.is_on:
+                    self._tell_start(watched, planned_ms)
                 result = await self._result(watched)
+                if self.taps.check.is_on:
+                    tell_result(self.taps, watched.id, result)
                 if self.inventory.watched.get(watched.id) is watched:  # Else it was deleted meanwhile.
                     took_s = self.clock.monotonic_s() - started_s
                     self._conclude(watched, check, result, took_s=took_s, is_late=is_late or watched.is_overdue)
@@ -143,6 +152,17 @@ class Runner:
         self.lateness.late_count += 1
         self._late.inc(reason="started_late")
         return True
+
+    def _tell_start(self, watched: Watched, planned_ms: int | None) -> None:
+        now_ms = self.clock.now_ms()
+        self.taps.of_check(
+            watched.id,
+            "started",
+            kind=watched.check.kind,
+            planned_ms=planned_ms,
+            late_s=None if planned_ms is None else (now_ms - planned_ms) / 1000,
+            timeout_s=time_allowed_s(watched.check, watched.machine, now_ms=now_ms),
+        )
 
     async def _result(self, watched: Watched) -> Result:
         check = watched.check
@@ -200,9 +220,13 @@ class Runner:
             late=False,
             around=self.surroundings(check),
         )
+        if self.taps.check.is_on:
+            tell_result(self.taps, check_id, result)
         self._hand_on(watched, check, result, conclusion)
 
     def _hand_on(self, watched: Watched, check: Check, result: Result, conclusion: Conclusion) -> None:
+        if self.taps.check.is_on or self.taps.channel.is_on:
+            tell_conclusion(self.taps, watched.id, check, conclusion)
         watched.members = conclusion.reading.members
         watched.incidents = dict(conclusion.incidents)
         if conclusion.urgent:

@@ -12,6 +12,7 @@ import msgspec
 
 from appliance.bus import BusRefused, Request, Server
 from appliance.metrics import Metrics
+from appliance.tracing.service import LANES as TRACING
 from checks.model import Check, Result
 from checks.probes.options import OptionError
 from checks.suggestions.choice import Looked
@@ -72,7 +73,7 @@ class Service:
         self._loop = loop
         self._engine = engine
         self._taker = notices
-        self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT, lanes={NOTICES: 1})
+        self.server = Server(run_dir, SERVICE, metrics=metrics, threads=THREADS_COUNT, lanes={NOTICES: 1, **TRACING})
         self.server.handle("run", self._run, RunBody)
         self.server.handle("try", self._try, Check)
         self.server.handle("look", self._look, AddressBody)

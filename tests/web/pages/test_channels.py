@@ -1,14 +1,15 @@
-"""What is said of a test message that was not delivered; the details are those that real receivers have caused."""
+"""The page of channels: what is said of a test that was not delivered, and where a form leads back to."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.web.house import House, csrf_of
 from web.pages.channels.outcome import advice
 
 MAIL = 'Connection error while submitting email to "mail.example"; '
 NAME = "The name of the server was not found"
-SAID = {  # the detail: how the advice begins
+SAID = {  # the detail, as real receivers have caused it: how the advice begins
     "the receiver answered 200": "",
     "apprise does not know how to use this address or option of Apprise": "",
     "127.0.0.1:1: connection refused": "Nothing listens there",
@@ -41,3 +42,28 @@ def test_a_failure_is_said_in_plain_words(detail: str, begins: str) -> None:
     said = advice(detail)
     assert said.startswith(begins)
     assert bool(said) == bool(begins)
+
+
+BACK = {  # asked for: where it leads
+    "": "/channels",
+    "?next=/start/test": "/start/test",
+    "?next=//evil.example/": "/",
+    "?next=https://evil.example/": "/",
+}
+
+
+@pytest.mark.parametrize(("asked", "target"), BACK.items())
+def test_the_form_leads_back_to_where_it_was_opened_and_nowhere_else(house: House, asked: str, target: str) -> None:
+    body = {"kind": "webhook", "name": "back", "options": {"url": "http://x.example/"}}
+    channel_id = house.call("POST", "/api/v1/channels", body).json["id"]
+    try:
+        client = house.client("editor")
+        page = client.get(f"/channels/{channel_id}/edit{asked}").text
+        assert f'href="{target}">Cancel' in page
+        wrong = {"csrf": csrf_of(page), "next": target, "name": "back", "options.url": "x"}
+        assert f'name="next" value="{target}"' in client.post(f"/channels/{channel_id}/edit", data=wrong).text
+        asked_target = asked.partition("next=")[2] or "/channels"
+        right = wrong | {"options.url": "http://y.example/", "next": asked_target}
+        assert client.post(f"/channels/{channel_id}/edit", data=right).headers["Location"] == target
+    finally:
+        house.call("DELETE", f"/api/v1/channels/{channel_id}")

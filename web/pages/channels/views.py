@@ -16,7 +16,7 @@ from checks.errors import CheckError
 from checks.sealed import HIDDEN
 from web import htmx
 from web.api import channels
-from web.auth.guard import needs
+from web.auth.guard import needs, safe_target
 from web.auth.roles import Role
 from web.errors import Refusal, not_found, refusal_from
 from web.pages.channels.outcome import advice
@@ -97,8 +97,14 @@ def _page(form: Form, status: int = 200) -> Response:
         summary=(KINDS[form.kind].__doc__ or "").strip(),
         fields=forms.options_fields(KINDS[form.kind]),
         action=f"/channels/{form.channel_id}/edit" if form.channel_id else f"/channels/new/{form.kind}",
+        target=_target(),
     )
     return make_response(page, status)
+
+
+def _target() -> str:
+    """The page that the form was opened from, and goes back to."""
+    return safe_target(request.values.get("next", "/channels"))
 
 
 def read_form(kind: str, channel_id: str | None = None) -> tuple[Form, dict[str, Any]]:
@@ -130,7 +136,7 @@ def create(kind: str) -> Response:
     if not form.problems:
         try:
             channels.create(body)
-            return htmx.go_to("/channels")
+            return htmx.go_to(_target())
         except CheckError as error:
             form.problems |= error.errors or {"name": error.message}
     return _page(form, 422)
@@ -151,7 +157,7 @@ def save(channel_id: str) -> Response:
     if not form.problems:
         try:
             channels.change(channel_id, body)
-            return htmx.go_to("/channels")
+            return htmx.go_to(_target())
         except CheckError as error:
             form.problems |= error.errors or {"name": error.message}
     return _page(form, 422)

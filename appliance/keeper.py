@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 
 from appliance import log as logs
 from appliance.clock import Clock
+from appliance.crashes import Crash
 from appliance.estate import KeptChild, KeptRecord
 from appliance.launch import Inheritance, RunningChild
-from appliance.lives import LAST_WORDS_CHARS_MAX, Life, Record, exit_text_of
+from appliance.lives import LAST_WORDS_CHARS_MAX, TAIL_CHARS_MAX, Life, Record, exit_text_of
 from appliance.metrics import Metrics
 from appliance.processes import GIB, MIB, Process, processes_of
 from appliance.supervisor import Action, Ended, GaveUp, Phase, Replace, Start, Stop, Subtree, Supervisor
@@ -32,7 +33,7 @@ class Keeper:
     """Starts a tree and keeps it.
 
     on_change is called, on the loop, whenever a child got ready or has ended; on_failed_start, with its name and why,
-    when one has ended before it was ready.
+    when one has ended before it was ready; on_crash, when one has ended that nobody asked to.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Keeper:
         metrics: Metrics,
         on_change: Callable[[], None] = lambda: None,
         on_failed_start: Callable[[str, str], None] = lambda _name, _cause: None,
+        on_crash: Callable[[Crash], None] = lambda _crash: None,
     ) -> None:
         self._supervisor = Supervisor(tree)
         self._processes = {process.name: process for process in processes_of(tree)}
@@ -51,6 +53,7 @@ class Keeper:
         self._clock = clock
         self._on_change = on_change
         self._on_failed_start = on_failed_start
+        self._on_crash = on_crash
         self._lives: dict[str, Life] = {}
         self._successors: dict[str, Life] = {}  # They start beside those that they will replace.
         self._retired: set[Life] = set()  # They have been replaced, and finish what they have in hand.
@@ -306,6 +309,8 @@ class Keeper:
             self._retired.discard(life)
             log.info("%s, process %d, has stopped: %s", name, life.child.pid, cause)
             return
+        if self.phases[name] is not Phase.STOPPING and not self._supervisor.ending:
+            self._report(life, exit_text)
         if self._successors.get(name) is life:
             del self._successors[name]
             self._not_replaced(name, cause)
@@ -321,6 +326,20 @@ class Keeper:
         else:
             del self._lives[name]
         self._gone(life.process, cause)
+
+    def _report(self, life: Life, exit_text: str) -> None:
+        now_ms = self._clock.now_ms()
+        self._on_crash(
+            Crash(
+                process=life.process.name,
+                pid=life.child.pid,
+                exit=exit_text,
+                at_ms=now_ms,
+                lived_ms=now_ms - life.started_ms,
+                lines=tuple(life.tail),
+                memory_bytes_max=life.process.memory_bytes_max,
+            )
+        )
 
     def _gone(self, process: Process, cause: str) -> None:
         name = process.name
@@ -381,6 +400,7 @@ class Keeper:
         # A bare line at the margin may be the last one of a traceback; what is indented is inside it.
         if record.levelno >= logging.ERROR or (record.name == logs.BARE_OUTPUT and not line.startswith(" ")):
             life.words = record.getMessage()[:LAST_WORDS_CHARS_MAX]
+        life.tail.append(logs.plain(record)[-TAIL_CHARS_MAX:])
         logs.write(record)
 
     def _after(self, life: Life, seconds: float, act: Callable[[Life], None]) -> None:

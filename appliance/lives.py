@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
+from appliance.crashes import LINES_COUNT_MAX
 from appliance.launch import RunningChild
 from appliance.processes import Process
 
 LAST_WORDS_CHARS_MAX = 300
+TAIL_CHARS_MAX = 4_000  # Of one line or traceback: 400 KB for each process at most.
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Life:
     lines_second: int = 0
     lines_count: int = 0
     lines_left_out_count: int = 0
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=LINES_COUNT_MAX))  # For a report of its crash.
 
     def cancel_timers(self) -> None:
         for timer in self.timers:

@@ -161,6 +161,15 @@ def parse_line(process: str, line: str) -> logging.LogRecord:
     return _record(process, logging.INFO, line)
 
 
+def plain(record: logging.LogRecord) -> str:
+    """A record as a person reads it in a report: what it says, and its traceback."""
+    if record.name == BARE_OUTPUT:
+        return record.getMessage()
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
+    text = f"{moment} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+    return f"{text}\n{record.exc_text}" if record.exc_text else text
+
+
 def write(record: logging.LogRecord) -> None:
     """Hand a child's record to the handlers, with the level of the log applied as to our own."""
     root = logging.getLogger()

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import msgspec
 
-from appliance import readyfile
+from appliance import crashes, readyfile
 from appliance.accepted import settings_fd
 from appliance.belongings import Belongings, opened, taken_over
 from appliance.browser import open_page
@@ -92,8 +92,18 @@ def _run(
         lifeline_fd=belongings.lifeline_read_fd,
         nursery=belongings.nursery,
     )
-    appliance = _Appliance(config, options, belongings, SystemClock(), early)
-    ended = asyncio.run(appliance.run(tree, inheritance))
+    clock = SystemClock()
+    appliance = _Appliance(config, options, belongings, clock, early)
+    faults = crashes.FaultFile(config.data_dir)
+    faults.open()
+    began_ms = clock.now_ms()
+    try:
+        ended = asyncio.run(appliance.run(tree, inheritance))
+    except Exception as error:
+        crashes.write_exception(config.data_dir, error, at_ms=clock.now_ms(), started_ms=began_ms)
+        raise
+    finally:
+        faults.close()
     if ended is None:
         assert appliance.succession.next is not None
         belongings.nursery.close()
@@ -140,6 +150,7 @@ class _Appliance:
             metrics=self.metrics,
             on_change=self._process_table_changed,
             on_failed_start=self._start_failed,
+            on_crash=self._crashed,
         )
         self.reloading = Reloading(
             config=self.config,
@@ -192,6 +203,10 @@ class _Appliance:
         if self.succession.on_trial and estate is not None and estate.gone_back_because is None:
             why = f"{name} of Henge {version()} could not start: {cause}"
             self._leave(estate.argv, back_because=why)
+
+    def _crashed(self, crash: crashes.Crash) -> None:
+        if (path := crashes.write(self.config.data_dir, crash)) is not None:
+            log.debug("the crash of %s left the report %s", crash.process, path)
 
     def _leave(self, argv: list[str], *, back_because: str | None = None) -> None:
         async def leave() -> None:

@@ -16,6 +16,7 @@ from appliance.doctor.patient import Patient
 # What is looked at: "module:function", which takes a Patient and gives findings. Strings, for no arrow points up.
 EXAMINERS: Mapping[str, str] = {
     "processes": "appliance.doctor.tree:examine",
+    "crashes": "appliance.doctor.crashed:examine",
     "disk": "appliance.doctor.disk:examine",
     "budget": "tsdb.doctor.budget:examine",
     "folder": "appliance.doctor.ownership:examine",

@@ -51,6 +51,31 @@ def crash_twice(context: ChildContext) -> None:
     serve(context)
 
 
+CANARY = "canary7FinchesSingAtNoon"
+
+
+def crash_with_secrets(context: ChildContext) -> None:
+    """It fails in its first start, with an error that a careless library could write; then it is good."""
+    mark = context.config.data_dir / "has_crashed"
+    if mark.exists():
+        serve(context)
+        return
+    mark.touch()
+    context.log.warning("retrying with Authorization: Bearer %s", CANARY)
+    context.log.warning("options are {'password': '%s', 'host': 'db.example'}", CANARY)
+    raise RuntimeError(f"no answer from https://watch:{CANARY}@hooks.example/services/{CANARY}?token={CANARY}")
+
+
+def crash_by_signal(context: ChildContext) -> None:
+    """A fault in a library: the first start ends in the kernel's hands."""
+    mark = context.config.data_dir / "has_crashed"
+    if mark.exists():
+        serve(context)
+        return
+    mark.touch()
+    signal.raise_signal(signal.SIGSEGV)
+
+
 def hang_in_start(_context: ChildContext) -> None:
     threading.Event().wait()
 
@@ -243,6 +268,14 @@ def return_before_ready_tree(_config: Config) -> Subtree:
 
 def crash_in_start_tree(_config: Config) -> Subtree:
     return _tree(_process("serve", "good"), _process("crash_in_start"))
+
+
+def crashing_tree(_config: Config) -> Subtree:
+    return _tree(_process("crash_with_secrets"))
+
+
+def signalled_tree(_config: Config) -> Subtree:
+    return _tree(_process("crash_by_signal"))
 
 
 def crash_twice_tree(_config: Config) -> Subtree:

@@ -215,7 +215,8 @@ def test_unknown_process_names_those_that_are_known(tmp_path: Path) -> None:
     ended = run_henge("run", "stoer", "--data", str(tmp_path))
     assert ended.returncode == 1
     assert ended.stderr == (
-        "henge: there is no process 'stoer'; the processes are state, store, intake, query, spawner, scheduler, web\n"
+        "henge: there is no process 'stoer'; "
+        "the processes are state, store, intake, query, spawner, scheduler, backup, web\n"
     )
 
 

@@ -98,8 +98,9 @@ ACCOUNTS = {  # (method, rule): the least role. Written by hand, for every route
     ("DELETE", "/api/v1/users/<user_id>/second-factor"): "admin",
     ("GET", "/audit"): "admin",
     ("POST", "/login/code"): "stranger",
+    ("GET", "/system/crashes/<name>"): "admin",
 }
-ABOUT_ACCOUNTS = re.compile(r"/(account|audit|login/code|api/v1/(audit|sessions|tokens|users))\b")
+ABOUT_ACCOUNTS = re.compile(r"/(account|audit|login/code|system/[a-z]+|api/v1/(audit|sessions|tokens|users))\b")
 
 
 def test_every_route_about_accounts_and_the_audit_stands_in_the_table(house: House) -> None:

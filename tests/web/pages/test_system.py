@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from appliance import crashes
+from appliance.crashes import Crash
 from tests.web.house import House
 from tsdb.ingest.listen import UDP_BUFFER_BYTES
 from web.pages.system.views import UDP_BUFFER_BYTES_WANTED, udp_cure
@@ -45,3 +47,20 @@ def test_dropped_packets_are_on_the_page(house: House) -> None:
     assert "UDP lost, statsd_udp" in page
     assert re.search(r"UDP lost, statsd_udp\s+[1-9][0-9]*\s+packets", re.sub(r"<[^>]*>", " ", page))
     assert "let senders put several metrics into a packet" in page
+
+
+def test_an_administrator_reads_the_reports_of_crashes(house: House) -> None:
+    crash = Crash(process="query", pid=7, exit="SIGSEGV", at_ms=1_800_000_000_000, lived_ms=5, lines=("its last",))
+    path = crashes.write(house.context.config.data_dir, crash)
+    assert path is not None
+    try:
+        assert f'/system/crashes/{path.name}">SIGSEGV' in house.client("admin").get("/system").text
+        page = house.client("viewer").get("/system").text
+        assert "SIGSEGV" in page
+        assert path.name not in page
+        answer = house.client("admin").get(f"/system/crashes/{path.name}")
+        assert answer.content_type == "text/plain; charset=utf-8"
+        assert "its last" in answer.text
+        assert house.client("admin").get("/system/crashes/20260101T000000Z-web-1.txt").status_code == 404
+    finally:
+        path.unlink()

@@ -7,8 +7,12 @@ from typing import Any
 from flask import Blueprint, Response, request
 from markupsafe import Markup
 
+from appliance import crashes
 from web import htmx
+from web.auth.guard import needs
+from web.auth.roles import Role
 from web.draw.meter import meter
+from web.errors import Refusal
 from web.rates import rates
 from web.services import services
 from web.system_report import report
@@ -58,10 +62,21 @@ def page() -> Response:
             f"{number(count)} {reason.replace('_', ' ')}" for reason, count in found["queries"]["refused"].items()
         ),
         udp_cure=udp_cure(found["dropped"], (found["intake"] or {}).get("udp_buffer_bytes", {})),
+        crashes=crashes.reports(services().config.data_dir),
         config=services().config,
         now_ms=found["now_ms"],
         host_url=request.host_url.rstrip("/"),
     )
+
+
+@bp.get("/system/crashes/<name>")
+@needs(Role.ADMIN)
+def crash(name: str) -> Response:
+    """One report, to be read or kept. It is text that a process wrote, and never a page."""
+    text = crashes.read(services().config.data_dir, name)
+    if text is None:
+        raise Refusal(404, "not_found", f"there is no report of a crash called {name!r}")
+    return Response(text, content_type="text/plain; charset=utf-8")
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ USUAL_PORTS = {  # Of what small teams run; each costs one connection.
     27017: "MongoDB",
 }
 OTHER_WEB_PORTS = {8080: "http", 8443: "https"}
+# A printer prints whatever comes on these; nmap leaves them alone for the same reason. They are connected to, no more.
+PRINTER_PORTS = frozenset(range(9100, 9108))
 TLS_ONLY_PORTS = frozenset({993})
 
 
@@ -70,11 +72,12 @@ def _of_services(address: Address) -> Iterator[Candidate]:
 
 def _of_port(address: Address, port: int) -> Iterator[Candidate]:
     """A port that is known to be no web server is not sent a web request, which it would log as an attack."""
-    if port not in USUAL_PORTS:
+    is_unknown = port not in USUAL_PORTS and port not in PRINTER_PORTS
+    if is_unknown:
         for scheme in ("https", "http"):
             yield _web(address, scheme, None if port == {"https": HTTPS_PORT, "http": HTTP_PORT}[scheme] else port)
     yield _port(address, port, reason=Reason.ASKED)
-    if port not in USUAL_PORTS or port in TLS_ONLY_PORTS:
+    if is_unknown or port in TLS_ONLY_PORTS:
         yield _certificate(address, port)
 
 

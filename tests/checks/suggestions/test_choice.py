@@ -16,7 +16,8 @@ LOOKED_AT = {  # what is typed: the names of what is looked at
     "http://h:81/": "h:81, h ping, h name",
     "h:5432": "h PostgreSQL, h ping, h name",
     "h:993": "h IMAP, h:993 certificate, h ping, h name",
-    "h:9100": "h:9100, http://h:9100, h port 9100, h:9100 certificate, h ping, h name",
+    "h:9090": "h:9090, http://h:9090, h port 9090, h:9090 certificate, h ping, h name",
+    "printer:9100": "printer port 9100, printer ping, printer name",
     "10.0.0.5:6379": "10.0.0.5 Redis, 10.0.0.5 ping",
 }
 SEEN = {  # case: (typed, what is well, answers wrongly, warns; suggested, where * is ticked)
@@ -36,13 +37,13 @@ SEEN = {  # case: (typed, what is well, answers wrongly, warns; suggested, where
     "nothing at all": ("h", "h name", "", "", "h ping, h name"),
     "typed and down": ("https://h/x", "h name", "", "", "h/x*, h ping, h name"),
     "a port that is a web server": (
-        "h:9100",
-        "http://h:9100, h port 9100, h ping",
+        "h:9090",
+        "http://h:9090, h port 9090, h ping",
         "",
         "",
-        "http://h:9100*, h port 9100, h ping*",
+        "http://h:9090*, h port 9090, h ping*",
     ),
-    "a port that is no web server": ("h:9100", "h port 9100", "", "", "h port 9100*"),
+    "a port that is no web server": ("h:9090", "h port 9090", "", "", "h port 9090*"),
     "a secure port asked without TLS": ("h:443", "h, h port 443", "http://h:443", "", "h*, h port 443"),
 }
 

@@ -34,6 +34,7 @@ class Reason(Enum):
 
     ASKED = "asked"  # It is what was typed.
     WEB = "web"
+    UNVERIFIED = "unverified"  # As the web candidate before it, whatever its certificate is.
     CERTIFICATE = "certificate"
     PORT = "port"
     PING = "ping"
@@ -57,15 +58,19 @@ def _of_services(address: Address) -> Iterator[Candidate]:
     if address.scheme:
         yield _web(address, address.scheme, address.port, reason=Reason.ASKED)
         if address.scheme == "https":
+            yield _unverified(address, address.port)
             yield _certificate(address, address.port or HTTPS_PORT)
     elif address.port is not None:
         yield from _of_port(address, address.port)
     else:
         yield _web(address, "https", None)
+        yield _unverified(address, None)
         yield _web(address, "http", None)
         yield _certificate(address, HTTPS_PORT)
         for port, scheme in OTHER_WEB_PORTS.items():
             yield _web(address, scheme, port)
+            if scheme == "https":
+                yield _unverified(address, port)
         for port in USUAL_PORTS:
             yield _port(address, port)
 
@@ -74,8 +79,10 @@ def _of_port(address: Address, port: int) -> Iterator[Candidate]:
     """A port that is known to be no web server is not sent a web request, which it would log as an attack."""
     is_unknown = port not in USUAL_PORTS and port not in PRINTER_PORTS
     if is_unknown:
-        for scheme in ("https", "http"):
-            yield _web(address, scheme, None if port == {"https": HTTPS_PORT, "http": HTTP_PORT}[scheme] else port)
+        secure_port = None if port == HTTPS_PORT else port
+        yield _web(address, "https", secure_port)
+        yield _unverified(address, secure_port)
+        yield _web(address, "http", None if port == HTTP_PORT else port)
     yield _port(address, port, reason=Reason.ASKED)
     if is_unknown or port in TLS_ONLY_PORTS:
         yield _certificate(address, port)
@@ -92,6 +99,14 @@ def _web(address: Address, scheme: str, port: int | None, *, reason: Reason = Re
     is_other = scheme == "http" and reason is Reason.WEB  # Else http and https of a host had the same name.
     name = (url if is_other else url.partition("://")[2]).rstrip("/")
     return _named(name, "http", {"url": url}, reason)
+
+
+def _unverified(address: Address, port: int | None) -> Candidate:
+    """For the many devices of a local network that have signed their certificate themselves."""
+    checked = _web(address, "https", port)
+    return _named(
+        f"{checked.name} (any certificate)", "http", {**checked.options, "verify_tls": False}, Reason.UNVERIFIED
+    )
 
 
 def _certificate(address: Address, port: int) -> Candidate:

@@ -11,6 +11,8 @@ from checks.suggestions.address import Address
 from checks.suggestions.candidates import Candidate, Reason
 
 WELL = (State.OK, State.WARNING)
+VERIFIED = (Reason.ASKED, Reason.WEB)
+NOT_TICKED = (Reason.NAME, Reason.UNVERIFIED)
 EVERYWHERE = (
     "Every port of {host} that was tried answers, as a firewall or a proxy before it does. Tick those behind which you "
     "know a service."
@@ -36,10 +38,13 @@ def suggestions(address: Address, found: Sequence[tuple[Candidate, Result]]) -> 
     """found: every candidate of the address with its first result, in the candidates' order."""
     well_web = [one for one, result in found if one.reason is Reason.WEB and result.state in WELL]
     secure = {_place(one) for one in well_web if not _is_plain_http(one)}
+    answered = {one.options["url"] for one, result in found if one.reason in VERIFIED and _measured(result, "size")}
     chosen = [
         Suggestion(one, result, _is_ticked(one, result, is_web=bool(well_web)))
         for one, result in found
-        if _is_worth_it(one, result) and not (_is_plain_http(one) and _place(one) in secure)
+        if _is_worth_it(one, result)
+        and not (_is_plain_http(one) and _place(one) in secure)
+        and not (one.reason is Reason.UNVERIFIED and one.options["url"] in answered)
     ]
     if _answers_everywhere(found):
         return Looked(tuple(_unticked(one) for one in chosen), EVERYWHERE.format(host=address.host))
@@ -58,7 +63,7 @@ def _is_worth_it(one: Candidate, result: Result) -> bool:
     match one.reason:
         case Reason.ASKED:
             return True
-        case Reason.WEB:  # Also when the answer is an error: somebody is there.
+        case Reason.WEB | Reason.UNVERIFIED:  # Also when the answer is an error: somebody is there.
             return _measured(result, "size")
         case Reason.CERTIFICATE:  # Also one that has expired or was signed by nobody known: it is there.
             return _measured(result, "days")
@@ -67,10 +72,11 @@ def _is_worth_it(one: Candidate, result: Result) -> bool:
 
 def _is_ticked(one: Candidate, result: Result, *, is_web: bool) -> bool:
     """What was typed is watched even while it is down, unless it is a port behind which a web server answers: a check
-    of that says more. A name alone is looked up by every other check as well."""
+    of that says more. A name alone is looked up by every other check as well, and to trust any certificate is for a
+    person to decide."""
     if one.reason is Reason.ASKED:
         return one.kind != "tcp" or not is_web
-    return result.state in WELL and one.reason is not Reason.NAME
+    return result.state in WELL and one.reason not in NOT_TICKED
 
 
 def _answers_everywhere(found: Sequence[tuple[Candidate, Result]]) -> bool:

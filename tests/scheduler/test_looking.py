@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Any
 
 import pytest
+import trustme
 
 from checks.model import Check, Result, State
 from checks.probes.options import OptionError
 from checks.probes.running import run_probe
 from checks.suggestions.choice import Looked
 from scheduler.looking import LOOK_TIMEOUT_S, LOOKS_AT_ONCE, Looker
-from tests.checks.probes.probing import bench
+from tests.checks.probes.probing import bench, stream_server
 from tests.receiver import Receiver
 
 
@@ -103,3 +105,30 @@ def test_looks_are_bounded_in_time_and_number() -> None:
     assert len(asyncio.run(looked())) == LOOKS_AT_ONCE + 3
     assert running == [LOOKS_AT_ONCE]
     assert set(timeouts) == {LOOK_TIMEOUT_S}
+
+
+def test_a_certificate_that_nobody_knows_is_told_apart_from_a_server_that_is_away() -> None:
+    """The device of a local network: its page answers, and only its certificate is refused."""
+
+    async def looked(context: ssl.SSLContext) -> Looked:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            await writer.drain()
+            writer.close()
+
+        async with stream_server(answer, tls=context) as port, bench() as tools:
+
+            async def try_out(check: Check) -> Result:
+                return await tools.run(check.kind, timeout_s=check.timeout_s, **check.options)
+
+            return await Looker(try_out).look(f"127.0.0.1:{port}")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    found = asyncio.run(looked(context))
+    states = {(one.candidate.kind, one.candidate.reason.value): one.result.state for one in found.suggestions}
+    assert states["http", "unverified"] is State.OK
+    assert states["tls", "certificate"] is State.CRITICAL
+    assert ("http", "web") not in states
+    assert "http ok" not in ticked(found)

@@ -12,11 +12,11 @@ from checks.suggestions.candidates import USUAL_PORTS, candidates
 from checks.suggestions.choice import suggestions
 
 LOOKED_AT = {  # what is typed: the names of what is looked at
-    "https://h/x": "h/x, h certificate, h ping, h name",
+    "https://h/x": "h/x, h/x (any certificate), h certificate, h ping, h name",
     "http://h:81/": "h:81, h ping, h name",
     "h:5432": "h PostgreSQL, h ping, h name",
     "h:993": "h IMAP, h:993 certificate, h ping, h name",
-    "h:9090": "h:9090, http://h:9090, h port 9090, h:9090 certificate, h ping, h name",
+    "h:9090": "h:9090, h:9090 (any certificate), http://h:9090, h port 9090, h:9090 certificate, h ping, h name",
     "printer:9100": "printer port 9100, printer ping, printer name",
     "10.0.0.5:6379": "10.0.0.5 Redis, 10.0.0.5 ping",
 }
@@ -32,6 +32,27 @@ SEEN = {  # case: (typed, what is well, answers wrongly, warns; suggested, where
     "an error of the server": ("h", "h certificate, h name", "h", "", "h, h certificate*, h name"),
     "a certificate that ends soon": ("h", "h, h name", "", "h certificate", "h*, h certificate*, h name"),
     "a certificate of nobody known": ("h", "h SSH, h name", "h certificate", "", "h certificate, h SSH*, h name"),
+    "a certificate that its owner has signed": (
+        "h",
+        "h (any certificate), h name",
+        "h certificate",
+        "",
+        "h (any certificate), h certificate, h name",
+    ),
+    "the same, and typed": (
+        "https://h/x",
+        "h/x (any certificate), h ping",
+        "h certificate",
+        "",
+        "h/x*, h/x (any certificate), h certificate, h ping*",
+    ),
+    "a certificate that is well need not be overlooked": (
+        "h",
+        "h, h (any certificate), h certificate",
+        "",
+        "",
+        "h*, h certificate*",
+    ),
     "open ports": ("h", "h SSH, h PostgreSQL, h ping", "", "", "h SSH*, h PostgreSQL*, h ping*"),
     "another port of the web is not left out": ("h", "h, http://h:8080", "", "", "h*, http://h:8080*"),
     "nothing at all": ("h", "h name", "", "", "h ping, h name"),

@@ -52,7 +52,7 @@ bench: setup ## Measure ingest and query speed (python -m tests.bench)
 	$(BIN)/python -m tests.bench ingest --protocol graphite
 
 fuzz: setup ## The tests in the profile full: 2,000 examples of each property at random, every crash, bench and look
-	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest $(AT_ONCE) --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser tests/endtoend/test_prometheus_twin.py
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest $(AT_ONCE) --timeout 3600 tests/appliance tests/tsdb tests/checks tests/bench tests/browser tests/soak tests/endtoend/test_prometheus_twin.py
 
-soak: setup ## Fifty rounds of acknowledged samples by all doors, each with kill -9 of a process at random
-	$(BIN)/python -m tests.bench kill
+soak: setup ## An hour of samples, checks, pages, queries and reloads at once, with memory, lateness and the log watched
+	$(BIN)/python -m tests.soak

@@ -12,7 +12,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -53,11 +53,15 @@ class Caller:
 
 
 class Http:
-    """One HTTP client, with a connection that it keeps or with one for each request."""
+    """One HTTP client, with a connection that it keeps or with one for each request; headers: further ones."""
 
-    def __init__(self, caller: Caller, appliance: Appliance, *, keeps: bool) -> None:
+    def __init__(
+        self, caller: Caller, appliance: Appliance, *, keeps: bool, headers: Mapping[str, str] | None = None
+    ) -> None:
         where = urlsplit(appliance.url)
-        self._caller, self._keeps, self._token = caller, keeps, appliance.token
+        self._caller, self._keeps = caller, keeps
+        self._headers = {"Authorization": f"Bearer {appliance.token}", "Content-Type": "application/json"}
+        self._headers |= headers or {}
         self._where = (str(where.hostname), where.port)
         self._kept: http.client.HTTPConnection | None = None
 
@@ -77,9 +81,7 @@ class Http:
         return self._ask(http.client.HTTPConnection(*self._where, timeout=TIMEOUT_S), method, path, body)
 
     def _ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> None:
-        connection.request(
-            method, path, body, {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        )
+        connection.request(method, path, body, self._headers)
         answer = connection.getresponse()
         content = answer.read()
         if answer.status not in (200, 204):

@@ -437,6 +437,7 @@ class System(Answer):
     intake: dict[str, Any] | None
     store: dict[str, Any] | None
     scheduler: dict[str, Any] | None
+    backup: Annotated[dict[str, Any] | None, msgspec.Meta(description="Scheduled backups: the last one, what fails")]
     queries: Queries
     disk: Disk
     silent: list[str]

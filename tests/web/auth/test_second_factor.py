@@ -94,7 +94,7 @@ def test_recovery_codes_work_once_each_and_are_stored_as_hashes(house: House, fa
     secret, codes = enrolled(factor, tina)
     assert len(set(codes)) == RECOVERY_COUNT
     stored = str(factor.of(tina))
-    assert not any(part in stored for recovery in codes for part in recovery.split("-"))
+    assert not any(form in stored for recovery in codes for form in (recovery, recovery.replace("-", "")))
     assert secret not in stored
     assert factor.take(tina, f" {codes[3].upper()} ", now_ms=NOW_MS, actor="web")
     assert not factor.take(tina, codes[3], now_ms=NOW_MS, actor="web")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from appliance.doctor.disk import is_full
 from appliance.metrics import Sample
 from web.gathering import SERVICES, ask_all, gather_metrics
 from web.services import Services
@@ -12,7 +13,6 @@ from web.services import Services
 ACCEPTED = "henge_ingest_samples_total"
 REFUSED = "henge_ingest_refused_total"
 DROPPED = "henge_udp_dropped_total"
-FULL_BYTES = 256 * 2**20  # Less than a flush of a full head needs; on a small disk, a fiftieth of it.
 
 
 def report(services: Services) -> dict[str, Any]:
@@ -73,5 +73,5 @@ def disk(services: Services) -> dict[str, int | bool]:
         "total_bytes": usage.total,
         "used_bytes": usage.used,
         "free_bytes": usage.free,
-        "is_full": usage.free < min(FULL_BYTES, usage.total // 50),
+        "is_full": is_full(usage.free, usage.total),
     }

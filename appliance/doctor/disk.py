@@ -64,13 +64,18 @@ def kind_of(mounts: Sequence[str], folder: Path) -> str:
     return found
 
 
+def is_full(free_bytes: int, total_bytes: int) -> bool:
+    """Whether a disk has too little room for the store to go on."""
+    return free_bytes < min(FULL_BYTES, total_bytes // 50)
+
+
 def judge(reading: Reading) -> Iterator[Finding]:
     where = f"on the disk of {reading.folder}"
     if reading.is_read_only:
         way_out = "mount it for writing (see dmesg for why it is not), or choose another folder with --data DIR"
         yield fault("disk", f"{reading.folder} can only be read", way_out)
     free = f"{size(reading.free_bytes)} of {size(reading.total_bytes)}"
-    if reading.free_bytes < min(FULL_BYTES, reading.total_bytes // 50):
+    if is_full(reading.free_bytes, reading.total_bytes):
         yield fault(f"free {where}", free, "free some; until then new samples are refused")
     elif reading.free_bytes < min(TIGHT_BYTES, reading.total_bytes // 10):
         yield advice(f"free {where}", free, "free some, or lower store.disk_bytes_max so that samples make room")
